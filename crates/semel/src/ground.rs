@@ -1,0 +1,6 @@
+//! Ground: what the deeds stand on. The manifest's stores, and the world.
+
+pub mod digests;
+pub mod glob;
+pub mod manifest;
+pub mod world;

@@ -1,0 +1,527 @@
+//! Digests of files, and the memory of them: a file that looks as it did when it
+//! was hashed is not read again.
+//!
+//! Invariant: a digest is remembered only where a later change must show in the
+//! file's times, size or inode. That is git's rule for "racily clean" files
+//! (git, Documentation/technical/racy-git.txt): what was changed in the very
+//! moment in which it was hashed is not remembered, and is read again next time.
+//! A store through a shared memory mapping changes bytes without changing
+//! times; only `--rehash` sees those.
+//!
+//! *On disk*: `.semel/digests.db`, a SQLite file. It is a cache: where it is
+//! lost or damaged everything is hashed anew.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta, Stat, bytes_of};
+use crate::words::digest::{Digest, Fields, Stream};
+use crate::words::rows::{Counter, Records};
+
+/// A file's times are this coarse at worst; the kernel's clock for them ticks
+/// every 10 ms at the slowest.
+const TICK: i64 = 20_000_000;
+
+/// Where times have no fraction of a second, the file system keeps none; FAT
+/// keeps every other second.
+const COARSE_TICK: i64 = 2_000_000_000;
+
+/// A file this large is worth waiting a tick for, rather than hashing it twice.
+const WORTH_WAITING: u64 = 4 * 1024 * 1024;
+
+/// What was found in a file or folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The SHA-256 of its bytes; of a folder, of its list.
+    pub digest: Digest,
+    /// Its size; of a folder, of all files in it.
+    pub bytes: u64,
+    /// Its records, where they were asked for.
+    pub rows: Option<u64>,
+}
+
+/// Computes digests and remembers them.
+pub struct Digests {
+    known: Known,
+    /// What was hashed since, to be remembered.
+    fresh: Mutex<Vec<(PathBuf, Stat, Digest)>>,
+    /// What was hashed too soon after it changed.
+    racy: Mutex<Vec<PathBuf>>,
+    trusts: bool,
+}
+
+/// What was remembered, ordered by path.
+#[derive(Default)]
+struct Known {
+    paths: Vec<u8>,
+    files: Vec<KnownFile>,
+}
+
+struct KnownFile {
+    path: std::ops::Range<usize>,
+    stat: Stat,
+    digest: Digest,
+}
+
+impl Known {
+    fn path(&self, at: usize) -> &[u8] {
+        &self.paths[self.files[at].path.clone()]
+    }
+
+    /// Finds a file. Files are mostly asked for in their order: the one after
+    /// the last that was found is tried first.
+    fn find(&self, path: &[u8], hint: &mut usize) -> Option<&KnownFile> {
+        let at = if *hint < self.files.len() && self.path(*hint) == path {
+            *hint
+        } else {
+            self.files
+                .binary_search_by(|file| self.paths[file.path.clone()].cmp(path))
+                .ok()?
+        };
+        *hint = at + 1;
+        Some(&self.files[at])
+    }
+}
+
+impl Digests {
+    /// Remembers nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            known: Known::default(),
+            fresh: Mutex::default(),
+            racy: Mutex::default(),
+            trusts: true,
+        }
+    }
+
+    /// What is remembered in a file; nothing, where it cannot be read. With
+    /// `trusts` unset nothing that is remembered is believed, but it is
+    /// replaced.
+    #[must_use]
+    pub fn load(path: &Path, trusts: bool) -> Self {
+        let known = if trusts { load(path).unwrap_or_default() } else { Known::default() };
+        Self {
+            known,
+            trusts,
+            ..Self::empty()
+        }
+    }
+
+    /// The remembered digest of a file that looks like this.
+    pub fn remembered(&self, path: &Path, stat: &Stat, hint: &mut usize) -> Option<Digest> {
+        let known = self.known.find(bytes_of(path), hint)?;
+        (known.stat == *stat).then_some(known.digest)
+    }
+
+    /// The content of a file or folder that looks like `meta`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is neither a file nor a folder.
+    pub fn content(&self, disk: &dyn Disk, path: &Path, meta: &Meta, hint: &mut usize) -> DiskResult<Content> {
+        match meta.kind {
+            Kind::Folder => self.folder(disk, path),
+            _ => {
+                if let Some(digest) = self.remembered(path, &meta.stat, hint) {
+                    return Ok(Content {
+                        digest,
+                        bytes: meta.stat.size,
+                        rows: None,
+                    });
+                }
+                self.hash(disk, path, meta, None)
+            }
+        }
+    }
+
+    /// Reads a file whatever is remembered, and counts its records.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn hash(&self, disk: &dyn Disk, path: &Path, meta: &Meta, records: Option<Records>) -> DiskResult<Content> {
+        if meta.stat.size >= WORTH_WAITING {
+            wait_until_settled(&meta.stat);
+        }
+        let began = now();
+        let content = read(disk, path, records)?;
+        // What changed while it was read has no digest worth keeping.
+        if is_settled(&meta.stat, began) && disk.look(path)?.map(|meta| meta.stat) == Some(meta.stat) {
+            self.fresh().push((path.to_owned(), meta.stat, content.digest));
+        } else {
+            self.racy().push(path.to_owned());
+        }
+        Ok(content)
+    }
+
+    /// The content of a folder: the names, kinds and contents of all that is in
+    /// it.
+    fn folder(&self, disk: &dyn Disk, path: &Path) -> DiskResult<Content> {
+        let mut fields = Fields::new("folder");
+        let mut bytes = 0;
+        let mut hint = 0;
+        for (name, kind) in tree(disk, path)? {
+            let inside = path.join(&name);
+            match kind {
+                Kind::Folder => fields.put("folder", bytes_of(&name)),
+                Kind::Link => {
+                    fields.put("link", bytes_of(&name));
+                    fields.put("to", bytes_of(&disk.read_link(&inside)?));
+                }
+                Kind::File | Kind::Other => {
+                    let Some(meta) = disk.look(&inside)? else { continue };
+                    let content = self.content(disk, &inside, &meta, &mut hint)?;
+                    bytes += content.bytes;
+                    fields.put("file", bytes_of(&name));
+                    fields.put("is", content.digest.as_bytes());
+                }
+            }
+        }
+        Ok(Content {
+            digest: fields.digest(),
+            bytes,
+            rows: None,
+        })
+    }
+
+    /// Notes the digest of a file that was hashed under another path, and was
+    /// not changed since but by its renaming.
+    pub fn moved(&self, path: &Path, stat: &Stat, digest: Digest) {
+        if is_settled(stat, now()) {
+            self.fresh().push((path.to_owned(), *stat, digest));
+        } else {
+            self.racy().push(path.to_owned());
+        }
+    }
+
+    /// Hashes again what was hashed too soon, now that its times are past; what
+    /// is still too young stays forgotten.
+    pub fn settle(&self, disk: &dyn Disk, jobs: usize) {
+        let mut racy = std::mem::take(&mut *self.racy());
+        racy.sort();
+        racy.dedup();
+        let share = racy.len().div_ceil(jobs.max(1)).max(1);
+        std::thread::scope(|scope| {
+            for paths in racy.chunks(share) {
+                scope.spawn(move || {
+                    for path in paths {
+                        // A file that is gone or unreadable is not remembered.
+                        if let Ok(Some(meta)) = disk.look(path)
+                            && meta.kind == Kind::File
+                            && is_settled(&meta.stat, now())
+                        {
+                            let _ = self.hash(disk, path, &meta, None);
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    /// Writes what was learnt. It is a cache: an error is told, and harms
+    /// nothing.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), rusqlite::Error> {
+        let fresh = std::mem::take(&mut *self.fresh());
+        if fresh.is_empty() && self.trusts {
+            return Ok(());
+        }
+        match save(path, &fresh, self.trusts) {
+            // Damaged beyond use: begin anew, once.
+            Err(error) if is_damage(&error) => {
+                for suffix in ["", "-wal", "-shm"] {
+                    let mut name = path.as_os_str().to_owned();
+                    name.push(suffix);
+                    let _ = std::fs::remove_file(name);
+                }
+                save(path, &fresh, self.trusts)
+            }
+            saved => saved,
+        }
+    }
+
+    fn fresh(&self) -> std::sync::MutexGuard<'_, Vec<(PathBuf, Stat, Digest)>> {
+        self.fresh.lock().expect("nobody panics while holding it")
+    }
+
+    fn racy(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
+        self.racy.lock().expect("nobody panics while holding it")
+    }
+}
+
+/// All that is in a folder, by paths relative to it, in order. Links are not
+/// followed; semel's own folder is passed over.
+///
+/// # Errors
+/// If it cannot be listed.
+pub fn tree(disk: &dyn Disk, folder: &Path) -> DiskResult<Vec<(PathBuf, Kind)>> {
+    let mut found = Vec::new();
+    let mut open = vec![PathBuf::new()];
+    while let Some(inside) = open.pop() {
+        for entry in disk.list(&folder.join(&inside))? {
+            if entry.name == ".semel" {
+                continue;
+            }
+            let name = inside.join(&entry.name);
+            if entry.kind == Kind::Folder {
+                open.push(name.clone());
+            }
+            found.push((name, entry.kind));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn read(disk: &dyn Disk, path: &Path, records: Option<Records>) -> DiskResult<Content> {
+    let failed = |source| DiskError {
+        doing: "read",
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = disk.open(path)?;
+    let mut stream = Stream::default();
+    let mut counter = records.map(Counter::new);
+    let mut bytes = 0_u64;
+    let mut buffer = vec![0_u8; 64 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => {
+                bytes += length as u64;
+                stream.feed(&buffer[..length]);
+                if let Some(counter) = &mut counter {
+                    counter.feed(&buffer[..length]);
+                }
+                if bytes > 1 << 20 && buffer.len() < 1 << 20 {
+                    buffer.resize(1 << 20, 0);
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(Content {
+        digest: stream.digest(),
+        bytes,
+        rows: counter.map(Counter::rows),
+    })
+}
+
+/// The time, in nanoseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Whether a change after `moment` must show in the times of a file that looks
+/// like this.
+fn is_settled(stat: &Stat, moment: i64) -> bool {
+    settled_at(stat) < moment
+}
+
+fn settled_at(stat: &Stat) -> i64 {
+    let is_coarse = stat.mtime % 1_000_000_000 == 0 && stat.ctime % 1_000_000_000 == 0;
+    let tick = if is_coarse { COARSE_TICK } else { TICK };
+    stat.mtime.max(stat.ctime).saturating_add(tick)
+}
+
+fn wait_until_settled(stat: &Stat) {
+    let wait = settled_at(stat).saturating_sub(now());
+    // A time in the future is not worth waiting for.
+    if (0..=COARSE_TICK).contains(&wait) {
+        std::thread::sleep(Duration::from_nanos(wait.unsigned_abs() + 1));
+    }
+}
+
+fn load(path: &Path) -> Option<Known> {
+    if !path.exists() {
+        return None;
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).ok()?;
+    let mut statement = connection
+        .prepare("select path, size, mtime, ctime, inode, digest from seen order by path")
+        .ok()?;
+    let mut rows = statement.query([]).ok()?;
+    let mut known = Known::default();
+    while let Some(row) = rows.next().ok()? {
+        let from = known.paths.len();
+        known.paths.extend_from_slice(row.get_ref(0).ok()?.as_blob().ok()?);
+        known.files.push(KnownFile {
+            path: from..known.paths.len(),
+            stat: Stat {
+                size: row.get::<_, i64>(1).ok()?.cast_unsigned(),
+                mtime: row.get(2).ok()?,
+                ctime: row.get(3).ok()?,
+                inode: row.get::<_, i64>(4).ok()?.cast_unsigned(),
+            },
+            digest: Digest::from_bytes(row.get(5).ok()?),
+        });
+    }
+    Some(known)
+}
+
+fn save(path: &Path, files: &[(PathBuf, Stat, Digest)], keeps_others: bool) -> Result<(), rusqlite::Error> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(30))?;
+    connection.execute_batch(
+        "pragma journal_mode = wal; pragma synchronous = normal;
+         create table if not exists seen (
+             path blob primary key, size integer not null, mtime integer not null,
+             ctime integer not null, inode integer not null, digest blob not null
+         ) strict, without rowid;",
+    )?;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    if !keeps_others {
+        transaction.execute("delete from seen", [])?;
+    }
+    {
+        let mut insert = transaction.prepare("insert or replace into seen values (?, ?, ?, ?, ?, ?)")?;
+        for (path, stat, digest) in files {
+            insert.execute(params![
+                bytes_of(path),
+                stat.size.cast_signed(),
+                stat.mtime,
+                stat.ctime,
+                stat.inode.cast_signed(),
+                digest.as_bytes(),
+            ])?;
+        }
+    }
+    transaction.commit()
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+        || matches!(error, rusqlite::Error::SqliteFailure(_, Some(text)) if text.contains("has no column"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ground::world::disk::RealDisk;
+
+    const YEAR_2020: i64 = 1_577_836_800;
+
+    /// A folder with a file that was last changed long ago.
+    fn scratch() -> (tempfile::TempDir, RealDisk) {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let disk = RealDisk::at(folder.path()).expect("it can be entered");
+        (folder, disk)
+    }
+
+    fn stat(mtime: i64, ctime: i64) -> Stat {
+        Stat {
+            size: 1,
+            mtime,
+            ctime,
+            inode: 1,
+        }
+    }
+
+    #[test]
+    fn a_file_that_changed_just_now_is_not_settled() {
+        let old = YEAR_2020 * 1_000_000_000 + 1;
+        assert!(is_settled(&stat(old, old), old + TICK + 1));
+        assert!(!is_settled(&stat(old, old), old));
+        // The time of the last change of anything counts too: mtime can be set.
+        assert!(!is_settled(&stat(old, old + TICK), old + TICK));
+        // A time in the future never settles.
+        assert!(!is_settled(&stat(old + COARSE_TICK, old), old));
+        // Whole seconds are not believed to be exact.
+        let whole = YEAR_2020 * 1_000_000_000;
+        assert!(!is_settled(&stat(whole, whole), whole + COARSE_TICK));
+        assert!(is_settled(&stat(whole, whole), whole + COARSE_TICK + 1));
+    }
+
+    #[test]
+    fn what_was_hashed_too_soon_is_not_remembered_until_it_settles() {
+        let (folder, disk) = scratch();
+        let (path, store) = (Path::new("a"), folder.path().join("digests.db"));
+        disk.write(path, b"one").expect("written");
+        let meta = disk.look(path).expect("a look").expect("there");
+        let digests = Digests::empty();
+        digests.content(&disk, path, &meta, &mut 0).expect("hashed");
+        digests.save(&store).expect("saved");
+        let loaded = Digests::load(&store, true);
+        assert_eq!(loaded.remembered(path, &meta.stat, &mut 0), None);
+
+        wait_until_settled(&meta.stat);
+        digests.settle(&disk, 1);
+        digests.save(&store).expect("saved");
+        let loaded = Digests::load(&store, true);
+        assert_eq!(loaded.remembered(path, &meta.stat, &mut 0), Some(Digest::of(b"one")));
+        let touched = Stat {
+            ctime: meta.stat.ctime + 1,
+            ..meta.stat
+        };
+        assert_eq!(loaded.remembered(path, &touched, &mut 0), None);
+        assert_eq!(Digests::load(&store, false).remembered(path, &meta.stat, &mut 0), None);
+    }
+
+    #[test]
+    fn a_damaged_memory_is_no_memory() {
+        let (folder, disk) = scratch();
+        let store = folder.path().join("digests.db");
+        std::fs::write(&store, "not a database, and long enough to be looked at").expect("written");
+        let digests = Digests::load(&store, true);
+        disk.write(Path::new("a"), b"one").expect("written");
+        let meta = disk.look(Path::new("a")).expect("a look").expect("there");
+        wait_until_settled(&meta.stat);
+        digests.content(&disk, Path::new("a"), &meta, &mut 0).expect("hashed");
+        digests.save(&store).expect("saved over the damage");
+        assert!(Digests::load(&store, true).remembered(Path::new("a"), &meta.stat, &mut 0).is_some());
+    }
+
+    #[test]
+    fn a_folder_is_its_names_and_contents() {
+        let (_folder, disk) = scratch();
+        let digests = Digests::empty();
+        let of = |path: &str| {
+            let path = Path::new(path);
+            let meta = disk.look(path).expect("a look").expect("there");
+            digests.content(&disk, path, &meta, &mut 0).expect("hashed").digest
+        };
+        disk.make_folders(Path::new("a/b")).expect("made");
+        disk.write(Path::new("a/b/x"), b"1").expect("written");
+        disk.make_folders(Path::new("c/b")).expect("made");
+        disk.write(Path::new("c/b/x"), b"1").expect("written");
+        let first = of("a");
+        assert_eq!(first, of("c"), "its own name does not count");
+        disk.make_folders(Path::new("c/empty")).expect("made");
+        assert_ne!(first, of("c"), "an empty folder counts");
+        disk.make_link(Path::new("x"), Path::new("a/b/y")).expect("made");
+        assert_ne!(first, of("a"), "a link counts");
+        disk.remove_file(Path::new("a/b/y")).expect("removed");
+        assert_eq!(first, of("a"));
+        disk.write(Path::new("a/b/x"), b"2").expect("written");
+        assert_ne!(first, of("a"), "a changed file counts");
+    }
+
+    #[test]
+    fn known_files_are_found_in_any_order() {
+        let mut known = Known::default();
+        for name in ["a", "b", "c"] {
+            let from = known.paths.len();
+            known.paths.extend_from_slice(name.as_bytes());
+            known.files.push(KnownFile {
+                path: from..known.paths.len(),
+                stat: stat(0, 0),
+                digest: Digest::of(name.as_bytes()),
+            });
+        }
+        let mut hint = 0;
+        for name in ["a", "b", "c", "a", "c", "b", "d", "a"] {
+            let found = known.find(name.as_bytes(), &mut hint).map(|file| file.digest);
+            let expected = (name != "d").then(|| Digest::of(name.as_bytes()));
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+}

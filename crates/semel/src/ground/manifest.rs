@@ -1,0 +1,413 @@
+//! The manifest: the store of all receipts.
+//!
+//! [`Manifest`] is the contract, [`sqlite`] the store behind it.
+//!
+//! Invariants: *I1* a receipt is written after its effect is in place and
+//! durable, never before; *I2* a batch is written whole or not at all, and one
+//! entry's fault leaves the others alone; *I5* nothing but the methods that take
+//! `&mut self` writes.
+
+pub mod sqlite;
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::words::digest::Digest;
+use crate::words::fingerprint::Fingerprint;
+use crate::words::receipt::{Attempt, AttemptEnd, Receipt};
+use crate::words::task::{Instance, TaskName};
+
+/// What the manifest could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It was written by a newer semel.
+    #[error("it was written by a newer semel: its version is {found}, this one knows up to {known}")]
+    Newer {
+        /// Its version.
+        found: i64,
+        /// The newest that this semel knows.
+        known: i64,
+    },
+    /// It is something else.
+    #[error("it is not a manifest of semel's")]
+    Foreign,
+    /// It is damaged.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    /// There is none.
+    #[error("there is none")]
+    Absent,
+    /// It could not be made or copied.
+    #[error("{doing} {}: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store said no.
+    #[error("cannot {doing}: {source}")]
+    Store {
+        /// What was tried.
+        doing: &'static str,
+        /// What the store said.
+        source: rusqlite::Error,
+    },
+    /// The query of a person was wrong.
+    #[error("{0}")]
+    Query(String),
+}
+
+/// What a manifest operation gives.
+pub type ManifestResult<T> = Result<T, ManifestError>;
+
+/// What a manifest knows of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its random id.
+    pub id: String,
+    /// When it was made.
+    pub born: Timestamp,
+}
+
+/// A run that begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRun {
+    /// Its unique id.
+    pub id: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The instance.
+    pub instance: Instance,
+    /// The parameters, as JSON.
+    pub params: String,
+    /// What was typed.
+    pub command: String,
+    /// Whether only some steps or tasks were asked for.
+    pub selected: bool,
+    /// Who runs it, and where.
+    pub by: By,
+    /// When.
+    pub began: Timestamp,
+}
+
+/// Who did something, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct By {
+    /// The machine.
+    pub host: String,
+    /// The user.
+    pub user: String,
+    /// The process.
+    pub pid: u32,
+}
+
+/// A run as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunRecord {
+    /// Its number.
+    pub number: i64,
+    /// All that was known when it began.
+    pub new: NewRun,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Its exit status.
+    pub status: Option<i32>,
+}
+
+/// What a run did to a step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunStep {
+    /// The step.
+    pub step: String,
+    /// Its instance.
+    pub instance: Instance,
+    /// How many tasks ended how.
+    pub counts: Counts,
+    /// Records in what was written.
+    pub rows: Option<u64>,
+    /// From the first attempt to the last receipt.
+    pub seconds: f64,
+    /// The first thing that went wrong.
+    pub note: String,
+}
+
+/// How many tasks of a step ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All of them.
+    pub total: u64,
+    /// Brought to their state by running.
+    pub ran: u64,
+    /// Done already.
+    pub skipped: u64,
+    /// Found done.
+    pub adopted: u64,
+    /// Served by another task's outputs.
+    pub reused: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Refused.
+    pub refused: u64,
+    /// Somebody else's.
+    pub busy: u64,
+    /// Blocked.
+    pub blocked: u64,
+    /// Not reached.
+    pub untried: u64,
+}
+
+impl Counts {
+    /// Those that are in their desired state.
+    #[must_use]
+    pub const fn reached(&self) -> u64 {
+        self.ran + self.skipped + self.adopted + self.reused
+    }
+
+    /// Whether all are.
+    #[must_use]
+    pub const fn all_reached(&self) -> bool {
+        self.reached() == self.total
+    }
+}
+
+/// What is remembered of one step and instance.
+#[derive(Clone, Debug, Default)]
+pub struct StepMemory {
+    /// The receipts, ordered by item.
+    pub receipts: Vec<Remembered>,
+    /// The attempts since the receipts, ordered by item; the last of each task.
+    pub open: Vec<OpenAttempt>,
+    /// What humans said and no run has acted on, ordered by item; the last of
+    /// each task.
+    pub said: Vec<Said>,
+}
+
+/// As much of a receipt as a decision needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The item, encoded; empty where the step has none.
+    pub item: Box<str>,
+    /// The fingerprint.
+    pub fingerprint: Fingerprint,
+    /// The version of its encoding.
+    pub encoding: i64,
+    /// What was left.
+    pub effect: Option<Digest>,
+    /// The run that wrote it.
+    pub run: i64,
+}
+
+/// An attempt since the last receipt of its task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenAttempt {
+    /// The item, encoded.
+    pub item: String,
+    /// The run that made it.
+    pub run: i64,
+    /// That run's unique id.
+    pub run_id: String,
+    /// The attempt's number in that run.
+    pub number: u64,
+    /// When it began.
+    pub began: Timestamp,
+    /// How it ended: `None` while it works, or where its run was killed.
+    pub ending: Option<String>,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// Whether it provably did nothing.
+    pub provably_undone: bool,
+}
+
+/// A human's word on a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its number.
+    pub id: i64,
+    /// The item, encoded.
+    pub item: String,
+    /// `done` or `redo`.
+    pub verb: Verb,
+    /// Whether `done` holds though there are no outputs.
+    pub without_outputs: bool,
+}
+
+/// What a human says of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// It is done: accept what is there.
+    Done,
+    /// Do it again, once.
+    Redo,
+}
+
+impl Verb {
+    /// The word that is stored and typed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Redo => "redo",
+        }
+    }
+}
+
+/// A human's word, to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolution {
+    /// The task.
+    pub task: TaskName,
+    /// What is said.
+    pub verb: Verb,
+    /// Whether `done` holds though there are no outputs.
+    pub without_outputs: bool,
+    /// Why.
+    pub because: String,
+    /// By whom.
+    pub by: By,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A change of the manifest.
+///
+/// `said` is the [`Said::id`] of the human's word that is acted on by it.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// An attempt begins.
+    Begin {
+        /// The attempt.
+        attempt: Attempt,
+        /// What is acted on.
+        said: Option<i64>,
+    },
+    /// An attempt ends without a receipt.
+    End {
+        /// The attempt.
+        attempt: Attempt,
+        /// Its end.
+        end: AttemptEnd,
+        /// What is acted on.
+        said: Option<i64>,
+    },
+    /// A task is complete.
+    Complete {
+        /// Its receipt.
+        receipt: Box<Receipt>,
+        /// The attempt that brought it there, if any.
+        attempt: Option<(Attempt, AttemptEnd)>,
+        /// What is acted on.
+        said: Option<i64>,
+    },
+}
+
+/// An attempt as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// The task.
+    pub task: TaskName,
+    /// The run.
+    pub run: i64,
+    /// The attempt's number in it.
+    pub number: u64,
+    /// Which try at the task.
+    pub tries: u32,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// How it ended.
+    pub ending: Option<String>,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// Whether no receipt was written since.
+    pub open: bool,
+    /// Where in the run's log its output stands.
+    pub log: crate::words::receipt::LogRange,
+}
+
+/// Which attempts are meant.
+#[derive(Clone, Copy, Debug)]
+pub enum Attempts<'a> {
+    /// Those of a run.
+    OfRun(i64),
+    /// Those of a task, or of all items of a step where it names none.
+    OfTask(&'a TaskName),
+    /// Those that ended badly since the last receipt of their task.
+    Failed,
+}
+
+/// The answer to a person's query: the names of the columns, and the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The values, as text; `None` for null.
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+/// The store of all receipts.
+pub trait Manifest: Send {
+    /// Another connection to the same store.
+    fn again(&self) -> ManifestResult<Box<dyn Manifest>>;
+
+    /// What it knows of itself.
+    fn identity(&self) -> ManifestResult<Identity>;
+
+    /// What is remembered of a step and instance.
+    fn memory_of(&self, pipeline: &str, step: &str, instance: &Instance) -> ManifestResult<StepMemory>;
+
+    /// The whole receipt of a task.
+    fn receipt(&self, pipeline: &str, task: &TaskName) -> ManifestResult<Option<Receipt>>;
+
+    /// Whether a file of this path and digest is the output of a receipt.
+    fn made(&self, path: &std::path::Path, digest: &Digest) -> ManifestResult<bool>;
+
+    /// How many tasks a step had in the last run that brought all of them to
+    /// their state.
+    fn last_total(&self, pipeline: &str, step: &str, instance: &Instance) -> ManifestResult<Option<u64>>;
+
+    /// How many seconds a task of a step takes on average.
+    fn usual_seconds(&self, pipeline: &str, step: &str) -> ManifestResult<Option<f64>>;
+
+    /// The last runs of a pipeline, newest first; of one instance, where one is
+    /// given.
+    fn runs(&self, pipeline: &str, instance: Option<&Instance>, most: u32) -> ManifestResult<Vec<RunRecord>>;
+
+    /// What a run did, step by step.
+    fn run_steps(&self, run: i64) -> ManifestResult<Vec<RunStep>>;
+
+    /// What the last run that knew of it did to a step, and which run that was.
+    fn last_run_step(&self, pipeline: &str, step: &str, instance: &Instance) -> ManifestResult<Option<(i64, RunStep)>>;
+
+    /// When the newest receipt of a step was written.
+    fn last_receipt(&self, pipeline: &str, step: &str, instance: &Instance) -> ManifestResult<Option<Timestamp>>;
+
+    /// The attempts of a pipeline that are meant, oldest first.
+    fn attempts(&self, pipeline: &str, which: Attempts<'_>) -> ManifestResult<Vec<AttemptRecord>>;
+
+    /// The unique ids of runs that have no end.
+    fn unended_runs(&self) -> ManifestResult<Vec<(i64, String)>>;
+
+    /// Answers a person's query; nothing can be changed by it.
+    fn query(&self, sql: &str) -> ManifestResult<Answer>;
+
+    /// Notes that a run begins, and numbers it.
+    fn begin_run(&mut self, run: &NewRun) -> ManifestResult<i64>;
+
+    /// Notes that a run ended.
+    fn end_run(&mut self, number: i64, ended: Timestamp, status: i32, steps: &[RunStep]) -> ManifestResult<()>;
+
+    /// Notes that the attempts of a dead run were interrupted.
+    fn close_dead_run(&mut self, number: i64) -> ManifestResult<()>;
+
+    /// Writes entries in one transaction. An entry that cannot be written leaves
+    /// the others alone; the results are in the order of the entries.
+    fn write(&mut self, pipeline: &str, entries: &[Entry]) -> Vec<ManifestResult<()>>;
+
+    /// Keeps what a human said.
+    fn settle(&mut self, pipeline: &str, resolutions: &[Resolution]) -> ManifestResult<()>;
+}

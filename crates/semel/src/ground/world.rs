@@ -1,0 +1,7 @@
+//! The world: disk and processes, and a disk that fails on purpose.
+//!
+//! What is particular to an operating system stands here and nowhere else.
+
+pub mod disk;
+pub mod fault;
+pub mod process;

@@ -1,0 +1,332 @@
+//! Processes: a command is started in a group of its own, its output is read,
+//! and where it must end, its whole group ends.
+//!
+//! Invariant: a group is signalled only while its leader has not been reaped,
+//! so that a number that was given to somebody else is never signalled.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+/// How long a group may take to end after SIGTERM, before SIGKILL.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// How long output is read after the first process of a command ended: what it
+/// left in the background may hold the pipe for ever.
+const AFTERMATH: Duration = Duration::from_secs(1);
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Order<'a> {
+    /// The program and its arguments.
+    pub words: &'a [OsString],
+    /// Where it runs.
+    pub folder: &'a Path,
+    /// Variables that are set on top of semel's own.
+    pub env: &'a [(OsString, OsString)],
+}
+
+/// A switch that ends the commands that wait on it.
+#[derive(Debug)]
+pub struct Stop(OwnedFd);
+
+impl Stop {
+    /// A switch that is off.
+    ///
+    /// # Errors
+    /// If the system has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC)?))
+    }
+
+    /// Ends all commands that wait on it, now and later.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be written to, which the system excludes.
+    pub fn pull(&self) -> io::Result<()> {
+        rustix::io::write(&self.0, &1_u64.to_ne_bytes())?;
+        Ok(())
+    }
+
+    /// Whether it was pulled.
+    #[must_use]
+    pub fn is_pulled(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1))
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a status.
+    Exited(i32),
+    /// By a signal.
+    Signalled(i32),
+    /// It was ended, since it took longer than its limit.
+    TimedOut,
+    /// It was ended by the switch.
+    Stopped,
+}
+
+/// A command that was started.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    pidfd: OwnedFd,
+    output: io::PipeReader,
+}
+
+/// Starts a command with nothing on its standard input, and its standard
+/// output and error in one pipe.
+///
+/// # Errors
+/// If it cannot be started: the program is not there, may not be run, or its
+/// arguments are too long.
+pub fn start(order: &Order<'_>) -> io::Result<Running> {
+    let (output, writer) = io::pipe()?;
+    let (program, arguments) = order.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(order.folder)
+        .envs(order.env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0);
+    let mut child = command.spawn()?;
+    // The command holds the writing ends of the pipe until it is dropped.
+    drop(command);
+    match pidfd_open(pid_of(&child), PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(Running {
+            child,
+            pidfd,
+            output,
+        }),
+        Err(errno) => {
+            child.kill()?;
+            child.wait()?;
+            Err(errno.into())
+        }
+    }
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+impl Running {
+    /// The number of the command's first process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the command's first process ended, handing on what the
+    /// command prints. It is ended, with its group, at the limit, or when the
+    /// switch is pulled.
+    ///
+    /// # Errors
+    /// If the system's calls for waiting fail.
+    pub fn wait(
+        mut self,
+        limit: Option<Duration>,
+        stop: &Stop,
+        mut printed: impl FnMut(&[u8]),
+    ) -> io::Result<End> {
+        let mut deadline = limit.map(|limit| Instant::now() + limit);
+        let mut ended_because = None;
+        let mut buffer = vec![0_u8; 16 * 1024];
+        let mut is_open = true;
+        loop {
+            let (mut has_output, mut has_ended, mut has_stopped) = (false, false, false);
+            {
+                let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+                if is_open {
+                    fds.push(PollFd::new(&self.output, PollFlags::IN));
+                }
+                if ended_because.is_none() {
+                    fds.push(PollFd::new(&stop.0, PollFlags::IN));
+                }
+                wait_for(&mut fds, deadline)?;
+                has_ended |= !fds[0].revents().is_empty();
+                if is_open {
+                    has_output = !fds[1].revents().is_empty();
+                }
+                if ended_because.is_none() {
+                    has_stopped = fds.last().is_some_and(|fd| !fd.revents().is_empty());
+                }
+            }
+            if has_output {
+                is_open = pass_on(&mut self.output, &mut buffer, &mut printed)?;
+            }
+            if has_ended {
+                break;
+            }
+            let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if is_late && ended_because.is_some() {
+                self.signal(Signal::KILL);
+                deadline = None;
+            } else if is_late || has_stopped {
+                ended_because = Some(if has_stopped { End::Stopped } else { End::TimedOut });
+                self.signal(Signal::TERM);
+                deadline = Some(Instant::now() + GRACE);
+            }
+        }
+        if is_open {
+            self.read_the_rest(&mut buffer, &mut printed)?;
+        }
+        self.reap(ended_because)
+    }
+
+    /// Reads what is still in the pipe, for as long as others hold it, but no
+    /// longer than the aftermath.
+    fn read_the_rest(&mut self, buffer: &mut [u8], printed: &mut impl FnMut(&[u8])) -> io::Result<()> {
+        let deadline = Instant::now() + AFTERMATH;
+        loop {
+            let mut fds = [PollFd::new(&self.output, PollFlags::IN)];
+            wait_for(&mut fds, Some(deadline))?;
+            if fds[0].revents().is_empty() || !pass_on(&mut self.output, buffer, printed)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reaps the first process. Where the command did not end well, what is
+    /// left of its group ends too.
+    fn reap(mut self, ended_because: Option<End>) -> io::Result<End> {
+        let status = rustix::process::waitid(
+            rustix::process::WaitId::PidFd(self.pidfd.as_fd()),
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT,
+        )?;
+        let went_well = status.is_some_and(|status| status.exit_status() == Some(0));
+        if ended_because.is_some() || !went_well {
+            self.signal(Signal::KILL);
+        }
+        let status = self.child.wait()?;
+        Ok(ended_because.unwrap_or_else(|| match (status.code(), status.signal()) {
+            (Some(code), _) => End::Exited(code),
+            (None, signal) => End::Signalled(signal.unwrap_or(0)),
+        }))
+    }
+
+    /// Signals the whole group. That nobody is left in it is fine.
+    fn signal(&self, signal: Signal) {
+        let _ = kill_process_group(pid_of(&self.child), signal);
+    }
+}
+
+/// Polls until something happens or the deadline is there.
+fn wait_for(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<()> {
+    loop {
+        let timeout = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
+        });
+        match poll(fds, timeout.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            done => return done.map(drop).map_err(io::Error::from),
+        }
+    }
+}
+
+/// Hands on one piece of output; `false` at its end.
+fn pass_on(output: &mut impl Read, buffer: &mut [u8], printed: &mut impl FnMut(&[u8])) -> io::Result<bool> {
+    match output.read(buffer) {
+        Ok(0) => Ok(false),
+        Ok(length) => {
+            printed(&buffer[..length]);
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str, limit: Option<Duration>, stop: &Stop) -> (End, String) {
+        let words = ["bash", "-c", script].map(OsString::from);
+        let env = [(OsString::from("GREETING"), OsString::from("ave"))];
+        let order = Order {
+            words: &words,
+            folder: Path::new("/"),
+            env: &env,
+        };
+        let mut printed = Vec::new();
+        let running = start(&order).expect("bash starts");
+        let end = running.wait(limit, stop, |bytes| printed.extend_from_slice(bytes));
+        (end.expect("it ends"), String::from_utf8_lossy(&printed).into_owned())
+    }
+
+    fn off() -> Stop {
+        Stop::new().expect("a descriptor")
+    }
+
+    #[test]
+    fn output_and_status_come_back() {
+        let (end, printed) = run("echo $GREETING; pwd; echo err >&2; exit 3", None, &off());
+        assert_eq!((end, printed.as_str()), (End::Exited(3), "ave\n/\nerr\n"));
+    }
+
+    #[test]
+    fn a_signal_is_told_apart_from_a_status() {
+        assert_eq!(run("kill -9 $$", None, &off()).0, End::Signalled(9));
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_an_error() {
+        let words = [OsString::from("no-such-program-here")];
+        let order = Order {
+            words: &words,
+            folder: Path::new("/"),
+            env: &[],
+        };
+        assert_eq!(start(&order).expect_err("not there").kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn at_its_limit_the_whole_group_ends() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let fifo = folder.path().join("alive");
+        let made = Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs");
+        assert!(made.success());
+        // The grandchild holds the fifo open for as long as it lives.
+        let script = format!("sleep 600 > {} & wait", fifo.display());
+        let limit = Some(Duration::from_millis(50));
+        let reader = std::thread::spawn(move || std::fs::read(fifo).expect("the end of the fifo"));
+        assert_eq!(run(&script, limit, &off()).0, End::TimedOut);
+        assert!(reader.join().expect("the reader ends").is_empty());
+    }
+
+    #[test]
+    fn a_pulled_switch_ends_those_who_wait_and_those_who_come_later() {
+        let stop = off();
+        assert!(!stop.is_pulled());
+        stop.pull().expect("it can be pulled");
+        assert!(stop.is_pulled());
+        assert_eq!(run("sleep 600", None, &stop).0, End::Stopped);
+    }
+
+    #[test]
+    fn what_stays_in_the_background_is_not_waited_for() {
+        let (end, printed) = run("echo here; sleep 600 & echo $!", None, &off());
+        assert_eq!(end, End::Exited(0));
+        let pid = printed.lines().nth(1).expect("a number").to_owned();
+        let killed = Command::new("kill").arg(pid).status().expect("kill runs");
+        assert!(killed.success(), "it lives on after a good end");
+    }
+}

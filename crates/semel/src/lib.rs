@@ -1,0 +1,5 @@
+//! semel makes any script or pipeline safe to run again.
+
+pub mod ground;
+pub mod thought;
+pub mod words;

@@ -1,0 +1,3 @@
+//! Thought: pure functions of words.
+
+pub mod decide;

@@ -1,0 +1,39 @@
+//! Words: plain data, and nothing that touches the world.
+
+pub mod digest;
+pub mod fingerprint;
+pub mod pipeline;
+pub mod receipt;
+pub mod rows;
+pub mod shell;
+pub mod task;
+pub mod template;
+pub mod verdict;
+
+/// The known word that was probably meant.
+#[must_use]
+pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (typed.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|word| (strsim::damerau_levenshtein(typed, word), word))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// A length of time as people read it: `0:47`, `1:02:03`; under ten seconds
+/// with a decimal: `1.2 s`.
+#[must_use]
+pub fn clock(time: std::time::Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds < 10 {
+        return format!("{:.1} s", time.as_secs_f64());
+    }
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
+}

@@ -1,0 +1,409 @@
+//! A pipeline, as its file says it.
+//!
+//! [`Pipeline::read`] turns the text of a `semel.toml` into a [`Pipeline`] or
+//! into a list of all its faults. It touches nothing but the text.
+//!
+//! Invariant: a `Pipeline` has no contradictions that can be seen in its text:
+//! every name it mentions exists, every placeholder has a value where it
+//! stands, and the steps form no cycle.
+
+mod fault;
+mod keys;
+mod read;
+mod rules;
+mod value;
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::time::Duration;
+
+pub use fault::Fault;
+pub use rules::find_cycle;
+
+use crate::words::template::{Name, Template};
+
+/// A range of bytes of the pipeline file.
+pub type Span = Range<usize>;
+
+/// The place of a step in [`Pipeline::steps`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId(pub usize);
+
+/// A named set of steps.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// Its name; receipts are kept by it.
+    pub name: String,
+    /// The parameters, in the order of the file.
+    pub params: Vec<Param>,
+    /// The parameters whose values are the instances of a run.
+    pub per: Vec<String>,
+    /// How many tasks at a time; by default as many as there are processors.
+    pub jobs: Option<NonZeroUsize>,
+    /// The steps, in the order of the file.
+    pub steps: Vec<Step>,
+}
+
+/// A parameter: its name, and its value unless `-p` gives another.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// One named unit of work.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// Where the file names it.
+    pub span: Span,
+    /// The parameters whose values are its instances.
+    pub per: Vec<String>,
+    /// What it fans out over.
+    pub each: Option<Each>,
+    /// Further files that it reads.
+    pub inputs: Vec<Input>,
+    /// The files and folders that it writes.
+    pub outs: Vec<Out>,
+    /// What it does.
+    pub action: Action,
+    /// Steps that it comes after, and whose effects count.
+    pub needs: Vec<StepId>,
+    /// Steps that it comes after.
+    pub after: Vec<StepId>,
+    /// The probe of the real world.
+    pub check: Option<Check>,
+    /// Whether it is unsafe to repeat.
+    pub once: bool,
+    /// Exit statuses by which the command says that it did nothing.
+    pub safe_exits: Vec<i32>,
+    /// What a good output looks like.
+    pub expect: Option<Expect>,
+    /// A text that counts, to make it run again at will.
+    pub version: Option<String>,
+    /// Whether two files of equal content are one piece of work.
+    pub same: Option<Same>,
+    /// Variables that are set for the command, and count.
+    pub env: Vec<(String, Template)>,
+    /// Variables of semel's own environment that count.
+    pub env_counts: Vec<String>,
+    /// When and how often a failed attempt is followed by another.
+    pub retry: Retry,
+    /// The limit of an attempt.
+    pub timeout: Option<Duration>,
+    /// How many of its tasks at a time.
+    pub jobs: Option<NonZeroUsize>,
+}
+
+/// What a step fans out over.
+#[derive(Clone, Debug)]
+pub struct Each {
+    /// Where its items come from.
+    pub source: EachSource,
+    /// Where the file says so.
+    pub span: Span,
+    /// Whether a list without items is fine.
+    pub may_be_empty: bool,
+    /// Whether a list that lost more than half of its items is fine.
+    pub may_shrink: bool,
+}
+
+/// Where items come from.
+#[derive(Clone, Debug)]
+pub enum EachSource {
+    /// The files that match a pattern.
+    Files(Template),
+    /// The lines of a file.
+    Lines(Template),
+    /// The outputs of another step's tasks.
+    OutputsOf(StepId),
+}
+
+impl EachSource {
+    /// Whether items are files, which count by their content; else they are
+    /// values, which count as they are.
+    #[must_use]
+    pub const fn gives_files(&self) -> bool {
+        matches!(self, Self::Files(_) | Self::OutputsOf(_))
+    }
+}
+
+/// Files that a step reads beside its item.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The key under which they are named.
+    pub key: Option<String>,
+    /// Where they come from.
+    pub source: InputSource,
+    /// Where the file says so.
+    pub span: Span,
+}
+
+/// Where inputs come from.
+#[derive(Clone, Debug)]
+pub enum InputSource {
+    /// The files that match a pattern, or all files of a folder.
+    Files(Template),
+    /// The outputs of all tasks of a step.
+    OutputsOf(StepId),
+}
+
+/// An output of each task of a step.
+#[derive(Clone, Debug)]
+pub struct Out {
+    /// The key under which it is named.
+    pub key: Option<String>,
+    /// Its path.
+    pub path: Template,
+    /// Whether it is a folder.
+    pub folder: bool,
+    /// Where the file says so.
+    pub span: Span,
+}
+
+/// What a task does.
+#[derive(Clone, Debug)]
+pub struct Action {
+    /// The command.
+    pub command: Command,
+    /// Where the file says so.
+    pub span: Span,
+}
+
+/// A command, for an action or a check.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// A text for a shell, which gets it as its last argument.
+    Shell {
+        /// The shell and its options.
+        shell: Vec<String>,
+        /// The text.
+        text: Template,
+    },
+    /// A program and its arguments, without a shell.
+    Words(Vec<Template>),
+}
+
+impl Command {
+    /// All the templates in it.
+    #[must_use]
+    pub fn templates(&self) -> &[Template] {
+        match self {
+            Self::Shell { text, .. } => std::slice::from_ref(text),
+            Self::Words(words) => words,
+        }
+    }
+
+    /// The text as it was written.
+    #[must_use]
+    pub fn as_written(&self) -> String {
+        match self {
+            Self::Shell { text, .. } => text.text.clone(),
+            Self::Words(words) => words
+                .iter()
+                .map(|word| word.text.as_str())
+                .collect::<Vec<_>>()
+                .join(" "),
+        }
+    }
+}
+
+/// A probe of the real world.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// The command that is asked.
+    pub command: Command,
+    /// What it must print to hold; without it the exit status answers.
+    pub equals: Option<Template>,
+    /// Where the file says so.
+    pub span: Span,
+}
+
+/// What a good output looks like; every rule must hold for every output.
+#[derive(Clone, Debug, Default)]
+pub struct Expect {
+    /// The number of records.
+    pub rows: Option<Bound>,
+    /// The size.
+    pub bytes: Option<Bound>,
+    /// Whether the outputs must have as many records as the inputs.
+    pub same_rows_as_in: bool,
+    /// Where the file says so.
+    pub span: Span,
+}
+
+/// A condition on a number: `>= 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// How the number is compared.
+    pub relation: Relation,
+    /// What it is compared with.
+    pub number: u64,
+}
+
+/// How a number is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// `= n`, or the number alone.
+    Equal,
+    /// `>= n`.
+    AtLeast,
+    /// `<= n`.
+    AtMost,
+    /// `> n`.
+    MoreThan,
+    /// `< n`.
+    LessThan,
+}
+
+impl Bound {
+    /// Reads `>= 1`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let relations = [
+            (">=", Relation::AtLeast),
+            ("<=", Relation::AtMost),
+            (">", Relation::MoreThan),
+            ("<", Relation::LessThan),
+            ("=", Relation::Equal),
+            ("", Relation::Equal),
+        ];
+        relations.into_iter().find_map(|(sign, relation)| {
+            let number = text.strip_prefix(sign)?.trim().replace('_', "").parse().ok()?;
+            Some(Self { relation, number })
+        })
+    }
+
+    /// Whether a number meets the condition.
+    #[must_use]
+    pub const fn holds(self, number: u64) -> bool {
+        match self.relation {
+            Relation::Equal => number == self.number,
+            Relation::AtLeast => number >= self.number,
+            Relation::AtMost => number <= self.number,
+            Relation::MoreThan => number > self.number,
+            Relation::LessThan => number < self.number,
+        }
+    }
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sign = match self.relation {
+            Relation::Equal => "=",
+            Relation::AtLeast => ">=",
+            Relation::AtMost => "<=",
+            Relation::MoreThan => ">",
+            Relation::LessThan => "<",
+        };
+        write!(f, "{sign} {}", self.number)
+    }
+}
+
+/// What two files of equal content are to a step without outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Same {
+    /// One piece of work.
+    Content,
+    /// Two: the name counts too.
+    NameAndContent,
+}
+
+/// When a failed attempt is followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How many further attempts there are.
+    pub times: u32,
+    /// The pause before the first of them; each next pause is twice as long.
+    pub wait: Duration,
+    /// The longest pause.
+    pub up_to: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            times: 0,
+            wait: Duration::from_secs(1),
+            up_to: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The shell that texts are given to unless the file names another: a pipe that
+/// fails must fail.
+pub const DEFAULT_SHELL: [&str; 4] = ["bash", "-euo", "pipefail", "-c"];
+
+impl Pipeline {
+    /// Reads the text of a pipeline file.
+    ///
+    /// ```
+    /// use semel::words::pipeline::Pipeline;
+    /// let text = "name = 'demo'\n[step.hello]\nout = 'hello.txt'\nrun = 'echo hello > {{ out }}'";
+    /// assert_eq!(Pipeline::read(text).unwrap().steps[0].name, "hello");
+    /// ```
+    ///
+    /// # Errors
+    /// All faults of the file, in the order of their places.
+    pub fn read(text: &str) -> Result<Self, Vec<Fault>> {
+        read::pipeline(text)
+    }
+
+    /// The step of this place.
+    #[must_use]
+    pub fn step(&self, id: StepId) -> &Step {
+        &self.steps[id.0]
+    }
+
+    /// The step of this name.
+    #[must_use]
+    pub fn step_named(&self, name: &str) -> Option<StepId> {
+        self.steps.iter().position(|step| step.name == name).map(StepId)
+    }
+
+    /// All steps with their places.
+    pub fn ids(&self) -> impl Iterator<Item = (StepId, &Step)> {
+        self.steps.iter().enumerate().map(|(at, step)| (StepId(at), step))
+    }
+}
+
+impl Step {
+    /// The steps that it comes after, whatever the reason.
+    pub fn upstream(&self) -> impl Iterator<Item = StepId> + '_ {
+        let listed = match self.each.as_ref().map(|each| &each.source) {
+            Some(EachSource::OutputsOf(step)) => Some(*step),
+            _ => None,
+        };
+        let gathered = self.inputs.iter().filter_map(|input| match input.source {
+            InputSource::OutputsOf(step) => Some(step),
+            InputSource::Files(_) => None,
+        });
+        let named = self.needs.iter().chain(&self.after).copied();
+        listed.into_iter().chain(gathered).chain(named)
+    }
+
+    /// The templates whose values decide what its tasks do: those of the action,
+    /// of `env` and of `check`.
+    pub fn counting_templates(&self) -> impl Iterator<Item = &Template> {
+        let check = self.check.iter().flat_map(|check| {
+            check.command.templates().iter().chain(check.equals.as_ref())
+        });
+        self.action
+            .command
+            .templates()
+            .iter()
+            .chain(self.env.iter().map(|(_, value)| value))
+            .chain(check)
+    }
+
+    /// The names that those templates mention.
+    pub fn counting_names(&self) -> impl Iterator<Item = &Name> {
+        self.counting_templates()
+            .flat_map(Template::placeholders)
+            .map(|hole| &hole.name)
+    }
+}

@@ -1,0 +1,354 @@
+//! From text to [`Pipeline`]: the document, the drafts, the rules, the names.
+
+use std::collections::HashMap;
+
+use toml::de::DeTable;
+
+use super::keys::{
+    CheckDraft, CommandDraft, EachSourceDraft, InputSourceDraft, PIPELINE, PipelineDraft, StepDraft, fill,
+};
+use super::value::{Placed, Table};
+use super::{
+    Action, Check, Command, DEFAULT_SHELL, Each, EachSource, Fault, Input, InputSource, Out, Pipeline, Step,
+    StepId, rules,
+};
+
+pub(super) fn pipeline(text: &str) -> Result<Pipeline, Vec<Fault>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Err(errors.iter().map(|error| not_toml(error, text)).collect());
+    }
+    let mut draft = PipelineDraft::default();
+    let read = fill(&Table::new(document.get_ref(), text), PIPELINE, &mut draft, "a pipeline");
+    let mut faults = read.err().unwrap_or_default();
+    faults.extend(rules::faults(&draft, faults.is_empty()));
+    if !faults.is_empty() {
+        faults.sort_by_key(|fault| fault.span.start);
+        return Err(faults);
+    }
+    let pipeline = resolve(draft);
+    match rules::cycle(&pipeline) {
+        Some(fault) => Err(vec![fault]),
+        None => Ok(pipeline),
+    }
+}
+
+fn not_toml(error: &toml::de::Error, text: &str) -> Fault {
+    let span = error.span().unwrap_or(text.len()..text.len());
+    Fault::new("this is not TOML", &span, error.message().to_owned())
+}
+
+/// Turns a draft without faults into a pipeline: every name stands for
+/// something now.
+fn resolve(draft: PipelineDraft) -> Pipeline {
+    let places: HashMap<_, _> = draft
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(at, step)| (step.name.clone(), StepId(at)))
+        .collect();
+    let shell = draft
+        .shell
+        .unwrap_or_else(|| DEFAULT_SHELL.map(str::to_owned).to_vec());
+    let per: Vec<_> = draft.per.into_iter().map(|name| name.what).collect();
+    let steps = draft
+        .steps
+        .into_iter()
+        .map(|step| resolve_step(step, &places, &per, &shell))
+        .collect();
+    Pipeline {
+        name: draft.name.map(|name| name.what).unwrap_or_default(),
+        params: draft.params,
+        per,
+        jobs: draft.jobs,
+        steps,
+    }
+}
+
+fn resolve_step(
+    draft: StepDraft,
+    places: &HashMap<String, StepId>,
+    per: &[String],
+    shell: &[String],
+) -> Step {
+    let step_id = |name: &Placed<String>| {
+        *places.get(&name.what).expect("the rules found every step that is named")
+    };
+    let command = |draft| match draft {
+        CommandDraft::Shell(text) => Command::Shell {
+            shell: shell.to_vec(),
+            text: text.template,
+        },
+        CommandDraft::Words(words) => {
+            Command::Words(words.into_iter().map(|word| word.template).collect())
+        }
+    };
+    let each = draft.each.map(|each| Each {
+        source: match each.sources.into_iter().next().expect("the rules want one source").what {
+            EachSourceDraft::Files(pattern) => EachSource::Files(pattern.template),
+            EachSourceDraft::Lines(path) => EachSource::Lines(path.template),
+            EachSourceDraft::OutputsOf(step) => EachSource::OutputsOf(step_id(&step)),
+        },
+        span: each.span,
+        may_be_empty: each.may_be_empty,
+        may_shrink: each.may_shrink,
+    });
+    let inputs = draft.inputs.into_iter().map(|input| Input {
+        key: input.key,
+        source: match input.source {
+            InputSourceDraft::Files(pattern) => InputSource::Files(pattern.template),
+            InputSourceDraft::OutputsOf(step) => InputSource::OutputsOf(step_id(&step)),
+        },
+        span: input.span,
+    });
+    let outs = draft.outs.into_iter().map(|out| Out {
+        key: out.key,
+        folder: out.path.template.text.ends_with('/'),
+        span: out.path.span,
+        path: out.path.template,
+    });
+    let check = draft.check.map(|check: CheckDraft| Check {
+        command: command(check.command.expect("the rules want a command")),
+        equals: check.equals.map(|text| text.template),
+        span: check.span,
+    });
+    let action = draft.actions.into_iter().next().expect("the rules want one action");
+    Step {
+        name: draft.name,
+        span: draft.span,
+        per: draft
+            .per
+            .map_or_else(|| per.to_vec(), |per| per.into_iter().map(|name| name.what).collect()),
+        each,
+        inputs: inputs.collect(),
+        outs: outs.collect(),
+        action: Action {
+            command: command(action.what),
+            span: action.span,
+        },
+        needs: draft.needs.iter().map(step_id).collect(),
+        after: draft.after.iter().map(step_id).collect(),
+        check,
+        once: draft.once,
+        safe_exits: draft.safe_exits.map(|exits| exits.what).unwrap_or_default(),
+        expect: draft.expect,
+        version: draft.version,
+        same: draft.same.map(|same| same.what),
+        env: draft
+            .env
+            .into_iter()
+            .map(|(name, value)| (name, value.template))
+            .collect(),
+        env_counts: draft.env_counts,
+        retry: draft.retry.unwrap_or_default(),
+        timeout: draft.timeout,
+        jobs: draft.jobs,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::words::pipeline::{Bound, Relation, Same};
+    use crate::words::template::Template;
+
+    /// The faults of a file: their titles, and what they underline.
+    fn faults(text: &str) -> Vec<(String, String)> {
+        let faults = pipeline(text).expect_err("the file has faults");
+        faults
+            .into_iter()
+            .map(|fault| (fault.title, text[fault.span].to_owned()))
+            .collect()
+    }
+
+    /// The only fault of a step with these lines.
+    fn fault_of(lines: &str) -> (String, String) {
+        let text = format!(
+            "name = 'test'\n[params]\nmonth = '01'\n[step.other]\nrun = 'true'\n[step.made]\nout = 'm'\nrun = 'x {{{{ out }}}}'\n[step.tested]\n{lines}\n"
+        );
+        let faults = faults(&text);
+        assert_eq!(faults.len(), 1, "one fault is wanted of\n{lines}\n{faults:?}");
+        faults.into_iter().next().expect("there is one")
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = r#"
+name  = "nightly"
+per   = ["month"]
+jobs  = 4
+shell = "dash -e -c"
+
+[params]
+month = "2013-01"
+limit = 3
+
+[step.clean]
+each       = "raw/{{ params.month }}-*.csv"
+in         = { rates = "rates/*.csv" }
+out        = { good = "clean/{{ item.stem }}.csv", bad = "bad/{{ item.stem }}/" }
+run        = 'python3 clean.py {{ item }} {{ in.rates }} {{ out.good }} {{ out.bad }}'
+version    = 2
+env        = { LIMIT = "{{ params.limit }}" }
+env-counts = "LANG"
+expect     = { rows = ">= 1", bytes = "< 1_000", same-rows-as = "in" }
+retry      = { times = 2, wait = "10ms", up-to = "1s" }
+timeout    = "1m30s"
+jobs       = 2
+
+[step.send]
+each  = { outputs-of = "clean", empty = "ok", shrink = "ok" }
+same  = "name+content"
+run   = ["send", "{{ item }}", "--month", "{{ params.month }}"]
+check = { run = "sent", equals = "t" }
+once  = true
+safe-exits = [75]
+
+[step.report]
+in    = [{ outputs-of = "clean" }, "head.txt"]
+needs = "send"
+after = ["hosts"]
+out   = "report-{{ params.month }}.txt"
+run   = "cat {{ in }} > {{ out }}"
+
+[step.hosts]
+each = { lines = "hosts.txt" }
+per  = []
+run  = "ping {{ item }}"
+"#;
+        let pipeline = pipeline(text).expect("a good file");
+        assert_eq!(pipeline.name, "nightly");
+        assert_eq!(pipeline.params[1].value, "3");
+        let [clean, send, report, hosts] = &pipeline.steps[..] else {
+            panic!("four steps");
+        };
+        assert_eq!(clean.outs[1].key.as_deref(), Some("bad"));
+        assert!(clean.outs[1].folder && !clean.outs[0].folder);
+        assert_eq!(clean.version.as_deref(), Some("2"));
+        assert_eq!(clean.timeout, Some(Duration::from_secs(90)));
+        assert_eq!((clean.retry.times, clean.retry.wait), (2, Duration::from_millis(10)));
+        let expect = clean.expect.as_ref().expect("it expects something");
+        let bound = Bound {
+            relation: Relation::LessThan,
+            number: 1000,
+        };
+        assert_eq!((expect.bytes, expect.same_rows_as_in), (Some(bound), true));
+        assert!(matches!(&clean.action.command, Command::Shell { shell, .. } if shell[0] == "dash"));
+        assert!(matches!(send.each.as_ref().map(|each| &each.source), Some(EachSource::OutputsOf(StepId(0)))));
+        assert_eq!((send.same, send.once, &send.safe_exits[..]), (Some(Same::NameAndContent), true, &[75][..]));
+        assert_eq!(report.upstream().collect::<Vec<_>>(), [StepId(0), StepId(1), StepId(3)]);
+        assert_eq!((report.per.len(), hosts.per.len()), (1, 0));
+        assert!(matches!(&hosts.each.as_ref().expect("it fans out").source,
+            EachSource::Lines(path) if *path == Template::plain("hosts.txt")));
+    }
+
+    #[test]
+    fn what_is_not_toml_is_shown_where_it_is() {
+        let (title, at) = &faults("name = 'a'\nstep.x = = 3\n")[0];
+        assert_eq!((title.as_str(), at.as_str()), ("this is not TOML", "="));
+    }
+
+    #[test]
+    fn all_faults_are_reported_at_once_in_their_order() {
+        let text = "nam = 'a'\njobs = 'many'\n[step.one]\nneeds = ['tow']\nrum = 'x'\n[step.two]\nrun = 'echo \"{{ item }}\"'\n";
+        let titles: Vec<_> = faults(text).into_iter().map(|(title, _)| title).collect();
+        assert_eq!(
+            titles,
+            [
+                "`nam` is not a key of a pipeline",
+                "`jobs` wants a whole number from 1 to 100000",
+                "there is no step `tow`",
+                "`rum` is not a key of a step",
+                "a placeholder without a value",
+                "a placeholder inside quotes",
+            ]
+        );
+    }
+
+    #[test]
+    fn each_rule_names_what_contradicts_it() {
+        let cases = [
+            ("run = ''", "`run` is empty", "''"),
+            ("out = 'x'\nrun = 'cp {{ out }} {{ itm }}'", "a placeholder that says nothing", "{{ itm }}"),
+            ("run = 'cp {{ item }}'", "a placeholder without a value", "{{ item }}"),
+            ("run = 'cp {{ in }}'", "a placeholder without a value", "{{ in }}"),
+            ("run = 'cp {{ out.a }}'", "a placeholder without a value", "{{ out.a }}"),
+            ("run = 'cp {{ env.A }}'", "a placeholder without a value", "{{ env.A }}"),
+            ("run = 'cp {{ params.yaer }}'", "there is no parameter `yaer`", "{{ params.yaer }}"),
+            ("run = 'x'\neach = { lines = 'l{{ item }}' }", "a placeholder without a value", "{{ item }}"),
+            ("run = 'x {{ item.stem }}'\neach = { lines = 'l' }", "a placeholder without a value", "{{ item.stem }}"),
+            ("run = '''\n  x '{{ params.month }}' '''", "a placeholder inside quotes", "{{ params.month }}"),
+            ("run = \"\\tx '{{ params.month }}'\"", "a placeholder inside quotes", "\"\\tx '{{ params.month }}'\""),
+            ("run = 'x # {{ params.month }}'", "a placeholder inside a comment", "{{ params.month }}"),
+            ("version = 1", "step `tested` does nothing", "tested"),
+            ("run = 'x'\nneeds = ['tested']", "step `tested` waits for itself", "'tested'"),
+            ("run = 'x'\nin = { outputs-of = 'other' }", "step `other` has no outputs", "'other'"),
+            ("run = 'x'\neach = {}", "`each` names no items", "{}"),
+            ("run = 'x'\neach = { lines = 'a', outputs-of = 'made' }\nsame = 'content'", "`each` has two sources", "'made'"),
+            ("run = 'x'\neach = '*.csv'", "two files of equal content: what are they to `tested`?", "'*.csv'"),
+            ("run = 'x'\nsame = 'content'", "`same` without files", "'content'"),
+            ("run = 'x'\nsame = 'contents'", "an unknown word", "'contents'"),
+            ("run = 'x'\nout = 'o'", "an output that the command does not know of", "'o'"),
+            ("run = 'x {{ out }}'\nout = 'o'\neach = 'i/*'", "every item would write the same output", "'o'"),
+            ("run = 'x {{ out }}'\nout = 'o'\nper = ['month']", "every instance would write the same output", "'o'"),
+            ("run = 'x {{ out }}'\nout = ['o', 'o']", "the same output twice", "'o'"),
+            ("run = 'x'\nexpect = { rows = 1 }", "`expect` without `out`", "{ rows = 1 }"),
+            ("run = 'x {{ out }}'\nout = 'o'\nexpect = { rows = 'few' }", "`rows` wants a condition such as \">= 1\"", "'few'"),
+            ("run = 'x {{ out }}'\nout = 'o'\nexpect = { same-rows-as = 'in' }", "`same-rows-as = \"in\"` without inputs", "{ same-rows-as = 'in' }"),
+            ("run = 'x'\nsafe-exits = 3", "`safe-exits` without `once`", "3"),
+            ("run = 'x'\nonce = true\nsafe-exits = 0", "`safe-exits` wants exit statuses from 1 to 255", "0"),
+            ("run = 'x'\nonce = true\ncheck = 'y'", "a `once` step wants a definite no", "'y'"),
+            ("run = 'x {{ params.month }}'\nonce = true", "`tested` is done once for all values of `month`", "{{ params.month }}"),
+            ("run = 'x'\ncheck = { equals = 't' }", "a check without a command", "{ equals = 't' }"),
+            ("run = 'x'\ntimeout = 'soon'", "`timeout` wants a length of time such as \"90s\", \"1m30s\" or \"24h\"", "'soon'"),
+            ("run = 'x'\nper = ['mont']", "there is no parameter `mont`", "'mont'"),
+            ("run = []", "a command without words", "[]"),
+            ("run = 'x'\nenv = { 'A=B' = '' }", "`A=B` cannot be a variable", "'A=B'"),
+            ("run = 'x'\nonce = 'yes'", "`once` wants `true` or `false`", "'yes'"),
+        ];
+        for (lines, title, at) in cases {
+            assert_eq!(fault_of(lines), (title.to_owned(), at.to_owned()), "of\n{lines}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_table_of_inputs_is_taken_for_keys() {
+        let (title, at) = fault_of("run = 'cat {{ in }}'\nin = [{ outputs-off = 'made' }]");
+        assert_eq!((title.as_str(), at.as_str()), ("`outputs-off` is not a key of an input", "outputs-off"));
+    }
+
+    #[test]
+    fn a_circle_is_spelled_out() {
+        let text = "name = 'a'\n[step.a]\nrun = 'x'\nneeds = ['b']\n[step.b]\nrun = 'x'\nafter = ['c']\n[step.c]\nrun = 'x'\nneeds = ['a']\n[step.d]\nrun = 'x'\nneeds = ['a']\n";
+        let faults = pipeline(text).expect_err("a circle");
+        assert_eq!(faults[0].label, "`a` waits for `b` waits for `c` waits for `a`");
+    }
+
+    #[test]
+    fn a_file_without_name_or_steps() {
+        let titles: Vec<_> = faults("jobs = 1").into_iter().map(|(title, _)| title).collect();
+        assert_eq!(titles, ["a pipeline without a name", "a pipeline without steps"]);
+    }
+
+    #[test]
+    fn a_shell_that_quotes_otherwise_is_refused() {
+        let text = "name = 'a'\nshell = 'fish -c'\n[step.a]\nrun = 'x'";
+        assert_eq!(faults(text)[0].0, "not a shell that semel can quote for");
+    }
+
+    proptest::proptest! {
+        /// No text makes the reader panic, and every fault stands in the text.
+        #[test]
+        fn any_text_is_read_or_refused(
+            text in "(name = 'a'\n|\\[step\\.[ab]\\]\n|run = |needs = |out = |each = |'\\{\\{ ?(item|out|in)\\.?[a-z]? ?\\}\\}'|\\[|\\]|'[ab]'|\n|\"|\\{|\\}|=|ü){0,24}",
+        ) {
+            if let Err(faults) = pipeline(&text) {
+                for fault in faults {
+                    proptest::prop_assert!(text.get(fault.span.clone()).is_some(), "{fault:?}");
+                }
+            }
+        }
+    }
+}
