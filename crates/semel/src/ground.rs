@@ -2,5 +2,6 @@
 
 pub mod digests;
 pub mod glob;
+pub mod home;
 pub mod manifest;
 pub mod world;

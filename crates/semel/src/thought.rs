@@ -1,3 +1,7 @@
 //! Thought: pure functions of words.
 
+pub mod bind;
 pub mod decide;
+pub mod plan;
+pub mod report;
+pub mod retry;

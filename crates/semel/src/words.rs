@@ -1,11 +1,15 @@
 //! Words: plain data, and nothing that touches the world.
 
 pub mod digest;
+pub mod event;
 pub mod fingerprint;
+pub mod path;
 pub mod pipeline;
 pub mod receipt;
 pub mod rows;
+pub mod run;
 pub mod shell;
+pub mod stamp;
 pub mod task;
 pub mod template;
 pub mod verdict;

@@ -13,13 +13,14 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OpenFlags, params};
 
-use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta, Stat, bytes_of};
+use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta, Stat};
 use crate::words::digest::{Digest, Fields, Stream};
+use crate::words::path::bytes_of;
 use crate::words::rows::{Counter, Records};
 
 /// A file's times are this coarse at worst; the kernel's clock for them ticks
@@ -46,7 +47,9 @@ pub struct Content {
 
 /// Computes digests and remembers them.
 pub struct Digests {
-    known: Known,
+    /// Where they are remembered; read when the first is asked for.
+    store: Option<PathBuf>,
+    known: OnceLock<Known>,
     /// What was hashed since, to be remembered.
     fresh: Mutex<Vec<(PathBuf, Stat, Digest)>>,
     /// What was hashed too soon after it changed.
@@ -92,7 +95,8 @@ impl Digests {
     #[must_use]
     pub fn empty() -> Self {
         Self {
-            known: Known::default(),
+            store: None,
+            known: OnceLock::new(),
             fresh: Mutex::default(),
             racy: Mutex::default(),
             trusts: true,
@@ -103,18 +107,26 @@ impl Digests {
     /// `trusts` unset nothing that is remembered is believed, but it is
     /// replaced.
     #[must_use]
-    pub fn load(path: &Path, trusts: bool) -> Self {
-        let known = if trusts { load(path).unwrap_or_default() } else { Known::default() };
+    pub fn at(path: PathBuf, trusts: bool) -> Self {
         Self {
-            known,
+            store: trusts.then_some(path),
             trusts,
             ..Self::empty()
         }
     }
 
+    /// Reads what is remembered, so that nobody waits for it later.
+    pub fn warm(&self) {
+        self.known();
+    }
+
+    fn known(&self) -> &Known {
+        self.known.get_or_init(|| self.store.as_deref().and_then(load).unwrap_or_default())
+    }
+
     /// The remembered digest of a file that looks like this.
     pub fn remembered(&self, path: &Path, stat: &Stat, hint: &mut usize) -> Option<Digest> {
-        let known = self.known.find(bytes_of(path), hint)?;
+        let known = self.known().find(bytes_of(path), hint)?;
         (known.stat == *stat).then_some(known.digest)
     }
 
@@ -125,7 +137,8 @@ impl Digests {
     pub fn content(&self, disk: &dyn Disk, path: &Path, meta: &Meta, hint: &mut usize) -> DiskResult<Content> {
         match meta.kind {
             Kind::Folder => self.folder(disk, path),
-            _ => {
+            Kind::Other => Err(not_readable(path)),
+            Kind::File | Kind::Link => {
                 if let Some(digest) = self.remembered(path, &meta.stat, hint) {
                     return Ok(Content {
                         digest,
@@ -157,44 +170,16 @@ impl Digests {
         Ok(content)
     }
 
-    /// The content of a folder: the names, kinds and contents of all that is in
-    /// it.
+    /// The content of a folder; its files are remembered one by one.
     fn folder(&self, disk: &dyn Disk, path: &Path) -> DiskResult<Content> {
-        let mut fields = Fields::new("folder");
-        let mut bytes = 0;
         let mut hint = 0;
-        for (name, kind) in tree(disk, path)? {
-            let inside = path.join(&name);
-            match kind {
-                Kind::Folder => fields.put("folder", bytes_of(&name)),
-                Kind::Link => {
-                    fields.put("link", bytes_of(&name));
-                    fields.put("to", bytes_of(&disk.read_link(&inside)?));
-                }
-                Kind::File | Kind::Other => {
-                    let Some(meta) = disk.look(&inside)? else { continue };
-                    let content = self.content(disk, &inside, &meta, &mut hint)?;
-                    bytes += content.bytes;
-                    fields.put("file", bytes_of(&name));
-                    fields.put("is", content.digest.as_bytes());
-                }
-            }
-        }
-        Ok(Content {
-            digest: fields.digest(),
-            bytes,
-            rows: None,
-        })
+        folder(disk, path, &mut |file, meta| self.content(disk, file, meta, &mut hint))
     }
 
-    /// Notes the digest of a file that was hashed under another path, and was
-    /// not changed since but by its renaming.
-    pub fn moved(&self, path: &Path, stat: &Stat, digest: Digest) {
-        if is_settled(stat, now()) {
-            self.fresh().push((path.to_owned(), *stat, digest));
-        } else {
-            self.racy().push(path.to_owned());
-        }
+    /// Notes that a file was just published: it is too young to be remembered,
+    /// but will be hashed again when the run ends.
+    pub fn published(&self, path: &Path) {
+        self.racy().push(path.to_owned());
     }
 
     /// Hashes again what was hashed too soon, now that its times are past; what
@@ -254,6 +239,47 @@ impl Digests {
     }
 }
 
+/// Reads a folder and all files in it; nothing of it is remembered.
+///
+/// # Errors
+/// If something in it cannot be read.
+pub fn read_folder(disk: &dyn Disk, path: &Path) -> DiskResult<Content> {
+    folder(disk, path, &mut |file, _| read(disk, file, None))
+}
+
+/// The content of a folder: the names, kinds and contents of all that is in it.
+fn folder(
+    disk: &dyn Disk,
+    path: &Path,
+    content: &mut dyn FnMut(&Path, &Meta) -> DiskResult<Content>,
+) -> DiskResult<Content> {
+    let mut fields = Fields::new("folder");
+    let mut bytes = 0;
+    for (name, kind) in tree(disk, path)? {
+        let inside = path.join(&name);
+        match kind {
+            Kind::Folder => fields.put("folder", bytes_of(&name)),
+            Kind::Link => {
+                fields.put("link", bytes_of(&name));
+                fields.put("to", bytes_of(&disk.read_link(&inside)?));
+            }
+            Kind::Other => return Err(not_readable(&inside)),
+            Kind::File => {
+                let Some(meta) = disk.look(&inside)? else { continue };
+                let content = content(&inside, &meta)?;
+                bytes += content.bytes;
+                fields.put("file", bytes_of(&name));
+                fields.put("is", content.digest.as_bytes());
+            }
+        }
+    }
+    Ok(Content {
+        digest: fields.digest(),
+        bytes,
+        rows: None,
+    })
+}
+
 /// All that is in a folder, by paths relative to it, in order. Links are not
 /// followed; semel's own folder is passed over.
 ///
@@ -278,7 +304,11 @@ pub fn tree(disk: &dyn Disk, folder: &Path) -> DiskResult<Vec<(PathBuf, Kind)>> 
     Ok(found)
 }
 
-fn read(disk: &dyn Disk, path: &Path, records: Option<Records>) -> DiskResult<Content> {
+/// Reads a file to its end; nothing of it is remembered.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read(disk: &dyn Disk, path: &Path, records: Option<Records>) -> DiskResult<Content> {
     let failed = |source| DiskError {
         doing: "read",
         path: path.to_owned(),
@@ -311,6 +341,15 @@ fn read(disk: &dyn Disk, path: &Path, records: Option<Records>) -> DiskResult<Co
         bytes,
         rows: counter.map(Counter::rows),
     })
+}
+
+/// A pipe would be waited on for ever.
+fn not_readable(path: &Path) -> DiskError {
+    DiskError {
+        doing: "read",
+        path: path.to_owned(),
+        source: std::io::Error::other("it is neither a file nor a folder"),
+    }
 }
 
 /// The time, in nanoseconds since 1970.
@@ -450,20 +489,20 @@ mod tests {
         let digests = Digests::empty();
         digests.content(&disk, path, &meta, &mut 0).expect("hashed");
         digests.save(&store).expect("saved");
-        let loaded = Digests::load(&store, true);
+        let loaded = Digests::at(store.clone(), true);
         assert_eq!(loaded.remembered(path, &meta.stat, &mut 0), None);
 
         wait_until_settled(&meta.stat);
         digests.settle(&disk, 1);
         digests.save(&store).expect("saved");
-        let loaded = Digests::load(&store, true);
+        let loaded = Digests::at(store.clone(), true);
         assert_eq!(loaded.remembered(path, &meta.stat, &mut 0), Some(Digest::of(b"one")));
         let touched = Stat {
             ctime: meta.stat.ctime + 1,
             ..meta.stat
         };
         assert_eq!(loaded.remembered(path, &touched, &mut 0), None);
-        assert_eq!(Digests::load(&store, false).remembered(path, &meta.stat, &mut 0), None);
+        assert_eq!(Digests::at(store.clone(), false).remembered(path, &meta.stat, &mut 0), None);
     }
 
     #[test]
@@ -471,13 +510,13 @@ mod tests {
         let (folder, disk) = scratch();
         let store = folder.path().join("digests.db");
         std::fs::write(&store, "not a database, and long enough to be looked at").expect("written");
-        let digests = Digests::load(&store, true);
+        let digests = Digests::at(store.clone(), true);
         disk.write(Path::new("a"), b"one").expect("written");
         let meta = disk.look(Path::new("a")).expect("a look").expect("there");
         wait_until_settled(&meta.stat);
         digests.content(&disk, Path::new("a"), &meta, &mut 0).expect("hashed");
         digests.save(&store).expect("saved over the damage");
-        assert!(Digests::load(&store, true).remembered(Path::new("a"), &meta.stat, &mut 0).is_some());
+        assert!(Digests::at(store.clone(), true).remembered(Path::new("a"), &meta.stat, &mut 0).is_some());
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, bytes_of};
+use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind};
+use crate::words::path::{bytes_of, normal};
 
 /// A pattern that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -24,11 +25,27 @@ pub enum GlobError {
     Disk(#[from] DiskError),
 }
 
-/// A path without `.` components and doubled slashes.
-#[must_use]
-pub fn normal(path: &[u8]) -> PathBuf {
-    let path = Path::new(OsStr::from_bytes(path));
-    path.components().filter(|part| *part != Component::CurDir).collect()
+/// A pattern, to be held against paths.
+pub struct Matcher(GlobMatcher);
+
+impl Matcher {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn new(pattern: &[u8]) -> Result<Self, GlobError> {
+        let pattern = normal(pattern);
+        let text = std::str::from_utf8(bytes_of(&pattern)).map_err(|error| GlobError::Pattern(error.to_string()))?;
+        let glob = GlobBuilder::new(text).literal_separator(true).build();
+        let glob = glob.map_err(|error| GlobError::Pattern(error.kind().to_string()))?;
+        Ok(Self(glob.compile_matcher()))
+    }
+
+    /// Whether it takes a path.
+    #[must_use]
+    pub fn takes(&self, path: &Path) -> bool {
+        self.0.is_match(path)
+    }
 }
 
 /// The regular files that match a pattern, links followed.
@@ -37,13 +54,9 @@ pub fn normal(path: &[u8]) -> PathBuf {
 /// If it is no pattern, or a folder may not be listed. That a folder is not
 /// there is no error: nothing matches.
 pub fn glob(disk: &dyn Disk, pattern: &[u8]) -> Result<Vec<PathBuf>, GlobError> {
+    let matcher = Matcher::new(pattern)?;
     let pattern = normal(pattern);
-    let text = std::str::from_utf8(bytes_of(&pattern)).map_err(|error| GlobError::Pattern(error.to_string()))?;
-    let matcher = GlobBuilder::new(text)
-        .literal_separator(true)
-        .build()
-        .map_err(|error| GlobError::Pattern(error.kind().to_string()))?
-        .compile_matcher();
+    let text = pattern.to_string_lossy();
     let is_plain = |part: &Component<'_>| !has_meta(part.as_os_str());
     let folder: PathBuf = pattern.components().take_while(is_plain).collect();
     let rest = pattern.strip_prefix(&folder).unwrap_or(&pattern);
@@ -69,7 +82,7 @@ fn has_meta(part: &OsStr) -> bool {
 
 struct Search<'a> {
     disk: &'a dyn Disk,
-    matcher: GlobMatcher,
+    matcher: Matcher,
     hidden: bool,
     follows: bool,
     found: Vec<PathBuf>,
@@ -100,7 +113,7 @@ impl Search<'_> {
             };
             match kind {
                 Kind::Folder if depth > 1 && (self.follows || !is_link) => self.within(&path, depth - 1)?,
-                Kind::File if self.matcher.is_match(&path) => self.found.push(path),
+                Kind::File if self.matcher.takes(&path) => self.found.push(path),
                 _ => {}
             }
         }

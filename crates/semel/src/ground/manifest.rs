@@ -15,7 +15,8 @@ use jiff::Timestamp;
 
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
-use crate::words::receipt::{Attempt, AttemptEnd, Receipt};
+use crate::words::receipt::{Attempt, AttemptEnd, LogRange, Receipt};
+use crate::words::run::{By, NewRun, RunRecord, RunStep};
 use crate::words::task::{Instance, TaskName};
 
 /// What the manifest could not do.
@@ -71,107 +72,6 @@ pub struct Identity {
     pub id: String,
     /// When it was made.
     pub born: Timestamp,
-}
-
-/// A run that begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewRun {
-    /// Its unique id.
-    pub id: String,
-    /// The pipeline.
-    pub pipeline: String,
-    /// The instance.
-    pub instance: Instance,
-    /// The parameters, as JSON.
-    pub params: String,
-    /// What was typed.
-    pub command: String,
-    /// Whether only some steps or tasks were asked for.
-    pub selected: bool,
-    /// Who runs it, and where.
-    pub by: By,
-    /// When.
-    pub began: Timestamp,
-}
-
-/// Who did something, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct By {
-    /// The machine.
-    pub host: String,
-    /// The user.
-    pub user: String,
-    /// The process.
-    pub pid: u32,
-}
-
-/// A run as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunRecord {
-    /// Its number.
-    pub number: i64,
-    /// All that was known when it began.
-    pub new: NewRun,
-    /// When it ended.
-    pub ended: Option<Timestamp>,
-    /// Its exit status.
-    pub status: Option<i32>,
-}
-
-/// What a run did to a step.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RunStep {
-    /// The step.
-    pub step: String,
-    /// Its instance.
-    pub instance: Instance,
-    /// How many tasks ended how.
-    pub counts: Counts,
-    /// Records in what was written.
-    pub rows: Option<u64>,
-    /// From the first attempt to the last receipt.
-    pub seconds: f64,
-    /// The first thing that went wrong.
-    pub note: String,
-}
-
-/// How many tasks of a step ended how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// All of them.
-    pub total: u64,
-    /// Brought to their state by running.
-    pub ran: u64,
-    /// Done already.
-    pub skipped: u64,
-    /// Found done.
-    pub adopted: u64,
-    /// Served by another task's outputs.
-    pub reused: u64,
-    /// Failed.
-    pub failed: u64,
-    /// Refused.
-    pub refused: u64,
-    /// Somebody else's.
-    pub busy: u64,
-    /// Blocked.
-    pub blocked: u64,
-    /// Not reached.
-    pub untried: u64,
-}
-
-impl Counts {
-    /// Those that are in their desired state.
-    #[must_use]
-    pub const fn reached(&self) -> u64 {
-        self.ran + self.skipped + self.adopted + self.reused
-    }
-
-    /// Whether all are.
-    #[must_use]
-    pub const fn all_reached(&self) -> bool {
-        self.reached() == self.total
-    }
 }
 
 /// What is remembered of one step and instance.
@@ -326,7 +226,7 @@ pub struct AttemptRecord {
     /// Whether no receipt was written since.
     pub open: bool,
     /// Where in the run's log its output stands.
-    pub log: crate::words::receipt::LogRange,
+    pub log: LogRange,
 }
 
 /// Which attempts are meant.
@@ -389,8 +289,12 @@ pub trait Manifest: Send {
     /// The attempts of a pipeline that are meant, oldest first.
     fn attempts(&self, pipeline: &str, which: Attempts<'_>) -> ManifestResult<Vec<AttemptRecord>>;
 
-    /// The unique ids of runs that have no end.
-    fn unended_runs(&self) -> ManifestResult<Vec<(i64, String)>>;
+    /// The number of a run, by its unique id.
+    fn run_number(&self, id: &str) -> ManifestResult<Option<i64>>;
+
+    /// The attempts of a run, by their numbers in it, whose tasks have no later
+    /// receipt.
+    fn open_attempts_of(&self, run: i64) -> ManifestResult<Vec<u64>>;
 
     /// Answers a person's query; nothing can be changed by it.
     fn query(&self, sql: &str) -> ManifestResult<Answer>;
@@ -401,8 +305,9 @@ pub trait Manifest: Send {
     /// Notes that a run ended.
     fn end_run(&mut self, number: i64, ended: Timestamp, status: i32, steps: &[RunStep]) -> ManifestResult<()>;
 
-    /// Notes that the attempts of a dead run were interrupted.
-    fn close_dead_run(&mut self, number: i64) -> ManifestResult<()>;
+    /// Notes that the attempts of a dead run were interrupted, and where in its
+    /// log stands what some of them printed.
+    fn close_dead_run(&mut self, number: i64, logs: &[(u64, LogRange)]) -> ManifestResult<()>;
 
     /// Writes entries in one transaction. An entry that cannot be written leaves
     /// the others alone; the results are in the order of the entries.

@@ -117,7 +117,14 @@ pub enum ItemCounts<'a> {
     Value(&'a [u8]),
 }
 
-/// The digest of *what*: the shared fields, the inputs, the item, and those
+/// Adds an input to the fields of *what*: its key, its path and its content.
+pub fn put_input(fields: &mut Fields, key: &str, path: &[u8], content: Digest) {
+    fields.put("in", key.as_bytes());
+    fields.put("name", path);
+    fields.put("is", content.as_bytes());
+}
+
+/// The digest of *what*: the shared fields with the inputs, the item, and those
 /// parts of its path that count.
 ///
 /// ```
@@ -126,20 +133,13 @@ pub enum ItemCounts<'a> {
 /// let fields = Given::default().fields();
 /// let day = ItemCounts::File(Digest::of(b"a,b\n1,2\n"));
 /// // Its name does not count, unless a part of it is used.
-/// assert_eq!(what(fields.clone(), [], day, []), what(fields, [], day, []));
+/// assert_eq!(what(fields.clone(), day, []), what(fields, day, []));
 /// ```
 pub fn what<'a>(
-    given: Fields,
-    inputs: impl IntoIterator<Item = (&'a str, &'a [u8], Digest)>,
+    mut fields: Fields,
     item: ItemCounts<'_>,
     parts: impl IntoIterator<Item = (ItemPart, &'a [u8])>,
 ) -> Digest {
-    let mut fields = given;
-    for (key, name, digest) in inputs {
-        fields.put("in", key.as_bytes());
-        fields.put("name", name);
-        fields.put("is", digest.as_bytes());
-    }
     match item {
         ItemCounts::None => {}
         ItemCounts::File(digest) => fields.put("item", digest.as_bytes()),
@@ -309,8 +309,9 @@ mod tests {
             needs: BTreeMap::from([("load".to_owned(), "ff".to_owned())]),
         };
         let item = ItemCounts::File(Digest::of(b"x"));
-        let inputs = [("rates", &b"r.csv"[..], Digest::of(b"y"))];
-        let what = what(given.fields(), inputs, item, [(ItemPart::Stem, &b"17"[..])]);
+        let mut fields = given.fields();
+        put_input(&mut fields, "rates", b"r.csv", Digest::of(b"y"));
+        let what = what(fields, item, [(ItemPart::Stem, &b"17"[..])]);
         let how = How {
             run: vec!["cat {{ item }}".to_owned()],
             shell: vec!["sh".to_owned(), "-c".to_owned()],

@@ -155,6 +155,8 @@ pub enum Failure {
     TimedOut(Duration),
     /// It could not be started.
     NotStarted(String),
+    /// What it reads is not there, or cannot be read.
+    BadInput(String),
     /// It ended well, and the effect is not what it must be.
     BadEffect(String),
     /// Something semel relies on did not work.
@@ -179,7 +181,7 @@ impl std::fmt::Display for Failure {
             },
             Self::TimedOut(limit) => write!(f, "timed out after {}", crate::words::clock(*limit)),
             Self::NotStarted(why) => write!(f, "could not be started: {why}"),
-            Self::BadEffect(what) | Self::Broken(what) => f.write_str(what),
+            Self::BadInput(what) | Self::BadEffect(what) | Self::Broken(what) => f.write_str(what),
         }
     }
 }

@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::PathBuf;
 
 /// The percent-encoded text of an item or a value of an instance.
 #[must_use]
@@ -139,6 +140,29 @@ impl fmt::Display for TaskName {
             write!(f, ":{item}")?;
         }
         Ok(())
+    }
+}
+
+/// A task of a step, in the step's instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The item, as its list names it; `None` where the step has none.
+    pub item: Option<Box<[u8]>>,
+    /// The paths of its outputs, in the order of `out`.
+    pub outs: Box<[PathBuf]>,
+}
+
+impl Task {
+    /// The item's name: encoded, and empty where there is none.
+    #[must_use]
+    pub fn item_name(&self) -> Cow<'_, str> {
+        self.item.as_deref().map(encode).unwrap_or_default()
+    }
+
+    /// Its whole name.
+    #[must_use]
+    pub fn name(&self, step: &str, instance: &Instance) -> TaskName {
+        TaskName::new(step, instance, self.item.as_deref().map(encode).as_deref())
     }
 }
 

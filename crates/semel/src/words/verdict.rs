@@ -224,7 +224,31 @@ impl fmt::Display for Reason {
     }
 }
 
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.ruling, self.reason)
+    }
+}
+
 impl Reason {
+    /// Whether it is a reason to run or reuse.
+    #[must_use]
+    pub const fn acts(&self) -> bool {
+        matches!(
+            self,
+            Self::SaidRedo
+                | Self::Fresh
+                | Self::Missing
+                | Self::Altered
+                | Self::CommandChanged
+                | Self::InputsChanged
+                | Self::SameContent
+                | Self::New
+                | Self::Again
+                | Self::AgainSafely
+        )
+    }
+
     /// The reason's name in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -14,15 +14,16 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::{
-    Answer, AttemptRecord, Attempts, By, Counts, Entry, Identity, Manifest, ManifestError, ManifestResult,
-    NewRun, OpenAttempt, Remembered, Resolution, RunRecord, RunStep, Said, StepMemory, Verb,
+    Answer, AttemptRecord, Attempts, Entry, Identity, Manifest, ManifestError, ManifestResult, OpenAttempt,
+    Remembered, Resolution, Said, StepMemory, Verb,
 };
-use crate::ground::world::disk;
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
+use crate::words::path::{bytes_of, path_of};
 use crate::words::receipt::{
     Attempt, AttemptEnd, Ending, Failure, FileRecord, FileRole, LogRange, Origin, Receipt,
 };
+use crate::words::run::{By, Counts, NewRun, RunRecord, RunStep};
 use crate::words::task::{Instance, TaskName};
 
 /// The SQL that makes each version out of the one before.
@@ -471,7 +472,7 @@ impl Manifest for SqliteManifest {
                 Ok(FileRecord {
                     role: if role == FileRole::In.name() { FileRole::In } else { FileRole::Out },
                     name: row.get(1)?,
-                    path: disk::path_of(path),
+                    path: path_of(path),
                     bytes: row.get(3).map(unsigned)?,
                     rows: row.get::<_, Option<i64>>(4)?.map(unsigned),
                     digest: from_hex(&row.get::<_, String>(5)?),
@@ -591,9 +592,13 @@ impl Manifest for SqliteManifest {
         }
     }
 
-    fn unended_runs(&self) -> ManifestResult<Vec<(i64, String)>> {
-        let sql = "select number, id from run where ended is null order by number";
-        self.rows("read the runs", sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    fn run_number(&self, id: &str) -> ManifestResult<Option<i64>> {
+        self.row("read the runs", "select number from run where id = ?", [id], |row| row.get(0))
+    }
+
+    fn open_attempts_of(&self, run: i64) -> ManifestResult<Vec<u64>> {
+        let sql = "select number from attempt where run = ? and open = 1 order by number";
+        self.rows("read the attempts", sql, [run], |row| row.get(0).map(unsigned))
     }
 
     fn query(&self, sql: &str) -> ManifestResult<Answer> {
@@ -668,10 +673,20 @@ impl Manifest for SqliteManifest {
         transaction.commit().doing(doing)
     }
 
-    fn close_dead_run(&mut self, number: i64) -> ManifestResult<()> {
+    fn close_dead_run(&mut self, number: i64, logs: &[(u64, LogRange)]) -> ManifestResult<()> {
+        let doing = "note that a run was killed";
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .doing(doing)?;
         let sql = "update attempt set ending = 'interrupted' where run = ? and ending is null";
-        self.connection.execute(sql, [number]).doing("note that a run was killed")?;
-        Ok(())
+        transaction.execute(sql, [number]).doing(doing)?;
+        for (attempt, log) in logs {
+            let sql = "update attempt set log_at = ?, log_size = ? where run = ? and number = ?";
+            let values = params![signed(log.at), signed(log.bytes), number, signed(*attempt)];
+            transaction.execute(sql, values).doing(doing)?;
+        }
+        transaction.commit().doing(doing)
     }
 
     fn write(&mut self, pipeline: &str, entries: &[Entry]) -> Vec<ManifestResult<()>> {
@@ -892,7 +907,7 @@ fn keep_last<T>(rows: &mut Vec<T>, item: impl Fn(&T) -> &String) {
 fn path_value(path: &Path) -> Value {
     match path.to_str() {
         Some(text) => Value::Text(text.to_owned()),
-        None => Value::Blob(disk::bytes_of(path).to_vec()),
+        None => Value::Blob(bytes_of(path).to_vec()),
     }
 }
 

@@ -10,11 +10,13 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, XattrFlags};
 use rustix::io::Errno;
+
+use crate::words::path::{path_of, show};
 
 /// A disk operation that did not work.
 #[derive(Debug, thiserror::Error)]
@@ -47,17 +49,6 @@ impl DiskError {
     #[must_use]
     pub fn is_presence(&self) -> bool {
         self.source.kind() == io::ErrorKind::AlreadyExists
-    }
-}
-
-/// A path as it is shown to people: in backticks, control characters escaped.
-#[must_use]
-pub fn show(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    if text.chars().any(char::is_control) {
-        format!("`{}`", text.escape_debug())
-    } else {
-        format!("`{text}`")
     }
 }
 
@@ -131,8 +122,9 @@ pub trait Disk: Send + Sync {
     /// Opens a file for reading.
     fn open(&self, path: &Path) -> DiskResult<File>;
 
-    /// Makes a folder and those above it.
-    fn make_folders(&self, folder: &Path) -> DiskResult<()>;
+    /// Makes a folder and those above it; gives those that were not there, from
+    /// the top down.
+    fn make_folders(&self, folder: &Path) -> DiskResult<Vec<PathBuf>>;
 
     /// Forces a file or folder, and what is known of it, to the medium.
     fn sync(&self, path: &Path) -> DiskResult<()>;
@@ -250,7 +242,7 @@ impl Disk for RealDisk {
     fn read_link(&self, path: &Path) -> DiskResult<PathBuf> {
         let target = rustix::fs::readlinkat(&self.folder, path, Vec::new());
         let target = target.map_err(|errno| DiskError::new("read the link", path, errno))?;
-        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+        Ok(path_of(target.into_bytes()))
     }
 
     fn list(&self, folder: &Path) -> DiskResult<Vec<DirEntry>> {
@@ -287,25 +279,28 @@ impl Disk for RealDisk {
         opened.map(File::from).map_err(|errno| DiskError::new("read", path, errno))
     }
 
-    fn make_folders(&self, folder: &Path) -> DiskResult<()> {
+    fn make_folders(&self, folder: &Path) -> DiskResult<Vec<PathBuf>> {
+        let failed = |errno: Errno| DiskError::new("make the folder", folder, errno);
         let mode = Mode::from_raw_mode(0o777);
-        match rustix::fs::mkdirat(&self.folder, folder, mode) {
-            Ok(()) => Ok(()),
-            Err(Errno::NOENT) => {
-                if let Some(parent) = folder.parent() {
-                    self.make_folders(parent)?;
+        let mut made = Vec::new();
+        for _ in 0..2 {
+            match rustix::fs::mkdirat(&self.folder, folder, mode) {
+                Ok(()) => {
+                    made.push(folder.to_owned());
+                    return Ok(made);
                 }
-                match rustix::fs::mkdirat(&self.folder, folder, mode) {
-                    Ok(()) | Err(Errno::EXIST) => Ok(()),
-                    Err(errno) => Err(DiskError::new("make the folder", folder, errno)),
-                }
+                Err(Errno::EXIST) => match self.look(folder)? {
+                    Some(meta) if meta.kind == Kind::Folder => return Ok(made),
+                    _ => return Err(failed(Errno::EXIST)),
+                },
+                Err(Errno::NOENT) => match folder.parent() {
+                    Some(parent) if !parent.as_os_str().is_empty() => made.extend(self.make_folders(parent)?),
+                    _ => return Err(failed(Errno::NOENT)),
+                },
+                Err(errno) => return Err(failed(errno)),
             }
-            Err(Errno::EXIST) => match self.look(folder)? {
-                Some(meta) if meta.kind == Kind::Folder => Ok(()),
-                _ => Err(DiskError::new("make the folder", folder, Errno::EXIST)),
-            },
-            Err(errno) => Err(DiskError::new("make the folder", folder, errno)),
         }
+        Err(failed(Errno::NOENT))
     }
 
     fn sync(&self, path: &Path) -> DiskResult<()> {
@@ -446,18 +441,6 @@ impl RealDisk {
         rustix::fs::renameat(folder, one, folder, other).map_err(failed)?;
         rustix::fs::renameat(folder, &aside, folder, one).map_err(failed)
     }
-}
-
-/// A path's bytes.
-#[must_use]
-pub fn bytes_of(path: &Path) -> &[u8] {
-    path.as_os_str().as_bytes()
-}
-
-/// The path of some bytes.
-#[must_use]
-pub fn path_of(bytes: Vec<u8>) -> PathBuf {
-    PathBuf::from(OsString::from_vec(bytes))
 }
 
 #[cfg(test)]

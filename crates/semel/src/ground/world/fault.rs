@@ -84,7 +84,7 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         self.inner.stamp(path)
     }
 
-    fn make_folders(&self, folder: &Path) -> DiskResult<()> {
+    fn make_folders(&self, folder: &Path) -> DiskResult<Vec<PathBuf>> {
         self.change("make the folder", folder, |disk| disk.make_folders(folder))
     }
 

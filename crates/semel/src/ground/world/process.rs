@@ -31,6 +31,27 @@ pub struct Order<'a> {
     pub folder: &'a Path,
     /// Variables that are set on top of semel's own.
     pub env: &'a [(OsString, OsString)],
+    /// Whether its standard output and error come together, in their order, or
+    /// apart.
+    pub streams: Streams,
+}
+
+/// How output comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// All as [`Stream::Output`].
+    Together,
+    /// Each as what it is.
+    Apart,
+}
+
+/// Where a piece of output was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
 }
 
 /// A switch that ends the commands that wait on it.
@@ -81,17 +102,26 @@ pub enum End {
 pub struct Running {
     child: Child,
     pidfd: OwnedFd,
-    output: io::PipeReader,
+    /// The pipes that are still open.
+    pipes: Vec<(Stream, io::PipeReader)>,
 }
 
-/// Starts a command with nothing on its standard input, and its standard
-/// output and error in one pipe.
+/// Starts a command with nothing on its standard input.
 ///
 /// # Errors
 /// If it cannot be started: the program is not there, may not be run, or its
 /// arguments are too long.
 pub fn start(order: &Order<'_>) -> io::Result<Running> {
-    let (output, writer) = io::pipe()?;
+    let (output, output_writer) = io::pipe()?;
+    let mut pipes = vec![(Stream::Output, output)];
+    let error_writer = match order.streams {
+        Streams::Together => output_writer.try_clone()?,
+        Streams::Apart => {
+            let (errors, writer) = io::pipe()?;
+            pipes.push((Stream::Error, errors));
+            writer
+        }
+    };
     let (program, arguments) = order.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     command
@@ -99,17 +129,17 @@ pub fn start(order: &Order<'_>) -> io::Result<Running> {
         .current_dir(order.folder)
         .envs(order.env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
+        .stdout(output_writer)
+        .stderr(error_writer)
         .process_group(0);
     let mut child = command.spawn()?;
-    // The command holds the writing ends of the pipe until it is dropped.
+    // The command holds the writing ends of the pipes until it is dropped.
     drop(command);
     match pidfd_open(pid_of(&child), PidfdFlags::empty()) {
         Ok(pidfd) => Ok(Running {
             child,
             pidfd,
-            output,
+            pipes,
         }),
         Err(errno) => {
             child.kill()?;
@@ -140,64 +170,89 @@ impl Running {
         mut self,
         limit: Option<Duration>,
         stop: &Stop,
-        mut printed: impl FnMut(&[u8]),
+        mut printed: impl FnMut(Stream, &[u8]),
     ) -> io::Result<End> {
         let mut deadline = limit.map(|limit| Instant::now() + limit);
         let mut ended_because = None;
         let mut buffer = vec![0_u8; 16 * 1024];
-        let mut is_open = true;
         loop {
-            let (mut has_output, mut has_ended, mut has_stopped) = (false, false, false);
-            {
-                let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
-                if is_open {
-                    fds.push(PollFd::new(&self.output, PollFlags::IN));
-                }
-                if ended_because.is_none() {
-                    fds.push(PollFd::new(&stop.0, PollFlags::IN));
-                }
-                wait_for(&mut fds, deadline)?;
-                has_ended |= !fds[0].revents().is_empty();
-                if is_open {
-                    has_output = !fds[1].revents().is_empty();
-                }
-                if ended_because.is_none() {
-                    has_stopped = fds.last().is_some_and(|fd| !fd.revents().is_empty());
-                }
-            }
-            if has_output {
-                is_open = pass_on(&mut self.output, &mut buffer, &mut printed)?;
-            }
-            if has_ended {
+            let heard = self.listen(ended_because.is_none().then_some(stop), deadline)?;
+            self.pass_on(&heard.pipes, &mut buffer, &mut printed)?;
+            if heard.has_ended {
                 break;
             }
             let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if is_late && ended_because.is_some() {
                 self.signal(Signal::KILL);
                 deadline = None;
-            } else if is_late || has_stopped {
-                ended_because = Some(if has_stopped { End::Stopped } else { End::TimedOut });
+            } else if is_late || heard.has_stopped {
+                ended_because = Some(if heard.has_stopped { End::Stopped } else { End::TimedOut });
                 self.signal(Signal::TERM);
                 deadline = Some(Instant::now() + GRACE);
             }
         }
-        if is_open {
-            self.read_the_rest(&mut buffer, &mut printed)?;
-        }
+        self.read_the_rest(&mut buffer, &mut printed)?;
         self.reap(ended_because)
     }
 
-    /// Reads what is still in the pipe, for as long as others hold it, but no
+    /// Waits until something happens or the deadline is there.
+    fn listen(&self, stop: Option<&Stop>, deadline: Option<Instant>) -> io::Result<Heard> {
+        let mut fds: Vec<_> = self.pipes.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
+        fds.push(PollFd::new(&self.pidfd, PollFlags::IN));
+        fds.extend(stop.map(|stop| PollFd::new(&stop.0, PollFlags::IN)));
+        wait_for(&mut fds, deadline)?;
+        let mut happened = fds.iter().map(|fd| !fd.revents().is_empty());
+        Ok(Heard {
+            pipes: happened.by_ref().take(self.pipes.len()).collect(),
+            has_ended: happened.next().unwrap_or(false),
+            has_stopped: happened.next().unwrap_or(false),
+        })
+    }
+
+    /// Reads a piece from each pipe that has something, and lets go of those
+    /// that ended.
+    fn pass_on(
+        &mut self,
+        ready: &[bool],
+        buffer: &mut [u8],
+        printed: &mut impl FnMut(Stream, &[u8]),
+    ) -> io::Result<()> {
+        let mut ready = ready.iter();
+        let mut failed = None;
+        self.pipes.retain_mut(|(stream, pipe)| {
+            if ready.next() != Some(&true) {
+                return true;
+            }
+            match pipe.read(buffer) {
+                Ok(0) => false,
+                Ok(length) => {
+                    printed(*stream, &buffer[..length]);
+                    true
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            }
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Reads what is still in the pipes, for as long as others hold them, but no
     /// longer than the aftermath.
-    fn read_the_rest(&mut self, buffer: &mut [u8], printed: &mut impl FnMut(&[u8])) -> io::Result<()> {
+    fn read_the_rest(&mut self, buffer: &mut [u8], printed: &mut impl FnMut(Stream, &[u8])) -> io::Result<()> {
         let deadline = Instant::now() + AFTERMATH;
-        loop {
-            let mut fds = [PollFd::new(&self.output, PollFlags::IN)];
+        while !self.pipes.is_empty() {
+            let mut fds: Vec<_> = self.pipes.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
             wait_for(&mut fds, Some(deadline))?;
-            if fds[0].revents().is_empty() || !pass_on(&mut self.output, buffer, printed)? {
+            let ready: Vec<_> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            if !ready.contains(&true) {
                 return Ok(());
             }
+            self.pass_on(&ready, buffer, printed)?;
         }
+        Ok(())
     }
 
     /// Reaps the first process. Where the command did not end well, what is
@@ -241,17 +296,11 @@ fn wait_for(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<()>
     }
 }
 
-/// Hands on one piece of output; `false` at its end.
-fn pass_on(output: &mut impl Read, buffer: &mut [u8], printed: &mut impl FnMut(&[u8])) -> io::Result<bool> {
-    match output.read(buffer) {
-        Ok(0) => Ok(false),
-        Ok(length) => {
-            printed(&buffer[..length]);
-            Ok(true)
-        }
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-        Err(error) => Err(error),
-    }
+/// What [`Running::listen`] heard.
+struct Heard {
+    pipes: Vec<bool>,
+    has_ended: bool,
+    has_stopped: bool,
 }
 
 #[cfg(test)]
@@ -265,10 +314,11 @@ mod tests {
             words: &words,
             folder: Path::new("/"),
             env: &env,
+            streams: Streams::Together,
         };
         let mut printed = Vec::new();
         let running = start(&order).expect("bash starts");
-        let end = running.wait(limit, stop, |bytes| printed.extend_from_slice(bytes));
+        let end = running.wait(limit, stop, |_, bytes| printed.extend_from_slice(bytes));
         (end.expect("it ends"), String::from_utf8_lossy(&printed).into_owned())
     }
 
@@ -283,6 +333,25 @@ mod tests {
     }
 
     #[test]
+    fn the_two_streams_can_be_told_apart() {
+        let words = ["sh", "-c", "echo out; echo err >&2"].map(OsString::from);
+        let order = Order {
+            words: &words,
+            folder: Path::new("/"),
+            env: &[],
+            streams: Streams::Apart,
+        };
+        let mut printed = (Vec::new(), Vec::new());
+        let running = start(&order).expect("sh starts");
+        let end = running.wait(None, &off(), |stream, bytes| match stream {
+            Stream::Output => printed.0.extend_from_slice(bytes),
+            Stream::Error => printed.1.extend_from_slice(bytes),
+        });
+        assert_eq!(end.expect("it ends"), End::Exited(0));
+        assert_eq!(printed, (b"out\n".to_vec(), b"err\n".to_vec()));
+    }
+
+    #[test]
     fn a_signal_is_told_apart_from_a_status() {
         assert_eq!(run("kill -9 $$", None, &off()).0, End::Signalled(9));
     }
@@ -294,6 +363,7 @@ mod tests {
             words: &words,
             folder: Path::new("/"),
             env: &[],
+            streams: Streams::Together,
         };
         assert_eq!(start(&order).expect_err("not there").kind(), io::ErrorKind::NotFound);
     }

@@ -168,7 +168,7 @@ impl<'a> Faults<'a> {
                 Name::RunId => Offer::RunId,
             };
             let label = if offers.contains(&offer) {
-                step.is_whole.then(|| missing_value(step, &hole.name)).flatten()
+                step.is_whole.then(|| missing_value(step, &hole.name, key)).flatten()
             } else {
                 Some((format!("has no value in `{key}`"), None))
             };
@@ -405,7 +405,7 @@ enum Offer {
 }
 
 /// What is missing for a name to have a value, and the cure.
-fn missing_value(step: &StepDraft, name: &Name) -> Option<(String, Option<String>)> {
+fn missing_value(step: &StepDraft, name: &Name, text_of: &str) -> Option<(String, Option<String>)> {
     let keyed = |key: &Option<String>, known: Vec<&str>, what: &str| -> Option<(String, Option<String>)> {
         let key = key.as_deref()?;
         if known.contains(&key) {
@@ -439,7 +439,9 @@ fn missing_value(step: &StepDraft, name: &Name) -> Option<(String, Option<String
             keyed(key, known, "out")
         }
         Name::Env(name) => {
-            let listed = step.env.iter().any(|(known, _)| known == name) || step.env_counts.contains(name);
+            // What `env` sets may itself name the item and the outputs.
+            let is_set = !["each", "in", "out"].contains(&text_of) && step.env.iter().any(|(known, _)| known == name);
+            let listed = is_set || step.env_counts.contains(name);
             let help = format!("add  env-counts = [\"{name}\"]  if its value counts");
             (!listed).then(|| (format!("the step does not list `{name}`"), Some(help)))
         }

@@ -1,0 +1,111 @@
+//! Where a verb works: the pipeline, its parameters, its folder, and who we are.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStringExt;
+
+use semel::deed::run::Setting;
+use semel::ground::home::Home;
+use semel::ground::manifest::sqlite::SqliteManifest;
+use semel::ground::manifest::{Manifest, ManifestError};
+use semel::ground::world::disk::{Disk, RealDisk};
+use semel::thought::bind::Params;
+use semel::words::run::By;
+use semel::words::task::{Instance, TaskPattern, decode};
+
+use crate::args::Common;
+use crate::file::{self, PipelineFile};
+use crate::show::fail::Failed;
+
+/// Where a verb works.
+pub(crate) struct Place {
+    pub(crate) file: PipelineFile,
+    pub(crate) params: Params,
+    pub(crate) disk: RealDisk,
+    pub(crate) home: Home,
+    pub(crate) by: By,
+    pub(crate) env: BTreeMap<String, Vec<u8>>,
+    /// What must be typed again to work in the same place: ` -f x.toml -p a=b`.
+    pub(crate) again: String,
+}
+
+impl Place {
+    /// Finds the place that the command line speaks of.
+    pub(crate) fn find(common: &Common) -> Result<Self, Failed> {
+        let file = file::read(common.file.as_deref()).map_err(Failed::NoPipeline)?;
+        let params = Params::of(&file.pipeline, &common.params).map_err(Failed::NoSuchParam)?;
+        let disk = RealDisk::at(&file.folder).map_err(|error| Failed::Broken(error.to_string()))?;
+        let home = Home::in_folder(disk.root());
+        let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_vec())));
+        let mut again = Vec::new();
+        if let Some(named) = &common.file {
+            again.extend(["-f".to_owned(), named.display().to_string()]);
+        }
+        for (name, value) in &common.params {
+            again.extend(["-p".to_owned(), format!("{name}={value}")]);
+        }
+        let again = semel::words::shell::quote_words(again.iter().map(String::as_str));
+        Ok(Self {
+            params,
+            disk,
+            home,
+            by: whoever_we_are(),
+            env: env.collect(),
+            again: if again.is_empty() { again } else { format!(" {again}") },
+            file,
+        })
+    }
+
+    /// The same place, with the parameters' values that an instance stands for.
+    pub(crate) fn in_instance_of(mut self, pattern: &TaskPattern) -> Result<Self, Failed> {
+        let Some(instance) = &pattern.instance else {
+            return Ok(self);
+        };
+        let step = self.file.pipeline.step_named(&pattern.step);
+        let per = step.map(|id| self.file.pipeline.step(id).per.clone()).unwrap_or_default();
+        let values: Vec<_> = instance.as_str().split(',').map(|value| decode(value).and_then(|raw| String::from_utf8(raw).ok())).collect();
+        if per.len() != values.len() || values.contains(&None) {
+            return Err(Failed::Usage(format!("`{pattern}` names no instance of step `{}`", pattern.step)));
+        }
+        let mut given: Vec<(String, String)> =
+            self.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        given.extend(per.into_iter().zip(values.into_iter().flatten()));
+        self.params = Params::of(&self.file.pipeline, &given).map_err(Failed::NoSuchParam)?;
+        Ok(self)
+    }
+
+    /// What the library needs to know of it.
+    pub(crate) fn setting<'a>(&'a self, command: &'a str) -> Setting<'a> {
+        Setting {
+            pipeline: &self.file.pipeline,
+            params: &self.params,
+            disk: &self.disk,
+            env: &self.env,
+            command,
+            by: &self.by,
+        }
+    }
+
+    /// The instance of the whole pipeline.
+    pub(crate) fn instance(&self) -> Instance {
+        self.params.instance(&self.file.pipeline.per)
+    }
+
+    /// The manifest, for reading; `None` if there is none yet.
+    pub(crate) fn manifest(&self) -> Result<Option<Box<dyn Manifest>>, Failed> {
+        match SqliteManifest::read(&self.home.manifest()) {
+            Ok(manifest) => Ok(Some(Box::new(manifest))),
+            Err(ManifestError::Absent) => Ok(None),
+            Err(error) => Err(Failed::Manifest(self.home.manifest(), error)),
+        }
+    }
+}
+
+fn whoever_we_are() -> By {
+    let uname = rustix::system::uname();
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    By {
+        host: uname.nodename().to_string_lossy().into_owned(),
+        user: user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())),
+        pid: std::process::id(),
+    }
+}

@@ -1,0 +1,177 @@
+//! One place turns errors into words, the command to type next, and the exit
+//! status.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use semel::deed::Trouble;
+use semel::deed::lease::Holder;
+use semel::deed::run::{CannotBegin, NoSuchTarget};
+use semel::ground::manifest::ManifestError;
+use semel::thought::bind::NoSuchParam;
+use semel::words::pipeline::Fault;
+
+use super::style::Styles;
+use super::text::{ago, when_here};
+use crate::exit::Exit;
+use crate::file::{self, NoPipeline, PipelineFile};
+
+/// Why a verb could not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// What was typed makes no sense here.
+    Usage(String),
+    /// There is no pipeline to work with.
+    NoPipeline(NoPipeline),
+    /// A parameter is not the pipeline's.
+    NoSuchParam(NoSuchParam),
+    /// A step or task is not there.
+    NoSuchTarget(NoSuchTarget),
+    /// Its file contradicts itself, or its inputs are not as they must be.
+    Trouble(Box<PipelineFile>, Trouble),
+    /// Somebody else is at work on it.
+    Busy(String, Option<Box<Holder>>),
+    /// The manifest cannot be used.
+    Manifest(PathBuf, ManifestError),
+    /// Something else that semel relies on does not work.
+    Broken(String),
+    /// Whoever reads what is printed went away.
+    Unheard,
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            Self::Unheard
+        } else {
+            Self::Broken(format!("cannot write the output: {error}"))
+        }
+    }
+}
+
+impl Failed {
+    /// A run that could not begin.
+    pub(crate) fn to_begin(error: CannotBegin, file: PipelineFile) -> Self {
+        match error {
+            CannotBegin::Trouble(Trouble::Broken(why)) | CannotBegin::Broken(why) => Self::Broken(why),
+            CannotBegin::Trouble(trouble) => Self::Trouble(Box::new(file), trouble),
+            CannotBegin::Target(target) => Self::NoSuchTarget(target),
+            CannotBegin::Busy(holder) => Self::Busy(file.pipeline.name, holder),
+            CannotBegin::Manifest { path, error } => Self::Manifest(path, error),
+        }
+    }
+
+    /// Says it, and gives the exit status.
+    pub(crate) fn tell(&self, again: &str) -> Exit {
+        let styles = Styles::for_stderr();
+        let mut out = anstream::stderr().lock();
+        // Where nobody hears, the exit status must do.
+        self.write(&mut out, styles, again).unwrap_or_else(|_| self.exit())
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::NoPipeline(_) | Self::NoSuchParam(_) | Self::NoSuchTarget(_) => Exit::USAGE,
+            Self::Trouble(_, Trouble::File(_)) => Exit::USAGE,
+            Self::Trouble(_, Trouble::Input(_)) => Exit::FAILED,
+            Self::Busy(..) => Exit::BUSY,
+            Self::Trouble(..) | Self::Manifest(..) | Self::Broken(_) => Exit::BROKEN,
+            Self::Unheard => Exit(128 + 13),
+        }
+    }
+
+    fn write(&self, out: &mut impl Write, styles: Styles, again: &str) -> std::io::Result<Exit> {
+        let exit = self.exit();
+        let next = |out: &mut dyn Write, lines: &[(String, &str)]| -> std::io::Result<()> {
+            writeln!(out, "\n  next")?;
+            for (command, what) in lines {
+                writeln!(out, "    {command:<25} {what}")?;
+            }
+            Ok(())
+        };
+        let error = styles.state("failed");
+        match self {
+            Self::Usage(what) => writeln!(out, "{error}  {what}")?,
+            Self::NoSuchParam(missing) => {
+                writeln!(out, "{error}  {missing}")?;
+                if let Some(near) = &missing.near {
+                    writeln!(out, "\n  did you mean `{near}`?")?;
+                }
+            }
+            Self::NoSuchTarget(target) => {
+                writeln!(out, "{error}  {target}")?;
+                match target {
+                    NoSuchTarget::Step { near: Some(near), .. } => writeln!(out, "\n  did you mean `{near}`?")?,
+                    NoSuchTarget::Task {
+                        example: Some(example), ..
+                    } => writeln!(out, "\n  its tasks are named like `{example}`")?,
+                    _ => {}
+                }
+            }
+            Self::NoPipeline(missing) => return self.write_no_pipeline(out, styles, missing),
+            Self::Trouble(file, trouble) => match trouble {
+                Trouble::File(fault) | Trouble::Input(fault) => {
+                    self.write_faults(out, styles, &file.path, &file.text, std::slice::from_ref(fault))?;
+                }
+                Trouble::Broken(why) => writeln!(out, "{}  {why}", styles.state("broken"))?,
+            },
+            Self::Busy(name, holder) => {
+                writeln!(out, "{}  {name} is at work already", styles.state("busy"))?;
+                if let Some(holder) = holder {
+                    let now = jiff::Timestamp::now();
+                    let (since, for_long) = (when_here(holder.since), ago(holder.since, now));
+                    writeln!(out, "\n  who    {}@{}, pid {}: {}", holder.user, holder.host, holder.pid, holder.command)?;
+                    writeln!(out, "  since  {since}, {for_long}; alive now")?;
+                }
+                next(out, &[(format!("semel status{again}"), "watch it")])?;
+            }
+            Self::Manifest(path, why) => {
+                writeln!(out, "{}  the manifest, {}", styles.state("broken"), path.display())?;
+                writeln!(out, "\n  {why}")?;
+                match why {
+                    ManifestError::Newer { .. } => writeln!(out, "  use that semel, or a newer one")?,
+                    ManifestError::Absent => next(out, &[(format!("semel run{again}"), "makes it")])?,
+                    ManifestError::Foreign => writeln!(out, "  move it away if it is not semel's, and run again")?,
+                    _ => {}
+                }
+            }
+            Self::Broken(why) => writeln!(out, "{}  {why}", styles.state("broken"))?,
+            Self::Unheard => return Ok(exit),
+        }
+        if !matches!(self, Self::Trouble(_, Trouble::File(_) | Trouble::Input(_))) {
+            writeln!(out)?;
+        }
+        writeln!(out, "nothing was started; exit {}", exit.0)?;
+        Ok(exit)
+    }
+
+    fn write_no_pipeline(&self, out: &mut impl Write, styles: Styles, missing: &NoPipeline) -> std::io::Result<Exit> {
+        let exit = self.exit();
+        match missing {
+            NoPipeline::Absent(path) => {
+                writeln!(out, "{}  there is no pipeline file: {}", styles.state("failed"), path.display())?;
+                writeln!(out, "\n  next")?;
+                writeln!(out, "    semel init                make a starter file here")?;
+                writeln!(out, "    semel run -f FILE         name the file")?;
+                writeln!(out)?;
+            }
+            NoPipeline::Unreadable(path, why) => {
+                writeln!(out, "{}  {} cannot be read: {why}\n", styles.state("failed"), path.display())?;
+            }
+            NoPipeline::Faulty { path, text, faults } => self.write_faults(out, styles, path, text, faults)?,
+        }
+        writeln!(out, "nothing was started; exit {}", exit.0)?;
+        Ok(exit)
+    }
+
+    fn write_faults(
+        &self,
+        out: &mut impl Write,
+        styles: Styles,
+        path: &Path,
+        text: &str,
+        faults: &[Fault],
+    ) -> std::io::Result<()> {
+        file::show(out, path, text, faults, styles.are_on())
+    }
+}

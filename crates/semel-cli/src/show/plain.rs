@@ -1,0 +1,154 @@
+//! A run in a log: one line for each thing that became true, and one a minute
+//! while nothing does. A run with nothing to do is one line.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use semel::thought::report::Report;
+use semel::words::clock;
+use semel::words::event::{Event, Outcome};
+use semel::words::pipeline::{Pipeline, StepId};
+
+use super::board::{ending, state};
+use super::text::{count, visible};
+
+/// After how long a silence a line says that work goes on.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Writes the lines of a run.
+pub(crate) struct Plain<'a, W> {
+    pipeline: &'a Pipeline,
+    out: W,
+    report: Report,
+    told: Vec<StepId>,
+    /// Lines that are told only if something is done at all.
+    held_back: Option<Vec<String>>,
+    last: Instant,
+}
+
+impl<'a, W: Write> Plain<'a, W> {
+    /// Writes to `out`.
+    pub(crate) fn new(pipeline: &'a Pipeline, out: W) -> Self {
+        Self {
+            pipeline,
+            out,
+            report: Report::new(),
+            told: Vec::new(),
+            held_back: Some(Vec::new()),
+            last: Instant::now(),
+        }
+    }
+
+    /// Takes an event in.
+    pub(crate) fn take(&mut self, event: &Event<'_>) {
+        let now = Instant::now();
+        self.report.take(event, now);
+        match event {
+            Event::Began { run, number } => {
+                let instance = super::text::instance(&self.pipeline.per, &run.instance);
+                let instance = if instance.is_empty() { instance } else { format!(" {}", instance.replace(' ', "=").replace("==", " ")) };
+                let by = &run.by;
+                self.say(&format!("{}{instance} run {number} by {}@{}, pid {}", run.pipeline, by.user, by.host, by.pid));
+            }
+            Event::NewMemory { once } => {
+                self.say("new memory: no manifest was here");
+                if !once.is_empty() {
+                    self.say(&format!("once steps that will be done as if never before: {}", once.join(", ")));
+                }
+            }
+            Event::CleanedUp { number, attempts } => {
+                self.say(&format!("run {number} was killed: {} cleaned up", count(*attempts as u64, "half attempt")));
+            }
+            Event::AttemptFailed {
+                task,
+                tries,
+                failure,
+                again_in,
+                ..
+            } => {
+                let after = match again_in {
+                    Some(pause) => format!("; again in {}", clock(*pause)),
+                    None if *tries > 1 => format!(", {tries} tries"),
+                    None => String::new(),
+                };
+                self.tell(&format!("{task} failed: {failure}{after}"));
+            }
+            Event::Void { task, input } => {
+                self.tell(&format!("{task}: its input {} changed while it ran; again", input.display()));
+            }
+            Event::Displaced { task, from, to } => {
+                self.tell(&format!("{task}: {} was not semel's; it is kept as {}", from.display(), to.display()));
+            }
+            Event::Warning { text } => self.tell(&format!("warning: {text}")),
+            Event::StepFailed { step, failure, .. } => self.tell(&format!("{} failed: {failure}", step.name)),
+            Event::Stopping { signal, .. } => self.tell(&format!("signal {signal}: nothing new is begun")),
+            Event::Printed { task, bytes } => {
+                for line in String::from_utf8_lossy(bytes).lines() {
+                    self.tell(&format!("{task} | {}", visible(line)));
+                }
+            }
+            Event::Attempt { .. } => self.let_go(),
+            Event::Settled { task, outcome } => {
+                if let Outcome::Refused(reason) = outcome {
+                    self.tell(&format!("{task} refused: {reason}"));
+                }
+                self.step_settled(task.id);
+            }
+            Event::Listed { .. } | Event::Unlisted { .. } => {}
+        }
+        if now.duration_since(self.last) >= SILENCE {
+            let totals = self.report.totals();
+            let settled = totals.total - totals.untried;
+            self.tell(&format!("at work: {settled} of {} tasks settled", totals.total));
+        }
+    }
+
+    /// Tells of a step when the last of its tasks is settled.
+    fn step_settled(&mut self, id: StepId) {
+        let Some(report) = self.report.step(id) else { return };
+        if report.unsettled() > 0 || self.told.contains(&id) {
+            return;
+        }
+        let step = self.pipeline.step(id);
+        let facts: Vec<_> = <[String; 2]>::from(ending(report, step)).into_iter().filter(|fact| !fact.is_empty()).collect();
+        let took = report.took();
+        let took = if took.is_zero() { String::new() } else { format!(", {}", clock(took)) };
+        let line = format!("{} {}: {}{took}", step.name, state(report), facts.join(", "));
+        let is_skip = state(report) == "skip";
+        self.told.push(id);
+        if is_skip {
+            self.say(&line);
+        } else {
+            self.tell(&line);
+        }
+    }
+
+    /// Says something that is of interest only if anything is done.
+    fn say(&mut self, line: &str) {
+        let line = format!("{:.0} {line}", Timestamp::now());
+        match &mut self.held_back {
+            Some(held) => held.push(line),
+            None => self.write(&line),
+        }
+    }
+
+    /// Tells something.
+    fn tell(&mut self, line: &str) {
+        self.let_go();
+        self.say(line);
+    }
+
+    /// Tells what was held back.
+    fn let_go(&mut self) {
+        for line in self.held_back.take().into_iter().flatten() {
+            self.write(&line);
+        }
+    }
+
+    fn write(&mut self, line: &str) {
+        self.last = Instant::now();
+        // A log that is gone must not end the run.
+        let _ = writeln!(self.out, "{line}");
+    }
+}

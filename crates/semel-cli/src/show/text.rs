@@ -1,0 +1,162 @@
+//! Figures, times and names as people read them.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use semel::words::clock;
+use semel::words::task::Instance;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// How wide lines are.
+pub(crate) const WIDTH: usize = 80;
+
+/// `24,951`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `4.1 KiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} bytes") } else { format!("{size:.1} {}", UNITS[unit]) }
+}
+
+/// `1 task`, `2 tasks`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", thousands(number))
+}
+
+/// A length of time, or nothing if none passed.
+pub(crate) fn took(time: Duration) -> String {
+    if time.is_zero() { String::new() } else { clock(time) }
+}
+
+/// `today 02:15:00`, `yesterday 02:15`, `Wed 14:02`, `15 May 14:02`.
+pub(crate) fn when(time: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    let (time, now) = (time.to_zoned_datetime(zone.clone()), now.to_zoned_datetime(zone.clone()));
+    let days = (now.date() - time.date()).get_days();
+    let format = match days {
+        0 => "today %H:%M:%S",
+        1 => "yesterday %H:%M",
+        2..=6 => "%a %H:%M",
+        _ if time.year() == now.year() => "%-d %b %H:%M",
+        _ => "%-d %b %Y",
+    };
+    time.strftime(format).to_string()
+}
+
+/// As [`when`], now and here.
+pub(crate) fn when_here(time: Timestamp) -> String {
+    when(time, Timestamp::now(), &TimeZone::system())
+}
+
+/// `47 minutes`, `31 hours`, `3 days`.
+pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(time).as_secs().unsigned_abs();
+    match seconds {
+        0..=119 => count(seconds, "second"),
+        120..=7199 => count(seconds / 60, "minute"),
+        7200..=172_799 => count(seconds / 3600, "hour"),
+        _ => count(seconds / 86_400, "day"),
+    }
+}
+
+/// `month 2013-02  region eu`, of the parameters that `per` names.
+pub(crate) fn instance(per: &[String], instance: &Instance) -> String {
+    let values = instance.as_str().split(',');
+    let named: Vec<_> = per.iter().zip(values).map(|(name, value)| format!("{name} {value}")).collect();
+    named.join("  ")
+}
+
+/// A text of exactly this width: padded, or without its middle.
+pub(crate) fn fit(text: &str, width: usize) -> String {
+    let text = shorten(text, width);
+    let pad = width.saturating_sub(text.width());
+    text + &" ".repeat(pad)
+}
+
+/// A text that is no wider; it loses its middle.
+pub(crate) fn shorten(text: &str, width: usize) -> String {
+    let text = visible(text);
+    if text.width() <= width {
+        return text;
+    }
+    let half = width.saturating_sub(2) / 2;
+    let head = take_width(text.chars(), width.saturating_sub(2) - half);
+    let tail: String = take_width(text.chars().rev(), half).chars().rev().collect();
+    format!("{head}..{tail}")
+}
+
+fn take_width(chars: impl Iterator<Item = char>, width: usize) -> String {
+    let mut left = width;
+    chars
+        .take_while(|c| {
+            let wide = c.width().unwrap_or(0);
+            let fits = wide <= left;
+            left = left.saturating_sub(wide);
+            fits
+        })
+        .collect()
+}
+
+/// A text without control characters.
+pub(crate) fn visible(text: &str) -> String {
+    if text.chars().any(char::is_control) {
+        text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    } else {
+        text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_grouped() {
+        assert_eq!(thousands(7), "7");
+        assert_eq!(thousands(24_951), "24,951");
+        assert_eq!(thousands(1_000_000), "1,000,000");
+        assert_eq!(bytes(78_475), "76.6 KiB");
+        assert_eq!(bytes(25), "25 bytes");
+        assert_eq!((count(1, "task"), count(0, "task")), ("1 task".into(), "0 tasks".into()));
+    }
+
+    #[test]
+    fn times_are_told_as_people_tell_them() {
+        let zone = TimeZone::UTC;
+        let time = |text: &str| -> Timestamp { text.parse().expect("a time") };
+        let now = time("2026-11-23T10:00:00Z");
+        let told = |text: &str| when(time(text), now, &zone);
+        assert_eq!(told("2026-11-23T02:15:00Z"), "today 02:15:00");
+        assert_eq!(told("2026-11-22T23:59:00Z"), "yesterday 23:59");
+        assert_eq!(told("2026-11-18T14:02:00Z"), "Wed 14:02");
+        assert_eq!(told("2026-05-15T14:02:00Z"), "15 May 14:02");
+        assert_eq!(told("2025-05-15T14:02:00Z"), "15 May 2025");
+        assert_eq!(ago(time("2026-11-23T09:13:00Z"), now), "47 minutes");
+    }
+
+    #[test]
+    fn long_names_lose_their_middle() {
+        assert_eq!(shorten("clean:raw/2013-02-17.csv", 16), "clean:r..-17.csv");
+        assert_eq!(fit("ab", 4), "ab  ");
+        assert_eq!(shorten("a\nb", 9), "a?b");
+        assert_eq!(shorten("日本語日本語", 8).width(), 8);
+    }
+}

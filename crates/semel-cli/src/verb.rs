@@ -1,0 +1,43 @@
+//! The verbs, one a file.
+
+mod init;
+mod log;
+mod manifest;
+mod plan;
+mod run;
+mod settle;
+mod status;
+mod why;
+
+use crate::args::{self, Arguments, Manifest, Verb};
+use crate::exit::Exit;
+use crate::place::Place;
+use crate::show::fail::Failed;
+
+/// Does what was typed.
+pub(crate) fn perform(arguments: &Arguments) -> Exit {
+    let common = &arguments.common;
+    let typed = &arguments.typed;
+    let default = Verb::Status(args::Status::default());
+    let verb = arguments.verb.as_ref().unwrap_or(&default);
+    if let Verb::Init(init) = verb {
+        return init::init(common, init).unwrap_or_else(|failed| failed.tell(""));
+    }
+    let place = match Place::find(common) {
+        Ok(place) => place,
+        Err(failed) => return failed.tell(""),
+    };
+    let again = place.again.clone();
+    let done: Result<Exit, Failed> = match verb {
+        Verb::Run(options) => run::run(place, options, typed),
+        Verb::Plan(options) => plan::plan(place, options, typed),
+        Verb::Status(options) => status::status(&place, options),
+        Verb::Why(options) => why::why(place, options),
+        Verb::Log(options) => log::log(&place, options),
+        Verb::Done(options) => settle::done(place, options),
+        Verb::Redo(options) => settle::redo(place, options),
+        Verb::Manifest(Manifest::Query(options)) => manifest::query(&place, options),
+        Verb::Init(_) => Ok(Exit::DONE),
+    };
+    done.unwrap_or_else(|failed| failed.tell(&again))
+}

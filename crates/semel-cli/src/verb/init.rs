@@ -1,0 +1,62 @@
+//! `semel init`: make `.semel/`, and a starter file where none is.
+
+use std::io::Write;
+use std::path::Path;
+
+use semel::ground::home::Home;
+use semel::ground::manifest::sqlite::SqliteManifest;
+
+use crate::args::{self, Common};
+use crate::exit::Exit;
+use crate::file;
+use crate::show::fail::Failed;
+
+/// What a starter file says. It runs as it is.
+const STARTER: &str = r#"# A pipeline: steps that are safe to run again. `semel run` runs it.
+name = "NAME"
+
+[step.hello]
+out = "hello.txt"
+run = 'echo "hello" > {{ out }}'
+
+# One task for each file, made again only when the file's content changes:
+#
+# [step.clean]
+# each = "raw/*.csv"
+# out  = "clean/{{ item.stem }}.csv"
+# run  = 'sort {{ item }} > {{ out }}'
+"#;
+
+pub(crate) fn init(common: &Common, options: &args::Init) -> Result<Exit, Failed> {
+    let path = common.file.as_deref().unwrap_or(Path::new(file::NAME));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = parent.unwrap_or(Path::new("."));
+    let mut out = anstream::stderr().lock();
+    let failed = |doing: &str, path: &Path, error: std::io::Error| {
+        Failed::Broken(format!("cannot {doing} `{}`: {error}", path.display()))
+    };
+    if !options.bare && !path.exists() {
+        let absolute = std::path::absolute(folder).map_err(|error| failed("find", folder, error))?;
+        let name: String = absolute
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+            .collect();
+        let name = if name.is_empty() { "pipeline".to_owned() } else { name };
+        std::fs::write(path, STARTER.replace("NAME", &name)).map_err(|error| failed("write", path, error))?;
+        writeln!(out, "done  made {}", path.display())?;
+    }
+    let home = Home::in_folder(folder);
+    let is_new = !home.exists();
+    home.make().map_err(|error| failed("make", home.path(), error))?;
+    SqliteManifest::open(&home.manifest()).map_err(|error| Failed::Manifest(home.manifest(), error))?;
+    if is_new {
+        writeln!(out, "done  made {}", home.path().display())?;
+    } else {
+        writeln!(out, "done  {} was there already", home.path().display())?;
+    }
+    writeln!(out, "\n  next\n    semel plan                what a run would do\n    semel run                 do it")?;
+    Ok(Exit::DONE)
+}

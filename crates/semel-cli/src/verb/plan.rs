@@ -1,0 +1,162 @@
+//! `semel plan`: what a run would do, and why.
+
+use std::io::Write;
+
+use semel::deed::run::{Mode, Options, run as run_pipeline, signals};
+use semel::thought::report::Report;
+use semel::words::event::{Event, Outcome};
+use semel::words::task::TaskPattern;
+use semel::words::verdict::Ruling;
+
+use crate::args;
+use crate::exit::Exit;
+use crate::place::Place;
+use crate::show::board::name_width;
+use crate::show::fail::Failed;
+use crate::show::json;
+use crate::show::style::Styles;
+use crate::show::text::{count, fit, instance, thousands};
+
+/// How many tasks are named.
+const MOST: usize = 20;
+
+pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Exit, Failed> {
+    let how = Options {
+        mode: Mode::Plan,
+        targets: options.targets.iter().map(|target| TaskPattern::parse(target)).collect(),
+        fresh: options.fresh,
+        rehash: options.rehash,
+        ..Options::default()
+    };
+    let (_, signals) = signals();
+    let mut named = Vec::new();
+    let mut unheard = Ok(());
+    let ended = run_pipeline(&place.setting(typed), &how, &signals, &mut |event| {
+        if options.json && unheard.is_ok() {
+            unheard = writeln!(std::io::stdout(), "{}", json::event(event));
+        }
+        if let Event::Settled {
+            task,
+            outcome: Outcome::Would(verdict),
+        } = event
+            && task.task.item.is_some()
+            && named.len() < MOST
+        {
+            named.push((task.to_string(), verdict.to_string()));
+        }
+    });
+    unheard?;
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(error) => return Err(Failed::to_begin(error, place.file)),
+    };
+    let exit = if ended.report.is_broken { Exit::BROKEN } else { Exit::DONE };
+    if options.json {
+        writeln!(std::io::stdout(), "{}", json::ended(None, exit.0, &ended.report))?;
+        return Ok(exit);
+    }
+    let styles = Styles::for_stdout();
+    let mut out = anstream::stdout().lock();
+    write(&mut out, &place, &ended.report, styles)?;
+    if !named.is_empty() {
+        writeln!(out)?;
+        let width = named.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(50);
+        for (name, why) in &named {
+            writeln!(out, "  {}  {why}", fit(name, width))?;
+        }
+    }
+    let (least, most) = would(&ended.report);
+    if most > named.len() as u64 && named.len() == MOST {
+        writeln!(out, "  and more")?;
+    }
+    let total = ended.report.totals().total;
+    let about = usual_time(&place, &ended.report, false)?;
+    let figure = match (least, most) {
+        (0, 0) => "nothing would run".to_owned(),
+        (least, most) if least == most => format!("{} of {} would run", thousands(least), count(total, "task")),
+        (least, most) => format!("{} to {} of {} would run", thousands(least), thousands(most), count(total, "task")),
+    };
+    let about = about.map(|time| format!(", about {}", semel::words::clock(time))).unwrap_or_default();
+    writeln!(out, "\n{figure}{about}; nothing was run")?;
+    Ok(exit)
+}
+
+/// Writes what would be done, step by step.
+pub(crate) fn write(out: &mut impl Write, place: &Place, report: &Report, styles: Styles) -> std::io::Result<()> {
+    let pipeline = &place.file.pipeline;
+    let per = instance(&pipeline.per, &place.instance());
+    let per = if per.is_empty() { per } else { format!("  {per}") };
+    writeln!(out, "semel plan  {}{per}\n", styles.bold(&pipeline.name))?;
+    let names = name_width(report.steps.iter().map(|step| step.name.as_str()));
+    for step in &report.steps {
+        let counts = &step.counts;
+        let mut rows: Vec<(String, u64, String)> = Vec::new();
+        let reasons = |wanted: fn(&semel::words::verdict::Reason) -> bool| -> String {
+            let some: Vec<_> = step
+                .reasons
+                .iter()
+                .filter(|(reason, _)| wanted(reason))
+                .map(|(reason, many)| if step.has_items { format!("{} {reason}", thousands(*many)) } else { reason.to_string() })
+                .collect();
+            some.join(", ")
+        };
+        for (ruling, many) in &step.would {
+            rows.push((ruling.to_string(), *many, reasons(semel::words::verdict::Reason::acts)));
+        }
+        if step.may > 0 {
+            let upstream: Vec<_> = pipeline.step(step.id).upstream().map(|id| pipeline.step(id).name.as_str()).collect();
+            let why = format!("only if {} comes out different", upstream.join(" or "));
+            rows.push(("run?".to_owned(), step.may, why));
+        }
+        let quiet = |many: u64, word: &str, why: String| (many > 0).then(|| (word.to_owned(), many, why));
+        rows.extend(quiet(counts.skipped, "skip", reasons(|reason| !reason.acts())));
+        rows.extend(quiet(counts.adopted, "adopt", "its effect is there".to_owned()));
+        rows.extend(quiet(counts.refused, "refuse", step.note.clone()));
+        rows.extend(quiet(counts.failed, "failed", step.note.clone()));
+        rows.extend(quiet(counts.busy, "wait", step.note.clone()));
+        rows.extend(quiet(counts.blocked, "blocked", step.blocked_by.clone().unwrap_or_default()));
+        if rows.is_empty() {
+            let upstream: Vec<_> = pipeline.step(step.id).upstream().map(|id| pipeline.step(id).name.as_str()).collect();
+            rows.push(("run?".to_owned(), 0, format!("known after {}", upstream.join(", "))));
+        }
+        for (at, (word, many, why)) in rows.iter().enumerate() {
+            let name = if at == 0 { step.name.as_str() } else { "" };
+            let many = if *many == 0 { String::new() } else { thousands(*many) };
+            writeln!(out, "  {}  {}{many:>7}     {why}", fit(name, names), styles.state(&fit(word, 8)))?;
+        }
+    }
+    Ok(())
+}
+
+/// How many tasks would run, at least and at most.
+fn would(report: &Report) -> (u64, u64) {
+    let least = report.steps.iter().flat_map(|step| step.would.iter()).filter(|(ruling, _)| **ruling != Ruling::Adopt);
+    let least = least.map(|(_, many)| many).sum();
+    let may: u64 = report.steps.iter().map(|step| step.may).sum();
+    (least, least + may)
+}
+
+/// How long that would take, as it usually takes.
+fn usual_time(place: &Place, report: &Report, _most: bool) -> Result<Option<std::time::Duration>, Failed> {
+    let Some(manifest) = place.manifest()? else {
+        return Ok(None);
+    };
+    let jobs = place.file.pipeline.jobs.map_or_else(
+        || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        std::num::NonZeroUsize::get,
+    );
+    let mut seconds = 0.0;
+    for step in &report.steps {
+        let many: u64 = step.would.get(&Ruling::Run).copied().unwrap_or(0) + step.may;
+        if many == 0 {
+            continue;
+        }
+        let usual = manifest.usual_seconds(&place.file.pipeline.name, &step.name);
+        let usual = usual.map_err(|error| Failed::Manifest(place.home.manifest(), error))?;
+        match usual {
+            Some(usual) => seconds += usual * many as f64 / jobs.min(usize::try_from(many).unwrap_or(1)) as f64,
+            None => return Ok(None),
+        }
+    }
+    Ok((seconds > 0.0).then(|| std::time::Duration::from_secs_f64(seconds)))
+}

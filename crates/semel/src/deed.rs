@@ -1,0 +1,87 @@
+//! Deeds: what touches the world.
+
+pub mod act;
+pub mod check;
+pub mod command;
+pub mod lease;
+pub mod list;
+pub mod log;
+pub mod look;
+pub mod publish;
+pub mod record;
+pub mod recover;
+pub mod run;
+pub mod stage;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use crate::ground::digests::Digests;
+use crate::ground::home::Home;
+use crate::ground::manifest::{Manifest, ManifestResult};
+use crate::ground::world::disk::{Disk, DiskError};
+use crate::thought::bind::Params;
+use crate::words::pipeline::{Fault, Pipeline, Step};
+
+/// Where a run works: its pipeline and the world around it.
+pub struct Site<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// The values of its parameters.
+    pub params: &'a Params,
+    /// The disk, seen from the pipeline's folder.
+    pub disk: &'a dyn Disk,
+    /// The digests of files.
+    pub digests: &'a Digests,
+    /// Semel's own folder.
+    pub home: &'a Home,
+    /// The run's unique id.
+    pub run_id: &'a str,
+    /// Semel's own environment.
+    pub env: &'a BTreeMap<String, Vec<u8>>,
+    /// The outputs of steps without items: none of them is a program.
+    pub outputs: &'a HashSet<PathBuf>,
+    /// A connection to the manifest for those who look; `None` where there is
+    /// no manifest yet.
+    pub manifest: Option<&'a Mutex<Box<dyn Manifest>>>,
+}
+
+impl Site<'_> {
+    /// Asks the manifest; where there is none, the answer is that of an empty
+    /// one.
+    pub(crate) fn ask_manifest<T: Default>(
+        &self,
+        ask: impl FnOnce(&dyn Manifest) -> ManifestResult<T>,
+    ) -> ManifestResult<T> {
+        match self.manifest {
+            Some(manifest) => ask(&**manifest.lock().expect("nobody panics while asking")),
+            None => Ok(T::default()),
+        }
+    }
+
+    /// The variables of semel's environment that a step lists in `env-counts`;
+    /// those that are not set are not there.
+    #[must_use]
+    pub fn environment(&self, step: &Step) -> BTreeMap<String, Vec<u8>> {
+        let listed = step.env_counts.iter();
+        listed.filter_map(|name| Some((name.clone(), self.env.get(name)?.clone()))).collect()
+    }
+}
+
+/// Why something cannot be begun.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The pipeline file contradicts itself, now that the lists are known.
+    File(Fault),
+    /// What the pipeline reads is not as it must be.
+    Input(Fault),
+    /// Something that semel relies on does not work.
+    Broken(String),
+}
+
+impl From<DiskError> for Trouble {
+    fn from(error: DiskError) -> Self {
+        Self::Broken(error.to_string())
+    }
+}

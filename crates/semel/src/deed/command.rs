@@ -1,0 +1,48 @@
+//! Commands: from what the file says to the words that are started.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use crate::thought::bind::Bindings;
+use crate::words::pipeline::{Command, Step};
+
+/// The program and arguments of a command, its placeholders filled in.
+#[must_use]
+pub fn words(command: &Command, bindings: &Bindings<'_>) -> Vec<OsString> {
+    match command {
+        Command::Shell { shell, text } => {
+            let text = OsString::from_vec(text.render_shell(bindings));
+            shell.iter().map(OsString::from).chain([text]).collect()
+        }
+        Command::Words(words) => words
+            .iter()
+            .flat_map(|word| word.render_arguments(bindings))
+            .map(OsString::from_vec)
+            .collect(),
+    }
+}
+
+/// What a command does, as people would type it.
+#[must_use]
+pub fn as_typed(command: &Command, bindings: &Bindings<'_>) -> String {
+    match command {
+        Command::Shell { text, .. } => String::from_utf8_lossy(&text.render_shell(bindings)).trim().to_owned(),
+        Command::Words(_) => {
+            let words = words(command, bindings);
+            let texts: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+            crate::words::shell::quote_words(texts.iter().map(AsRef::as_ref))
+        }
+    }
+}
+
+/// The variables that a step sets for its command.
+#[must_use]
+pub fn env(step: &Step, bindings: &Bindings<'_>, task: &str) -> Vec<(OsString, OsString)> {
+    let set = step.env.iter().map(|(name, value)| {
+        (OsString::from(name), OsString::from_vec(value.render(bindings)))
+    });
+    // So that a command can say for whom it works.
+    let told = [("SEMEL_RUN", bindings.run_id), ("SEMEL_TASK", task)];
+    let told = told.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    told.into_iter().chain(set).collect()
+}

@@ -1,0 +1,175 @@
+//! Leases: the right to work on something.
+//!
+//! On one host the kernel decides who lives. A pipeline in an instance is held
+//! by a lock on a file, and so is each run by itself; both are closed on exec, so
+//! they are free in the moment in which semel is dead, whatever its commands do.
+//!
+//! Invariant: acquired by one call of the kernel, never by check and then act. A
+//! lock file is never removed while it can be held, so that two runs can never
+//! hold two files of one name.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Who holds a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The machine.
+    pub host: String,
+    /// The user.
+    pub user: String,
+    /// The process.
+    pub pid: u32,
+    /// What was typed.
+    pub command: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Why a lease could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// Somebody else holds it; who, where they could be asked.
+    #[error("somebody else holds it")]
+    Busy(Option<Box<Holder>>),
+    /// The lock file cannot be used.
+    #[error("cannot lock {}: {source}", crate::words::path::show(.path))]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A lease that is held; it ends when this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Lease {
+    _file: File,
+}
+
+impl Lease {
+    /// Takes a lease, at once or not at all.
+    ///
+    /// # Errors
+    /// If somebody else holds it, or the lock file cannot be used.
+    pub fn take(path: &Path, holder: &Holder) -> Result<Self, LeaseError> {
+        let failed = |source| LeaseError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LeaseError::Busy(read_holder(&mut file))),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        write_holder(&mut file, holder).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Whether somebody holds the lease of this lock file.
+///
+/// # Errors
+/// If the lock file is there and cannot be asked.
+pub fn is_held(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    // Shared, so that two who ask do not take each other for the holder.
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Who holds the lease of this lock file, if anybody does.
+///
+/// # Errors
+/// If the lock file is there and cannot be asked.
+pub fn holder(path: &Path) -> io::Result<Option<Box<Holder>>> {
+    if !is_held(path)? {
+        return Ok(None);
+    }
+    Ok(read_holder(&mut File::open(path)?))
+}
+
+fn read_holder(file: &mut File) -> Option<Box<Holder>> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
+    let text = serde_json::to_string(holder).map_err(io::Error::other)?;
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn me(command: &str) -> Holder {
+        Holder {
+            host: "db7".to_owned(),
+            user: "etl".to_owned(),
+            pid: std::process::id(),
+            command: command.to_owned(),
+            since: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_held_lease_says_who_holds_it_and_is_free_when_they_are_gone() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let path = folder.path().join("lock/nightly");
+        assert!(!is_held(&path).expect("nothing is there"));
+        let lease = Lease::take(&path, &me("a much longer command than the next")).expect("free");
+        assert!(is_held(&path).expect("it can be asked"));
+        match Lease::take(&path, &me("other")) {
+            Err(LeaseError::Busy(Some(holder))) => assert_eq!(*holder, me("a much longer command than the next")),
+            other => panic!("it is busy: {other:?}"),
+        }
+        drop(lease);
+        assert!(!is_held(&path).expect("it can be asked"));
+        let _lease = Lease::take(&path, &me("other")).expect("free again");
+        assert_eq!(holder(&path).expect("it can be asked").map(|holder| holder.command).as_deref(), Some("other"));
+    }
+
+    #[test]
+    fn of_twenty_who_want_it_one_gets_it() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let path = folder.path().join("lock");
+        let start = std::sync::Barrier::new(20);
+        let taken = std::thread::scope(|scope| {
+            let tries: Vec<_> = (0..20)
+                .map(|_| {
+                    scope.spawn(|| {
+                        start.wait();
+                        let lease = Lease::take(&path, &me("one of twenty")).ok();
+                        start.wait();
+                        lease.is_some()
+                    })
+                })
+                .collect();
+            tries.into_iter().map(|thread| thread.join().expect("no panic")).filter(|got| *got).count()
+        });
+        assert_eq!(taken, 1);
+    }
+}

@@ -1,0 +1,364 @@
+//! Recording: one thread writes to the manifest, for all.
+//!
+//! Whatever came in while the last commit was under way goes into the next one,
+//! so that many tasks share a commit and the sync of their folders. The receipt
+//! of a `once` task waits for nobody.
+//!
+//! Invariants: *I1* the folders of an effect are synced before its receipt is
+//! committed; *I2* a group that cannot be written is written one by one, so that
+//! one task's error leaves its neighbours' receipts alone.
+//!
+//! A [`Completion`] is the right to write a receipt. It is made only out of an
+//! effect that was published, or found in place.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::deed::look::{Seen, StepView};
+use crate::deed::publish::Published;
+use crate::deed::stage::{Place, Staging};
+use crate::ground::manifest::{Entry, Manifest};
+use crate::ground::world::disk::Disk;
+use crate::words::fingerprint::{ENCODING, Fingerprint, effect};
+use crate::words::receipt::{Attempt, AttemptEnd, FileRecord, FileRole, Origin, Receipt};
+use crate::words::task::Task;
+
+/// A begun attempt that takes longer than this is noted before it ends.
+const LONG: Duration = Duration::from_millis(200);
+
+/// The most entries of one commit.
+const MOST: usize = 1000;
+
+/// The right to write a receipt.
+#[must_use]
+pub struct Completion {
+    receipt: Receipt,
+    attempt: Option<(Attempt, AttemptEnd)>,
+    said: Option<i64>,
+    unsynced: Vec<PathBuf>,
+    /// What to clear once the receipt is written, and whether it is not empty.
+    place: Option<(Place, bool)>,
+    /// Whether it waits for nobody.
+    hurries: bool,
+}
+
+/// What a receipt says beside its effect.
+pub struct Particulars<'a> {
+    /// The step.
+    pub view: &'a StepView<'a>,
+    /// The task.
+    pub task: &'a Task,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Its inputs, as they were seen.
+    pub inputs: Vec<&'a Seen>,
+    /// The run.
+    pub run: i64,
+    /// The human's word that it acts on.
+    pub said: Option<i64>,
+}
+
+impl Completion {
+    /// A task whose outputs were published.
+    pub fn published(
+        particulars: &Particulars<'_>,
+        published: Published,
+        origin: Origin,
+        attempt: Option<(Attempt, AttemptEnd)>,
+    ) -> Self {
+        let receipt = receipt(particulars, published.files, origin, published.took);
+        Self {
+            receipt,
+            attempt,
+            said: particulars.said,
+            unsynced: published.unsynced,
+            place: Some((published.place, published.left_something)),
+            hurries: particulars.view.step.once,
+        }
+    }
+
+    /// A task whose effect was found in place: proven, claimed by its check, or
+    /// accepted by a human.
+    pub fn found(particulars: &Particulars<'_>, outs: &[Option<Seen>], origin: Origin) -> Self {
+        let step = particulars.view.step;
+        let files = outs.iter().enumerate().filter_map(|(at, seen)| {
+            let seen = seen.as_ref()?;
+            Some(FileRecord {
+                role: FileRole::Out,
+                name: crate::deed::look::role(step, at),
+                path: seen.path.clone(),
+                bytes: seen.content.bytes,
+                rows: seen.content.rows,
+                digest: seen.content.digest,
+            })
+        });
+        Self {
+            receipt: receipt(particulars, files.collect(), origin, Duration::ZERO),
+            attempt: None,
+            said: particulars.said,
+            unsynced: Vec::new(),
+            place: None,
+            hurries: step.once,
+        }
+    }
+}
+
+fn receipt(particulars: &Particulars<'_>, outs: Vec<FileRecord>, origin: Origin, took: Duration) -> Receipt {
+    let view = particulars.view;
+    let left = effect(outs.iter().map(|out| (out.name.as_str(), out.digest)));
+    let ins = particulars.inputs.iter().map(|seen| FileRecord {
+        role: FileRole::In,
+        name: seen.key.clone().unwrap_or_default(),
+        path: seen.path.clone(),
+        bytes: seen.content.bytes,
+        rows: seen.content.rows,
+        digest: seen.content.digest,
+    });
+    Receipt {
+        task: particulars.task.name(&view.step.name, &view.instance),
+        fingerprint: particulars.fingerprint,
+        encoding: ENCODING,
+        given: view.given.clone(),
+        how: view.how.clone(),
+        effect: left,
+        origin,
+        at: Timestamp::now(),
+        run: particulars.run,
+        took,
+        files: ins.chain(outs).collect(),
+    }
+}
+
+/// What the recorder is asked to do. `T` is what the asker calls the task.
+enum Order<T> {
+    /// Note, some time, that an attempt begins.
+    Begin(Attempt, Option<i64>),
+    /// Note at once that an attempt begins, and say when it is durable.
+    Intend(Attempt, Option<i64>, SyncSender<Result<(), String>>),
+    /// Note that an attempt ended without a receipt.
+    End(Attempt, AttemptEnd, Option<i64>),
+    /// Write a receipt.
+    Complete(T, Box<Completion>),
+}
+
+/// What became of a receipt.
+pub struct Recorded<T> {
+    /// The task.
+    pub task: T,
+    /// Why it could not be written.
+    pub error: Option<String>,
+}
+
+/// Gives orders to the recorder.
+pub struct Orders<T>(Sender<Order<T>>);
+
+impl<T> Clone for Orders<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// Receives the orders.
+pub struct Inbox<T>(Receiver<Order<T>>);
+
+/// The two ends of the way to the recorder.
+#[must_use]
+pub fn orders<T>() -> (Orders<T>, Inbox<T>) {
+    let (sender, receiver) = channel();
+    (Orders(sender), Inbox(receiver))
+}
+
+impl<T> Orders<T> {
+    /// Notes that an attempt at an ordinary task begins. Nobody waits for it.
+    pub fn begin(&self, attempt: Attempt, said: Option<i64>) {
+        self.send(Order::Begin(attempt, said));
+    }
+
+    /// Commits the intent of an attempt, and returns when it is durable.
+    ///
+    /// # Errors
+    /// Why it could not be committed.
+    pub fn intend(&self, attempt: Attempt, said: Option<i64>) -> Result<(), String> {
+        let (answer, answered) = sync_channel(1);
+        self.send(Order::Intend(attempt, said, answer));
+        answered.recv().unwrap_or_else(|_| Err("the recorder is gone".to_owned()))
+    }
+
+    /// Notes that an attempt ended without a receipt.
+    pub fn end(&self, attempt: Attempt, end: AttemptEnd, said: Option<i64>) {
+        self.send(Order::End(attempt, end, said));
+    }
+
+    /// Writes a receipt; what became of it is reported.
+    pub fn complete(&self, task: T, completion: Completion) {
+        self.send(Order::Complete(task, Box::new(completion)));
+    }
+
+    fn send(&self, order: Order<T>) {
+        // The recorder lives until the last of us is dropped.
+        let _ = self.0.send(order);
+    }
+}
+
+/// The recorder: works until all who give orders are gone.
+pub struct Recorder<'a, T> {
+    /// Whose receipts are written.
+    pub pipeline: &'a str,
+    /// Where to.
+    pub manifest: &'a mut dyn Manifest,
+    /// Whose folders are synced.
+    pub disk: &'a dyn Disk,
+    /// What is cleared.
+    pub staging: &'a Staging<'a>,
+    /// Reports what became of receipts.
+    pub report: &'a mut dyn FnMut(Recorded<T>),
+    /// Reports what else went wrong.
+    pub complain: &'a mut dyn FnMut(String),
+}
+
+/// An entry on its way, and whom to tell.
+struct Pending<T> {
+    entry: Entry,
+    task: Option<T>,
+    answer: Option<SyncSender<Result<(), String>>>,
+    place: Option<(Place, bool)>,
+    unsynced: Vec<PathBuf>,
+    hurries: bool,
+}
+
+impl<T> Recorder<'_, T> {
+    /// Works through the orders.
+    pub fn work(mut self, inbox: &Inbox<T>) {
+        let mut begun: Vec<(Instant, Attempt, Option<i64>)> = Vec::new();
+        loop {
+            let first = match begun.first() {
+                None => inbox.0.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some((since, ..)) => inbox.0.recv_timeout(LONG.saturating_sub(since.elapsed())),
+            };
+            let mut orders = match first {
+                Ok(order) => vec![order],
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            while orders.len() < MOST
+                && let Ok(order) = inbox.0.try_recv()
+            {
+                orders.push(order);
+            }
+            let mut batch = Vec::with_capacity(orders.len());
+            for order in orders {
+                self.sort(order, &mut batch, &mut begun);
+            }
+            let late = begun.iter().take_while(|(since, ..)| since.elapsed() >= LONG).count();
+            batch.extend(begun.drain(..late).map(|(_, attempt, said)| Pending::of(Entry::Begin { attempt, said })));
+            let (urgent, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|pending| pending.hurries);
+            for pending in urgent {
+                self.commit(vec![pending]);
+            }
+            self.commit(others);
+        }
+    }
+
+    fn sort(&mut self, order: Order<T>, batch: &mut Vec<Pending<T>>, begun: &mut Vec<(Instant, Attempt, Option<i64>)>) {
+        match order {
+            Order::Begin(attempt, said) => begun.push((Instant::now(), attempt, said)),
+            Order::Intend(attempt, said, answer) => batch.push(Pending {
+                answer: Some(answer),
+                hurries: true,
+                ..Pending::of(Entry::Begin { attempt, said })
+            }),
+            Order::End(attempt, end, said) => {
+                begun.retain(|(_, known, _)| known.number != attempt.number);
+                batch.push(Pending::of(Entry::End { attempt, end, said }));
+            }
+            Order::Complete(task, completion) => {
+                let Completion {
+                    receipt,
+                    attempt,
+                    said,
+                    unsynced,
+                    place,
+                    hurries,
+                } = *completion;
+                if let Some((attempt, _)) = &attempt {
+                    begun.retain(|(_, known, _)| known.number != attempt.number);
+                }
+                let receipt = Box::new(receipt);
+                batch.push(Pending {
+                    task: Some(task),
+                    place,
+                    unsynced,
+                    hurries,
+                    ..Pending::of(Entry::Complete { receipt, attempt, said })
+                });
+            }
+        }
+    }
+
+    /// Syncs the folders of a group, writes it, clears what it staged, and tells
+    /// everybody.
+    fn commit(&mut self, mut group: Vec<Pending<T>>) {
+        if group.is_empty() {
+            return;
+        }
+        let mut unsynced = BTreeSet::new();
+        for pending in &mut group {
+            unsynced.extend(std::mem::take(&mut pending.unsynced));
+        }
+        for folder in &unsynced {
+            if let Err(error) = self.disk.sync(folder) {
+                for pending in group {
+                    self.tell(pending.task, pending.answer, Some(error.to_string()));
+                }
+                return;
+            }
+        }
+        let (entries, rest): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .map(|pending| (pending.entry, (pending.task, pending.answer, pending.place)))
+            .unzip();
+        let results = self.manifest.write(self.pipeline, &entries);
+        for (result, (task, answer, place)) in results.into_iter().zip(rest) {
+            let error = result.err().map(|error| format!("the manifest: {error}"));
+            if let (None, Some((place, left_something))) = (&error, place) {
+                let cleared = if left_something { self.staging.clear(&place) } else { self.staging.clear_empty(&place) };
+                if let Err(error) = cleared {
+                    (self.complain)(error.to_string());
+                }
+            }
+            self.tell(task, answer, error);
+        }
+    }
+
+    fn tell(&mut self, task: Option<T>, answer: Option<SyncSender<Result<(), String>>>, error: Option<String>) {
+        match (task, answer) {
+            (Some(task), _) => (self.report)(Recorded { task, error }),
+            // Who asked waits for the answer.
+            (None, Some(answer)) => {
+                let _ = answer.send(error.map_or(Ok(()), Err));
+            }
+            (None, None) => {
+                if let Some(error) = error {
+                    (self.complain)(error);
+                }
+            }
+        }
+    }
+}
+
+impl<T> Pending<T> {
+    fn of(entry: Entry) -> Self {
+        Self {
+            entry,
+            task: None,
+            answer: None,
+            place: None,
+            unsynced: Vec::new(),
+            hurries: false,
+        }
+    }
+}

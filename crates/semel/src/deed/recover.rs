@@ -1,0 +1,123 @@
+//! Recovery: what a killed run left is cleaned up by the next one, before it
+//! plans anything.
+//!
+//! Invariant: only what belongs to a run that is certainly dead is touched: its
+//! lock is ours now. What a `once` attempt wrote is kept until a human settled
+//! it.
+
+use std::fs::File;
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::deed::log::RunLog;
+use crate::deed::stage::{NEW, clear_run};
+use crate::ground::home::Home;
+use crate::ground::manifest::{Manifest, ManifestError};
+use crate::ground::world::disk::{Disk, DiskError, Kind};
+use crate::words::receipt::LogRange;
+
+/// A dead run that was cleaned up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Its number, if the manifest knows it.
+    pub number: Option<i64>,
+    /// How many attempts were cut short.
+    pub attempts: usize,
+}
+
+/// Why a dead run could not be cleaned up.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The disk said no.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The manifest said no.
+    #[error("the manifest: {0}")]
+    Manifest(#[from] ManifestError),
+}
+
+/// Cleans up after all runs that are dead.
+///
+/// # Errors
+/// If something cannot be looked at or removed.
+pub fn recover(disk: &dyn Disk, home: &Home, manifest: &mut dyn Manifest) -> Result<Vec<Recovered>, RecoverError> {
+    let staging = home.staging();
+    let mut recovered = Vec::new();
+    if disk.look(&staging)?.is_none() {
+        return Ok(recovered);
+    }
+    for entry in disk.list(&staging)? {
+        let folder = staging.join(&entry.name);
+        let run_id = entry.name.to_string_lossy();
+        if run_id.starts_with(NEW) && is_young(disk, &folder)? {
+            continue;
+        }
+        let Some(_lock) = lock_of_dead(&home.run_lock(&run_id)) else {
+            continue;
+        };
+        let number = manifest.run_number(&run_id)?;
+        let open = match number {
+            Some(number) => manifest.open_attempts_of(number)?,
+            None => Vec::new(),
+        };
+        let attempts = attempts_in(disk, &folder, &open)?;
+        if let Some(number) = number {
+            let logs = pack_logs(disk, &folder, &RunLog::at(home.log(number)))?;
+            manifest.close_dead_run(number, &logs)?;
+        }
+        clear_run(disk, &folder, &mut |once| open.contains(&once))?;
+        if attempts > 0 {
+            recovered.push(Recovered { number, attempts });
+        }
+    }
+    Ok(recovered)
+}
+
+/// The lock of a run, if that run is dead. A folder without a lock file was left
+/// by one that died while it began, or while it ended.
+fn lock_of_dead(path: &Path) -> Option<Option<File>> {
+    match File::open(path) {
+        Ok(file) => file.try_lock().is_ok().then_some(Some(file)),
+        Err(error) => (error.kind() == std::io::ErrorKind::NotFound).then_some(None),
+    }
+}
+
+/// Whether a folder that is being made may still be in the making.
+fn is_young(disk: &dyn Disk, folder: &Path) -> Result<bool, DiskError> {
+    let Some(meta) = disk.look(folder)? else { return Ok(true) };
+    let made = Timestamp::from_nanosecond(meta.stat.ctime.into()).unwrap_or(Timestamp::UNIX_EPOCH);
+    Ok(Timestamp::now().duration_since(made) < SignedDuration::from_hours(1))
+}
+
+/// How many attempts left something, but for those that are kept.
+fn attempts_in(disk: &dyn Disk, folder: &Path, open: &[u64]) -> Result<usize, DiskError> {
+    let entries = disk.list(folder)?;
+    let cut_short = entries.iter().filter(|entry| {
+        let name = entry.name.to_string_lossy();
+        let number: Option<u64> = name.strip_prefix("once-").unwrap_or(&name).parse().ok();
+        let is_kept = name.starts_with("once-") && number.is_some_and(|number| open.contains(&number));
+        entry.kind == Kind::Folder && number.is_some() && !is_kept
+    });
+    Ok(cut_short.count())
+}
+
+/// Appends what cut-short attempts printed to the run's log.
+fn pack_logs(disk: &dyn Disk, folder: &Path, log: &RunLog) -> Result<Vec<(u64, LogRange)>, DiskError> {
+    let mut logs = Vec::new();
+    for entry in disk.list(folder)? {
+        let name = entry.name.to_string_lossy();
+        let Some(number) = name.strip_suffix(".log").and_then(|number| number.parse().ok()) else {
+            continue;
+        };
+        let path = folder.join(&entry.name);
+        let range = log.append(&mut disk.open(&path)?).map_err(|source| DiskError {
+            doing: "keep",
+            path,
+            source,
+        })?;
+        logs.push((number, range));
+    }
+    logs.sort_unstable_by_key(|(number, _)| *number);
+    Ok(logs)
+}

@@ -1,0 +1,599 @@
+//! A run: one invocation, from the lists of items to the last receipt.
+//!
+//! In order: the lists, so that a pipeline which cannot work changes nothing,
+//! not even a `.semel/`; the lease; what killed runs left; memory; the engine;
+//! the end, noted. Looking only (`plan`) is the same without the deeds.
+
+mod engine;
+mod preflight;
+mod selection;
+mod state;
+mod steps;
+mod tasks;
+mod worker;
+
+use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use jiff::Timestamp;
+
+use self::engine::{Engine, Given};
+pub use self::selection::NoSuchTarget;
+use self::selection::Wanted;
+use self::worker::{Message, Shop};
+use crate::deed::act::Workshop;
+use crate::deed::lease::{Holder, Lease, LeaseError};
+use crate::deed::log::RunLog;
+use crate::deed::look::Manner;
+use crate::deed::record::{self, Recorded, Recorder};
+use crate::deed::recover::{RecoverError, recover};
+use crate::deed::stage::Staging;
+use crate::deed::{Site, Trouble, list};
+use crate::ground::digests::Digests;
+use crate::ground::home::Home;
+use crate::ground::manifest::sqlite::SqliteManifest;
+use crate::ground::manifest::{Manifest, ManifestError, StepMemory};
+use crate::ground::world::disk::{Disk, DiskError};
+use crate::ground::world::process::Stop;
+use crate::thought::bind::Params;
+use crate::thought::plan::{self, PatternOf, StepTasks};
+use crate::thought::report::Report;
+use crate::words::event::Event;
+use crate::words::pipeline::{EachSource, InputSource, Pipeline, StepId};
+use crate::words::run::{By, NewRun};
+use crate::words::task::{Instance, TaskPattern};
+
+/// What a run is about.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// The values of its parameters.
+    pub params: &'a Params,
+    /// The disk, seen from the pipeline's folder.
+    pub disk: &'a dyn Disk,
+    /// Semel's own environment.
+    pub env: &'a BTreeMap<String, Vec<u8>>,
+    /// What was typed.
+    pub command: &'a str,
+    /// Who runs it, and where.
+    pub by: &'a By,
+}
+
+/// How far a run goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything is brought to its desired state.
+    #[default]
+    Act,
+    /// Nothing is started; what is found done is adopted.
+    ExpectNoop,
+    /// Nothing is changed.
+    Plan,
+}
+
+/// How a run is made.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How far it goes.
+    pub mode: Mode,
+    /// The steps and tasks that are asked for; none means all.
+    pub targets: Vec<TaskPattern>,
+    /// How many commands at a time.
+    pub jobs: Option<NonZeroUsize>,
+    /// Whether nothing new is begun after the first failure.
+    pub fails_fast: bool,
+    /// Whether ordinary steps are done afresh.
+    pub fresh: bool,
+    /// Whether no remembered digest is believed.
+    pub rehash: bool,
+    /// Whether what commands print is reported as it comes.
+    pub passes_on: bool,
+}
+
+/// Why a run could not begin.
+#[derive(Debug)]
+pub enum CannotBegin {
+    /// The pipeline's file or its inputs are not as they must be.
+    Trouble(Trouble),
+    /// What was asked for is not there.
+    Target(NoSuchTarget),
+    /// Somebody else is at work on it.
+    Busy(Option<Box<Holder>>),
+    /// The manifest cannot be used.
+    Manifest {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        error: ManifestError,
+    },
+    /// Something else that semel relies on does not work.
+    Broken(String),
+}
+
+impl From<Trouble> for CannotBegin {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl From<DiskError> for CannotBegin {
+    fn from(error: DiskError) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+impl From<LeaseError> for CannotBegin {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Busy(holder) => Self::Busy(holder),
+            LeaseError::Io { .. } => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+impl From<RecoverError> for CannotBegin {
+    fn from(error: RecoverError) -> Self {
+        Self::Broken(format!("what a killed run left cannot be cleaned up: {error}"))
+    }
+}
+
+/// A run that came to its end.
+#[derive(Debug)]
+pub struct Ended {
+    /// What it did.
+    pub report: Report,
+    /// Its number, where it was noted.
+    pub number: Option<i64>,
+}
+
+/// The way by which signals reach a run.
+#[derive(Clone, Debug)]
+pub struct Signals(Receiver<i32>);
+
+/// Tells a run of signals.
+#[derive(Clone, Debug)]
+pub struct SignalSender(Sender<i32>);
+
+impl SignalSender {
+    /// Tells of a signal, by its number.
+    pub fn send(&self, signal: i32) {
+        // A run that is over needs no telling.
+        let _ = self.0.send(signal);
+    }
+}
+
+/// Makes the way by which signals reach a run.
+#[must_use]
+pub fn signals() -> (SignalSender, Signals) {
+    let (sender, receiver) = unbounded();
+    (SignalSender(sender), Signals(receiver))
+}
+
+/// Brings a pipeline, or what of it is asked for, to its desired state; or looks
+/// how far it is from there. Everything that becomes true is reported.
+///
+/// # Errors
+/// Why it could not begin; then nothing was changed.
+pub fn run(
+    setting: &Setting<'_>,
+    options: &Options,
+    signals: &Signals,
+    report: &mut dyn FnMut(&Event<'_>),
+) -> Result<Ended, CannotBegin> {
+    let home = Home::in_folder(setting.disk.root());
+    let has_memory = home.manifest().exists();
+    // Nothing is there to adopt into, and nothing may be made.
+    let mode = if options.mode == Mode::ExpectNoop && !has_memory { Mode::Plan } else { options.mode };
+    let run_id = uuid::Uuid::now_v7().to_string();
+    let digests = Digests::at(home.digests(), !options.rehash);
+    let first = Preparation {
+        setting,
+        options,
+        mode,
+        home: &home,
+        run_id: &run_id,
+    };
+    std::thread::scope(|scope| {
+        if has_memory {
+            scope.spawn(|| digests.warm());
+        }
+        first.run(&digests, has_memory, signals, report)
+    })
+}
+
+struct Preparation<'a> {
+    setting: &'a Setting<'a>,
+    options: &'a Options,
+    mode: Mode,
+    home: &'a Home,
+    run_id: &'a str,
+}
+
+/// What is known before anything is begun.
+struct Prepared {
+    order: Vec<(StepId, usize)>,
+    lists: BTreeMap<StepId, StepId>,
+    tasks: Vec<OnceLock<StepTasks>>,
+    wanted: Vec<Wanted>,
+    last_totals: Vec<Option<u64>>,
+}
+
+impl Preparation<'_> {
+    fn run(
+        &self,
+        digests: &Digests,
+        has_memory: bool,
+        signals: &Signals,
+        report: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Ended, CannotBegin> {
+        let Setting {
+            pipeline,
+            params,
+            disk,
+            env,
+            ..
+        } = *self.setting;
+        let outputs = plain_outputs(pipeline, params);
+        // With memory, the lease comes before anything is read of it.
+        let mut lease = None;
+        let mut manifest = None;
+        let mut cleaned = Vec::new();
+        if has_memory {
+            manifest = Some(self.open_manifest()?);
+            if self.mode != Mode::Plan {
+                lease = Some(self.take_lease()?);
+            }
+            if let (Some(manifest), Mode::Act) = (&mut manifest, self.mode) {
+                cleaned = recover(disk, self.home, &mut **manifest)?;
+            }
+        }
+        let asked = match &manifest {
+            Some(manifest) => Some(Mutex::new(manifest.again().map_err(|error| self.no_manifest(error))?)),
+            None => None,
+        };
+        let site = Site {
+            pipeline,
+            params,
+            disk,
+            digests,
+            home: self.home,
+            run_id: self.run_id,
+            env,
+            outputs: &outputs,
+            manifest: asked.as_ref(),
+        };
+        let (memories, prepared) = std::thread::scope(|scope| {
+            let loading = scope.spawn(|| self.load_memories(&site));
+            let prepared = self.prepare(&site, manifest.as_deref());
+            let memories = loading.join().expect("loading does not panic");
+            Ok::<_, CannotBegin>((memories?, prepared?))
+        })?;
+        if !has_memory && self.mode == Mode::Act {
+            preflight::check(&site, &prepared.tasks, &prepared.wanted)?;
+            self.home.make().map_err(|error| self.no_home(&error))?;
+            let made = self.open_manifest().and_then(|manifest| Ok((manifest, self.take_lease()?)));
+            match made {
+                Ok((made, taken)) => (manifest, lease) = (Some(made), Some(taken)),
+                Err(error) => {
+                    self.home.unmake();
+                    return Err(error);
+                }
+            }
+        }
+        let asked = match (&asked, &manifest) {
+            (None, Some(manifest)) => Some(Mutex::new(manifest.again().map_err(|error| self.no_manifest(error))?)),
+            _ => None,
+        };
+        let site = Site {
+            manifest: asked.as_ref().or(site.manifest),
+            ..site
+        };
+        let mut fold = Report::new();
+        let mut tell = |event: &Event<'_>| {
+            fold.take(event, Instant::now());
+            report(event);
+        };
+        let number = match (&mut manifest, self.mode) {
+            (Some(manifest), Mode::Act | Mode::ExpectNoop) => Some(self.begin(&mut **manifest, &mut tell)?),
+            _ => {
+                let (run, number) = (&self.new_run(), 0);
+                tell(&Event::Began { run, number });
+                None
+            }
+        };
+        if !has_memory && self.mode == Mode::Act {
+            let once = pipeline.steps.iter().filter(|step| step.once).map(|step| step.name.as_str());
+            let once: Vec<_> = once.collect();
+            tell(&Event::NewMemory { once: &once });
+        }
+        for dead in cleaned {
+            let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
+            tell(&Event::CleanedUp { number, attempts });
+        }
+        self.work(&site, prepared, memories, number, &mut manifest, signals, &mut tell)?;
+        digests.settle(disk, self.threads());
+        if self.home.exists()
+            && let Err(error) = digests.save(&self.home.digests())
+            && self.mode == Mode::Act
+        {
+            let text = format!("the memory of digests cannot be written: {error}");
+            tell(&Event::Warning { text: &text });
+        }
+        if let (Some(number), Some(manifest)) = (number, &mut manifest) {
+            let steps: Vec<_> = fold.steps.iter().map(crate::thought::report::StepReport::record).collect();
+            if let Err(error) = manifest.end_run(number, Timestamp::now(), fold.status(), &steps) {
+                fold.is_broken = true;
+                let text = format!("the manifest: {error}");
+                report(&Event::Warning { text: &text });
+            }
+        }
+        drop(lease);
+        Ok(Ended {
+            report: fold,
+            number,
+        })
+    }
+
+    fn no_manifest(&self, error: ManifestError) -> CannotBegin {
+        CannotBegin::Manifest {
+            path: self.home.manifest(),
+            error,
+        }
+    }
+
+    fn no_home(&self, error: &std::io::Error) -> CannotBegin {
+        CannotBegin::Broken(format!("cannot make `{}`: {error}", self.home.path().display()))
+    }
+
+    fn open_manifest(&self) -> Result<Box<dyn Manifest>, CannotBegin> {
+        let path = self.home.manifest();
+        let opened = if self.mode == Mode::Plan { SqliteManifest::read(&path) } else { SqliteManifest::open(&path) };
+        match opened {
+            Ok(manifest) => Ok(Box::new(manifest)),
+            Err(error) => Err(self.no_manifest(error)),
+        }
+    }
+
+    fn holder(&self) -> Holder {
+        let by = self.setting.by;
+        Holder {
+            host: by.host.clone(),
+            user: by.user.clone(),
+            pid: by.pid,
+            command: self.setting.command.to_owned(),
+            since: Timestamp::now(),
+        }
+    }
+
+    fn instance(&self) -> Instance {
+        self.setting.params.instance(&self.setting.pipeline.per)
+    }
+
+    fn take_lease(&self) -> Result<Lease, CannotBegin> {
+        let lock = self.home.lock(&self.setting.pipeline.name, self.instance().as_str());
+        Ok(Lease::take(&lock, &self.holder())?)
+    }
+
+    /// How many threads look.
+    fn threads(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+    }
+
+    /// What is remembered of each step.
+    fn load_memories(&self, site: &Site<'_>) -> Result<Vec<StepMemory>, CannotBegin> {
+        let name = &site.pipeline.name;
+        let memories = site.pipeline.steps.iter().map(|step| {
+            let instance = site.params.instance(&step.per);
+            site.ask_manifest(|manifest| manifest.memory_of(name, &step.name, &instance))
+        });
+        memories.collect::<Result<_, _>>().map_err(|error| self.no_manifest(error))
+    }
+
+    /// Reads the lists that are there, and works out what is wanted.
+    fn prepare(&self, site: &Site<'_>, manifest: Option<&dyn Manifest>) -> Result<Prepared, CannotBegin> {
+        let Setting { pipeline, params, .. } = *self.setting;
+        let lists = plan::lists_made_by_steps(pipeline, params);
+        let order = plan::order(pipeline, &lists).map_err(Trouble::File)?;
+        let instances: Vec<_> = pipeline.steps.iter().map(|step| params.instance(&step.per)).collect();
+        let mut tasks: Vec<Option<StepTasks>> = vec![None; pipeline.steps.len()];
+        let mut last_totals = vec![None; pipeline.steps.len()];
+        for (id, _) in &order {
+            let step = pipeline.step(*id);
+            let items = match &step.each {
+                None => None,
+                Some(each) => match &each.source {
+                    EachSource::OutputsOf(before) => match &tasks[before.0] {
+                        Some(before) => Some(plan::items_from_outputs(&before.tasks)),
+                        None => continue,
+                    },
+                    _ => {
+                        if let Some(manifest) = manifest {
+                            let total = manifest.last_total(&pipeline.name, &step.name, &instances[id.0]);
+                            last_totals[id.0] = total.map_err(|error| self.no_manifest(error))?;
+                        }
+                        if lists.contains_key(id) {
+                            continue;
+                        }
+                        let items = list::items(site, step, each)?;
+                        list::check_length(step, each, items.len(), last_totals[id.0])?;
+                        Some(items)
+                    }
+                },
+            };
+            tasks[id.0] = Some(plan::tasks(step, items, params).map_err(Trouble::File)?);
+        }
+        let known: Vec<_> = tasks.iter().map(Option::as_ref).collect();
+        plan::check_outputs(pipeline, &known).map_err(Trouble::File)?;
+        check_patterns(site, &known)?;
+        let wanted = selection::select(pipeline, &self.options.targets, &known, &instances, &lists, &order);
+        Ok(Prepared {
+            wanted: wanted.map_err(CannotBegin::Target)?,
+            tasks: tasks.into_iter().map(|tasks| tasks.map_or_else(OnceLock::new, OnceLock::from)).collect(),
+            order,
+            lists,
+            last_totals,
+        })
+    }
+
+    fn new_run(&self) -> NewRun {
+        let params: BTreeMap<_, _> = self.setting.params.iter().collect();
+        NewRun {
+            id: self.run_id.to_owned(),
+            pipeline: self.setting.pipeline.name.clone(),
+            instance: self.instance(),
+            params: serde_json::to_string(&params).unwrap_or_default(),
+            command: self.setting.command.to_owned(),
+            selected: !self.options.targets.is_empty(),
+            by: self.setting.by.clone(),
+            began: Timestamp::now(),
+        }
+    }
+
+    fn begin(&self, manifest: &mut dyn Manifest, tell: &mut dyn FnMut(&Event<'_>)) -> Result<i64, CannotBegin> {
+        let run = self.new_run();
+        let number = manifest.begin_run(&run).map_err(|error| self.no_manifest(error))?;
+        tell(&Event::Began { run: &run, number });
+        Ok(number)
+    }
+
+    /// Sets up the threads, and lets the engine work.
+    #[expect(clippy::too_many_arguments, reason = "each is a thing of its own, used once")]
+    fn work(
+        &self,
+        site: &Site<'_>,
+        prepared: Prepared,
+        memories: Vec<StepMemory>,
+        number: Option<i64>,
+        manifest: &mut Option<Box<dyn Manifest>>,
+        signals: &Signals,
+        tell: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<(), CannotBegin> {
+        let no_descriptor = |error: std::io::Error| CannotBegin::Broken(format!("no descriptor is left: {error}"));
+        let (stop, stop_all) = (Stop::new().map_err(no_descriptor)?, Stop::new().map_err(no_descriptor)?);
+        let staging = match number {
+            Some(_) => Some(Staging::begin(site.disk, self.home, self.run_id, &self.holder())?),
+            None => None,
+        };
+        let log = RunLog::at(self.home.log(number.unwrap_or(0)));
+        let jobs = self.options.jobs.or(self.setting.pipeline.jobs);
+        let jobs = jobs.map_or_else(|| self.threads(), NonZeroUsize::get);
+        let permits = unbounded();
+        for _ in 0..jobs {
+            permits.0.send(()).expect("we hold the other end");
+        }
+        let views: Vec<_> = site.pipeline.steps.iter().map(|_| OnceLock::new()).collect();
+        let shop = Shop {
+            site,
+            workshop: staging.as_ref().map(|staging| Workshop {
+                site,
+                staging,
+                log: &log,
+            }),
+            views: &views,
+            tasks: &prepared.tasks,
+            manner: Manner {
+                fresh: self.options.fresh,
+                reads_no_new_items: self.mode == Mode::Plan,
+            },
+            run: number.unwrap_or(0),
+            displaced: self.home.displaced(number.unwrap_or(0)),
+            stop: &stop,
+            stop_all: &stop_all,
+            permits,
+            passes_on: self.options.passes_on,
+        };
+        let (messages_in, messages) = unbounded();
+        let (look_orders, look_inbox) = unbounded();
+        let (act_orders, act_inbox) = unbounded();
+        let (recorder, recorder_inbox) = record::orders();
+        let lookers = self.threads();
+        let pipeline = &*site.pipeline.name;
+        std::thread::scope(|scope| {
+            if let (Some(manifest), Some(staging)) = (manifest, &staging) {
+                let (done, complaints) = (messages_in.clone(), messages_in.clone());
+                scope.spawn(move || {
+                    let mut report = |Recorded { task, error }| {
+                        let _ = done.send(Message::Recorded { done: task, error });
+                    };
+                    let mut complain = |text| {
+                        let _ = complaints.send(Message::Complaint(text));
+                    };
+                    let recorder = Recorder {
+                        pipeline,
+                        manifest: &mut **manifest,
+                        disk: site.disk,
+                        staging,
+                        report: &mut report,
+                        complain: &mut complain,
+                    };
+                    recorder.work(&recorder_inbox);
+                });
+            }
+            let hire = |orders: &Receiver<worker::Order>| {
+                let (shop, orders, messages, recorder) = (&shop, orders.clone(), messages_in.clone(), recorder.clone());
+                scope.spawn(move || shop.work(&orders, &messages, &recorder));
+            };
+            for _ in 0..lookers {
+                hire(&look_inbox);
+            }
+            let mut hire_actor = || hire(&act_inbox);
+            let engine = Engine::new(Given {
+                shop: &shop,
+                mode: self.mode,
+                fails_fast: self.options.fails_fast,
+                lookers,
+                // Commands are limited by permits; publishing overlaps with them.
+                most_acts: jobs + jobs.min(8) + 1,
+                report: tell,
+                recorder: Some(recorder.clone()),
+                look_orders,
+                act_orders,
+                hire: &mut hire_actor,
+                order: &prepared.order,
+                lists: &prepared.lists,
+                wanted: prepared.wanted,
+                memories,
+                last_totals: &prepared.last_totals,
+            });
+            engine.work(&messages, &signals.0);
+            drop(recorder);
+        });
+        match staging {
+            Some(staging) => staging.end().map_err(CannotBegin::from),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The outputs of steps without items.
+fn plain_outputs(pipeline: &Pipeline, params: &Params) -> HashSet<PathBuf> {
+    let alone = pipeline.steps.iter().filter(|step| step.each.is_none());
+    let tasks = alone.filter_map(|step| plan::tasks(step, None, params).ok());
+    tasks.flat_map(|step| step.tasks).flat_map(|task| task.outs).collect()
+}
+
+/// Finds patterns that take outputs without saying so.
+fn check_patterns(site: &Site<'_>, known: &[Option<&StepTasks>]) -> Result<(), Trouble> {
+    let mut matchers: BTreeMap<(usize, Option<usize>), Option<crate::ground::glob::Matcher>> = BTreeMap::new();
+    let matches = |id: StepId, pattern: PatternOf, path: &Path| {
+        let step = site.pipeline.step(id);
+        let (key, template) = match pattern {
+            PatternOf::Each => match step.each.as_ref().map(|each| &each.source) {
+                Some(EachSource::Files(template)) => ((id.0, None), template),
+                _ => return false,
+            },
+            PatternOf::Input(at) => match &step.inputs[at].source {
+                InputSource::Files(template) => ((id.0, Some(at)), template),
+                InputSource::OutputsOf(_) => return false,
+            },
+        };
+        let matcher = matchers.entry(key).or_insert_with(|| list::matcher(site, step, template));
+        matcher.as_ref().is_some_and(|matcher| matcher.takes(path))
+    };
+    plan::check_patterns(site.pipeline, known, matches).map_err(Trouble::File)
+}

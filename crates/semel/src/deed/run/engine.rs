@@ -1,0 +1,379 @@
+//! The dispatcher: it alone knows how far every task is, and it alone decides
+//! what is done next. All others work on orders and report in messages.
+//!
+//! Task by task, without barriers: what is chained to one task begins when that
+//! task has reached its state. Deeper steps come first, so that an item that was
+//! begun is finished before another begins.
+//!
+//! Invariant: a task is ordered to act at most once at a time, and nothing is
+//! ordered that waits for something which has not reached its state.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, select};
+
+use super::Mode;
+use super::selection::Wanted;
+use super::state::StepState;
+use super::worker::{Done, Left, Message, Order, Shop};
+use crate::deed::record::Orders;
+use crate::ground::manifest::StepMemory;
+use crate::words::event::{Event, Outcome, TaskRef};
+use crate::words::pipeline::{EachSource, InputSource, Pipeline, StepId};
+use crate::words::receipt::Failure;
+
+/// The most tasks of one order to look.
+const CHUNK: usize = 1024;
+
+/// What a failed attempt left, in case it is the last.
+pub(super) struct LastFailure {
+    pub(super) failure: Failure,
+    pub(super) provably_undone: bool,
+    pub(super) tries: u32,
+    pub(super) tail: Vec<u8>,
+    pub(super) command: String,
+}
+
+/// A step by its place in the queues: deeper ones first.
+type Turn = (Reverse<usize>, StepId);
+
+/// What the engine is given.
+pub(super) struct Given<'r, 's> {
+    pub(super) shop: &'r Shop<'s>,
+    pub(super) mode: Mode,
+    pub(super) fails_fast: bool,
+    /// How many threads look.
+    pub(super) lookers: usize,
+    /// How many acts are under way at most, publishing included.
+    pub(super) most_acts: usize,
+    pub(super) report: &'r mut dyn FnMut(&Event<'_>),
+    pub(super) recorder: Option<Orders<Box<Done>>>,
+    pub(super) look_orders: Sender<Order>,
+    pub(super) act_orders: Sender<Order>,
+    /// Starts one more thread that acts.
+    pub(super) hire: &'r mut dyn FnMut(),
+    /// The steps with their depths, those before coming first.
+    pub(super) order: &'r [(StepId, usize)],
+    /// Steps whose list is another's output.
+    pub(super) lists: &'r BTreeMap<StepId, StepId>,
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) memories: Vec<StepMemory>,
+    /// How many tasks each step had in the last complete run.
+    pub(super) last_totals: &'r [Option<u64>],
+}
+
+/// The dispatcher.
+pub(super) struct Engine<'r, 's> {
+    pub(super) pipeline: &'s Pipeline,
+    pub(super) shop: &'r Shop<'s>,
+    pub(super) mode: Mode,
+    pub(super) fails_fast: bool,
+    lookers: usize,
+    most_acts: usize,
+    report: &'r mut dyn FnMut(&Event<'_>),
+    /// Kept, so that the recorder works until we are gone.
+    _recorder: Option<Orders<Box<Done>>>,
+    look_orders: Sender<Order>,
+    act_orders: Sender<Order>,
+    hire: &'r mut dyn FnMut(),
+    hired: usize,
+    pub(super) last_totals: &'r [Option<u64>],
+    pub(super) steps: Vec<StepState>,
+    pub(super) can_look: BTreeSet<Turn>,
+    pub(super) can_act: BTreeSet<Turn>,
+    /// Orders that were given and not answered.
+    pub(super) in_flight: usize,
+    looking: usize,
+    pub(super) acting: usize,
+    pub(super) waiting_to_act: usize,
+    /// When a failed task is looked at again.
+    pub(super) timers: BinaryHeap<Reverse<(Instant, StepId, usize)>>,
+    pub(super) failures: HashMap<(StepId, usize), LastFailure>,
+    pub(super) voids: HashMap<(StepId, usize), u32>,
+    /// Tasks that came to an end, to be noted one after the other.
+    pub(super) settling: VecDeque<(StepId, usize, Outcome, Option<Left>)>,
+    next_number: u64,
+    /// Nothing new is begun.
+    pub(super) is_stopping: bool,
+    pub(super) signals: u32,
+}
+
+/// The steps that must be settled, all of each, before a step begins.
+fn waits_for(pipeline: &Pipeline, id: StepId, lists: &BTreeMap<StepId, StepId>) -> BTreeSet<StepId> {
+    let step = pipeline.step(id);
+    let gathered = step.inputs.iter().filter_map(|input| match input.source {
+        InputSource::OutputsOf(gathered) => Some(gathered),
+        InputSource::Files(_) => None,
+    });
+    let named = step.needs.iter().chain(&step.after).copied();
+    named.chain(gathered).chain(lists.get(&id).copied()).collect()
+}
+
+impl<'r, 's> Engine<'r, 's> {
+    pub(super) fn new(given: Given<'r, 's>) -> Self {
+        let pipeline = given.shop.site.pipeline;
+        let looks_on = given.mode != Mode::Act;
+        let mut steps: Vec<_> = given
+            .wanted
+            .into_iter()
+            .zip(given.memories)
+            .map(|(wanted, memory)| StepState::new(wanted, memory, looks_on))
+            .collect();
+        for (id, depth) in given.order {
+            steps[id.0].depth = *depth;
+            if steps[id.0].wanted.is_none() {
+                continue;
+            }
+            let waits_for = waits_for(pipeline, *id, given.lists);
+            steps[id.0].barrier = waits_for.len();
+            for before in waits_for {
+                steps[before.0].waiters.push(*id);
+                steps[before.0].is_read = true;
+            }
+            let each = pipeline.step(*id).each.as_ref();
+            if let Some(EachSource::OutputsOf(chain)) = each.map(|each| &each.source) {
+                steps[id.0].chain = Some(*chain);
+                steps[chain.0].chained.push(*id);
+                steps[chain.0].is_read = true;
+            }
+        }
+        Self {
+            pipeline,
+            shop: given.shop,
+            mode: given.mode,
+            fails_fast: given.fails_fast,
+            lookers: given.lookers,
+            most_acts: given.most_acts,
+            report: given.report,
+            _recorder: given.recorder,
+            look_orders: given.look_orders,
+            act_orders: given.act_orders,
+            hire: given.hire,
+            hired: 0,
+            last_totals: given.last_totals,
+            steps,
+            can_look: BTreeSet::new(),
+            can_act: BTreeSet::new(),
+            in_flight: 0,
+            looking: 0,
+            acting: 0,
+            waiting_to_act: 0,
+            timers: BinaryHeap::new(),
+            failures: HashMap::new(),
+            voids: HashMap::new(),
+            settling: VecDeque::new(),
+            next_number: 1,
+            is_stopping: false,
+            signals: 0,
+        }
+    }
+
+    /// Works until all that was asked for is settled, or nothing more can be.
+    pub(super) fn work(mut self, messages: &Receiver<Message>, signals: &Receiver<i32>) {
+        self.begin();
+        while !self.is_done() {
+            let due = self.timers.peek().map(|Reverse((at, ..))| at.saturating_duration_since(Instant::now()));
+            let pause = due.unwrap_or(Duration::from_secs(3600));
+            select! {
+                recv(messages) -> message => match message {
+                    Ok(message) => self.take(message),
+                    Err(_) => return,
+                },
+                recv(signals) -> signal => if let Ok(signal) = signal {
+                    self.stop(signal);
+                },
+                default(pause) => {}
+            }
+            while let Ok(message) = messages.try_recv() {
+                self.take(message);
+            }
+            self.go_on();
+        }
+    }
+
+    fn begin(&mut self) {
+        let ids: Vec<_> = self.pipeline.ids().map(|(id, _)| id).collect();
+        for id in &ids {
+            if !self.steps[id.0].wanted.is_none() && self.shop.tasks[id.0].get().is_some() {
+                self.listed(*id);
+            }
+        }
+        for id in &ids {
+            self.open_if_due(*id);
+        }
+        self.go_on();
+    }
+
+    fn go_on(&mut self) {
+        self.wake();
+        self.settle_all();
+        self.order_looks();
+        self.order_acts();
+    }
+
+    fn is_done(&self) -> bool {
+        let all_settled = || self.steps.iter().all(|step| step.wanted.is_none() || step.is_settled);
+        self.in_flight == 0 && (self.is_stopping || all_settled())
+    }
+
+    pub(super) fn tell(&mut self, event: &Event<'_>) {
+        (self.report)(event);
+    }
+
+    pub(super) fn task_ref(&self, id: StepId, task: usize) -> TaskRef<'r> {
+        let tasks = self.shop.tasks(id);
+        TaskRef {
+            id,
+            step: self.pipeline.step(id),
+            instance: &tasks.instance,
+            task: &tasks.tasks[task],
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Prepared { step, result } => {
+                self.in_flight -= 1;
+                self.prepared(step, result);
+            }
+            Message::Looked { step, first, looked } => {
+                self.in_flight -= 1;
+                self.looking -= 1;
+                for (at, looked) in looked.into_iter().enumerate() {
+                    self.decided(step, first + at, looked);
+                }
+            }
+            Message::Began { step, task, tries } => {
+                let task = self.task_ref(step, task);
+                self.tell(&Event::Attempt { task, tries });
+            }
+            Message::Printed { step, task, bytes } => {
+                let task = self.task_ref(step, task);
+                let bytes = &bytes;
+                self.tell(&Event::Printed { task, bytes });
+            }
+            Message::Failed(failed) => {
+                self.acted(failed.step);
+                self.failed_act(*failed);
+            }
+            Message::Recorded { done, error } => {
+                self.acted(done.step);
+                self.recorded(*done, error);
+            }
+            Message::Complaint(text) => self.tell(&Event::Warning { text: &text }),
+        }
+    }
+
+    /// An act came to its end.
+    fn acted(&mut self, id: StepId) {
+        self.in_flight -= 1;
+        self.acting -= 1;
+        self.steps[id.0].acting -= 1;
+    }
+
+    /// A signal: the first begins nothing new and ends ordinary commands, those of
+    /// `once` steps may finish; the second ends all.
+    fn stop(&mut self, signal: i32) {
+        self.signals += 1;
+        self.is_stopping = true;
+        let at_once = self.signals > 1 || signal != rustix::process::Signal::INT.as_raw();
+        self.tell(&Event::Stopping { signal, at_once });
+        let mut pulled = self.shop.stop.pull();
+        if at_once {
+            pulled = pulled.and(self.shop.stop_all.pull());
+        }
+        if let Err(error) = pulled {
+            let text = format!("commands cannot be told to end: {error}");
+            self.tell(&Event::Warning { text: &text });
+        }
+    }
+
+    /// Looks again at tasks whose pause is over.
+    fn wake(&mut self) {
+        while let Some(Reverse((at, id, task))) = self.timers.peek().copied() {
+            if at > Instant::now() || self.is_stopping {
+                return;
+            }
+            self.timers.pop();
+            let tried = self.failures.get(&(id, task)).map(|last| last.provably_undone);
+            self.look_again(id, task, tried);
+        }
+    }
+
+    /// Orders one more look at a task.
+    pub(super) fn look_again(&mut self, id: StepId, task: usize, tried: Option<bool>) {
+        self.looking += 1;
+        self.order_look(Order::Look {
+            step: id,
+            made: self.made_items(id, task..task + 1),
+            tasks: task..task + 1,
+            tried,
+        });
+    }
+
+    pub(super) fn order_look(&mut self, order: Order) {
+        self.in_flight += 1;
+        // The threads listen until the last of us who give orders is gone.
+        let _ = self.look_orders.send(order);
+    }
+
+    /// Keeps those who look busy, but not far ahead of those who act.
+    fn order_looks(&mut self) {
+        let is_ahead = self.waiting_to_act > 4 * self.most_acts + 64;
+        while !self.is_stopping && !is_ahead && self.looking < 3 * self.lookers {
+            let Some(turn) = self.can_look.first().copied() else { return };
+            let (_, id) = turn;
+            let state = &mut self.steps[id.0];
+            let share = state.ready_total() / (4 * self.lookers);
+            let Some(tasks) = state.take_ready(share.clamp(1, CHUNK)) else {
+                self.can_look.remove(&turn);
+                continue;
+            };
+            self.looking += 1;
+            self.order_look(Order::Look {
+                step: id,
+                made: self.made_items(id, tasks.clone()),
+                tasks,
+                tried: None,
+            });
+        }
+    }
+
+    /// Keeps those who act busy: the deepest step first, as far as it may have
+    /// more tasks at a time.
+    fn order_acts(&mut self) {
+        while !self.is_stopping && self.acting < self.most_acts {
+            let may_begin = |(_, id): &&Turn| {
+                let limit = self.pipeline.step(*id).jobs;
+                limit.is_none_or(|limit| self.steps[id.0].acting < limit.get())
+            };
+            let Some(turn) = self.can_act.iter().find(may_begin).copied() else {
+                return;
+            };
+            let (_, id) = turn;
+            let Some(next) = self.steps[id.0].to_act.pop_front() else {
+                self.can_act.remove(&turn);
+                continue;
+            };
+            self.waiting_to_act -= 1;
+            self.acting += 1;
+            self.in_flight += 1;
+            self.steps[id.0].acting += 1;
+            if self.hired < self.acting {
+                (self.hire)();
+                self.hired += 1;
+            }
+            let _ = self.act_orders.send(Order::Act {
+                step: id,
+                task: next.task,
+                sight: next.sight,
+                verdict: next.verdict,
+                number: self.next_number,
+                tries: next.tries,
+            });
+            self.next_number += 1;
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A first run looks before it leaps: what can be seen to go wrong is said
+//! before a `.semel/` is made.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use super::selection::Wanted;
+use crate::deed::look::wrong_kind;
+use crate::deed::{Site, Trouble, list};
+use crate::thought::plan::StepTasks;
+use crate::words::path::show;
+use crate::words::pipeline::{EachSource, Fault, InputSource, Span, Step};
+use crate::words::task::Task;
+use crate::words::template::Name;
+
+/// Looks at the inputs and outputs of the steps that wait for nothing.
+pub(super) fn check(site: &Site<'_>, tasks: &[OnceLock<StepTasks>], wanted: &[Wanted]) -> Result<(), Trouble> {
+    for (id, step) in site.pipeline.ids() {
+        let Some(tasks) = tasks[id.0].get() else { continue };
+        if wanted[id.0].is_none() {
+            continue;
+        }
+        if step.upstream().next().is_none() {
+            inputs(site, step)?;
+        }
+        for (at, task) in tasks.tasks.iter().enumerate() {
+            if wanted[id.0].takes(at) {
+                item(site, step, task)?;
+                outputs(site, step, task)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The inputs that are the same for all tasks are there and can be read.
+fn inputs(site: &Site<'_>, step: &Step) -> Result<(), Trouble> {
+    for input in &step.inputs {
+        let InputSource::Files(pattern) = &input.source else { continue };
+        if pattern.placeholders().any(|hole| matches!(hole.name, Name::Item(_))) {
+            continue;
+        }
+        let files = list::files(site, step, pattern, None, &input.span)?;
+        if files.is_empty() {
+            let title = format!("an input that is not there: nothing matches `{}`", pattern.text);
+            return Err(Trouble::Input(Fault::new(title, &input.span, "matches no file")));
+        }
+        files.iter().try_for_each(|path| readable(site, path, &input.span))?;
+    }
+    Ok(())
+}
+
+fn item(site: &Site<'_>, step: &Step, task: &Task) -> Result<(), Trouble> {
+    match (&step.each, &task.item) {
+        (Some(each), Some(item)) if matches!(each.source, EachSource::Files(_)) => {
+            readable(site, Path::new(OsStr::from_bytes(item)), &each.span)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn readable(site: &Site<'_>, path: &Path, span: &Span) -> Result<(), Trouble> {
+    let unreadable = |why: String| Trouble::Input(Fault::new(why, span, "wants to read it"));
+    let access = rustix::fs::accessat(
+        rustix::fs::CWD,
+        site.disk.root().join(path),
+        rustix::fs::Access::READ_OK,
+        rustix::fs::AtFlags::EACCESS,
+    );
+    match access {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::NOENT) => Err(unreadable(format!("an input that is not there: {}", show(path)))),
+        Err(errno) => Err(unreadable(format!("cannot read {}: {errno}", show(path)))),
+    }
+}
+
+fn outputs(site: &Site<'_>, step: &Step, task: &Task) -> Result<(), Trouble> {
+    for (out, path) in step.outs.iter().zip(&*task.outs) {
+        let wrong = site.disk.look(path)?.and_then(|meta| wrong_kind(out.folder, meta.kind));
+        if let Some(why) = wrong {
+            let title = format!("an output that cannot be written: {} {why}", show(path));
+            return Err(Trouble::Input(Fault::new(title, &out.span, "declared here")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! Which tasks a run is asked for: some steps or tasks, and all that they need.
+
+use std::collections::BTreeMap;
+
+use crate::thought::plan::StepTasks;
+use crate::words::pipeline::{EachSource, InputSource, Pipeline, StepId};
+use crate::words::task::{Instance, TaskPattern, encode};
+
+/// Which tasks of a step are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// None.
+    None,
+    /// All.
+    All,
+    /// Those marked.
+    Some(Vec<bool>),
+}
+
+impl Wanted {
+    pub(super) const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    pub(super) fn takes(&self, task: usize) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Some(marked) => marked.get(task).copied().unwrap_or(false),
+        }
+    }
+
+    fn add(&mut self, tasks: impl Iterator<Item = usize>, total: usize) {
+        if *self == Self::All {
+            return;
+        }
+        if self.is_none() {
+            *self = Self::Some(vec![false; total]);
+        }
+        if let Self::Some(marked) = self {
+            for task in tasks {
+                marked[task] = true;
+            }
+        }
+    }
+}
+
+/// A step or task that was asked for and is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSuchTarget {
+    /// There is no such step.
+    #[error("there is no step `{name}`")]
+    Step {
+        /// What was typed.
+        name: String,
+        /// What was probably meant.
+        near: Option<String>,
+    },
+    /// The step has no such task.
+    #[error("there is no task `{typed}`")]
+    Task {
+        /// What was typed.
+        typed: String,
+        /// A task of that step.
+        example: Option<String>,
+    },
+    /// The task is of another instance than the parameters say.
+    #[error("`{typed}` is of another instance: the parameters say `{present}`")]
+    Instance {
+        /// What was typed.
+        typed: String,
+        /// The instance of this call.
+        present: String,
+    },
+}
+
+/// Works out which tasks are wanted. Steps whose tasks are not known yet are
+/// wanted whole.
+pub(super) fn select(
+    pipeline: &Pipeline,
+    targets: &[TaskPattern],
+    tasks: &[Option<&StepTasks>],
+    instances: &[Instance],
+    lists: &BTreeMap<StepId, StepId>,
+    order: &[(StepId, usize)],
+) -> Result<Vec<Wanted>, NoSuchTarget> {
+    if targets.is_empty() {
+        return Ok(vec![Wanted::All; pipeline.steps.len()]);
+    }
+    let mut wanted = vec![Wanted::None; pipeline.steps.len()];
+    for target in targets {
+        let id = find_step(pipeline, target)?;
+        mark(pipeline, target, id, tasks[id.0], &instances[id.0], &mut wanted[id.0])?;
+    }
+    // From the last to the first: whoever is wanted wants what is before it.
+    for (id, _) in order.iter().rev() {
+        let step = pipeline.step(*id);
+        if wanted[id.0].is_none() {
+            continue;
+        }
+        if let Some(EachSource::OutputsOf(chain)) = step.each.as_ref().map(|each| &each.source) {
+            let outs = pipeline.step(*chain).outs.len().max(1);
+            match (&wanted[id.0], tasks[chain.0]) {
+                (Wanted::Some(marked), Some(before)) => {
+                    let needed: Vec<_> = (0..marked.len()).filter(|task| marked[*task]).map(|task| task / outs).collect();
+                    wanted[chain.0].add(needed.into_iter(), before.tasks.len());
+                }
+                _ => wanted[chain.0] = Wanted::All,
+            }
+        }
+        let gathered = step.inputs.iter().filter_map(|input| match input.source {
+            InputSource::OutputsOf(gathered) => Some(gathered),
+            InputSource::Files(_) => None,
+        });
+        let whole = step.needs.iter().chain(&step.after).copied().chain(gathered).chain(lists.get(id).copied());
+        for before in whole.collect::<Vec<_>>() {
+            wanted[before.0] = Wanted::All;
+        }
+    }
+    Ok(wanted)
+}
+
+/// The step that a pattern names.
+pub(super) fn find_step(pipeline: &Pipeline, target: &TaskPattern) -> Result<StepId, NoSuchTarget> {
+    pipeline.step_named(&target.step).ok_or_else(|| NoSuchTarget::Step {
+        name: target.step.clone(),
+        near: crate::words::nearest(&target.step, pipeline.steps.iter().map(|step| step.name.as_str()))
+            .map(str::to_owned),
+    })
+}
+
+fn mark(
+    pipeline: &Pipeline,
+    target: &TaskPattern,
+    id: StepId,
+    tasks: Option<&StepTasks>,
+    instance: &Instance,
+    wanted: &mut Wanted,
+) -> Result<(), NoSuchTarget> {
+    if target.instance.as_ref().is_some_and(|named| named != instance) {
+        return Err(NoSuchTarget::Instance {
+            typed: target.to_string(),
+            present: instance.to_string(),
+        });
+    }
+    let (Some(_), Some(tasks)) = (&target.item, tasks) else {
+        *wanted = Wanted::All;
+        return Ok(());
+    };
+    let takes = |task: &usize| {
+        let name = tasks.tasks[*task].item.as_deref().map(encode);
+        target.takes_item(name.as_deref())
+    };
+    let found: Vec<_> = (0..tasks.tasks.len()).filter(takes).collect();
+    if found.is_empty() {
+        let step = pipeline.step(id);
+        return Err(NoSuchTarget::Task {
+            typed: target.to_string(),
+            example: tasks.tasks.first().map(|task| task.name(&step.name, instance).to_string()),
+        });
+    }
+    wanted.add(found.into_iter(), tasks.tasks.len());
+    Ok(())
+}

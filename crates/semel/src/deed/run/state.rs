@@ -1,0 +1,186 @@
+//! What the dispatcher knows of a step.
+
+use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
+
+use super::selection::Wanted;
+use super::worker::Left;
+use crate::deed::look::Sight;
+use crate::ground::manifest::StepMemory;
+use crate::words::pipeline::StepId;
+use crate::words::verdict::Verdict;
+
+/// How far a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It was not asked for.
+    Unwanted,
+    /// It waits for others.
+    Waiting,
+    /// It can be looked at.
+    Ready,
+    /// It is being looked at or acted on, or will be.
+    Open,
+    /// It came to an end.
+    Settled,
+}
+
+/// A task that is to be acted on.
+pub(super) struct ToAct {
+    pub(super) task: usize,
+    pub(super) sight: Box<Sight>,
+    pub(super) verdict: Verdict,
+    pub(super) tries: u32,
+}
+
+/// A step, as the dispatcher knows it.
+pub(super) struct StepState {
+    /// How long the longest chain of steps before it is.
+    pub(super) depth: usize,
+    pub(super) wanted: Wanted,
+    /// The step whose outputs are its items.
+    pub(super) chain: Option<StepId>,
+    /// Steps whose items are this one's outputs.
+    pub(super) chained: Vec<StepId>,
+    /// How many steps are not settled that must be before it begins.
+    pub(super) barrier: usize,
+    /// Steps that wait for all of this one.
+    pub(super) waiters: Vec<StepId>,
+    /// Whether others want to know what its tasks left.
+    pub(super) is_read: bool,
+    /// What is remembered, until it is prepared.
+    pub(super) memory: StepMemory,
+    /// Which items have a receipt; known only where the run looks on.
+    pub(super) known: HashSet<Box<str>>,
+    pub(super) is_open: bool,
+    pub(super) is_prepared: bool,
+    pub(super) is_settled: bool,
+    pub(super) phases: Vec<Phase>,
+    pub(super) left: Vec<Option<Left>>,
+    /// Tasks that can be looked at.
+    pub(super) ready: VecDeque<Range<usize>>,
+    /// Tasks that can be acted on.
+    pub(super) to_act: VecDeque<ToAct>,
+    pub(super) acting: usize,
+    pub(super) unsettled: usize,
+    /// What did not reach its state, in it or in what it waits for.
+    pub(super) not_reached: Option<String>,
+    /// Whether something in it, or in what it waits for, would act.
+    pub(super) would_act: bool,
+}
+
+impl StepState {
+    pub(super) fn new(wanted: Wanted, memory: StepMemory, looks_on: bool) -> Self {
+        let known = if looks_on {
+            memory.receipts.iter().map(|receipt| receipt.item.clone()).collect()
+        } else {
+            HashSet::new()
+        };
+        Self {
+            depth: 0,
+            wanted,
+            chain: None,
+            chained: Vec::new(),
+            barrier: 0,
+            waiters: Vec::new(),
+            is_read: false,
+            memory,
+            known,
+            is_open: false,
+            is_prepared: false,
+            is_settled: false,
+            phases: Vec::new(),
+            left: Vec::new(),
+            ready: VecDeque::new(),
+            to_act: VecDeque::new(),
+            acting: 0,
+            unsettled: 0,
+            not_reached: None,
+            would_act: false,
+        }
+    }
+
+    /// Its tasks are known: `total` of them.
+    pub(super) fn list(&mut self, total: usize) {
+        let phase = |task| if self.wanted.takes(task) { Phase::Waiting } else { Phase::Unwanted };
+        self.phases = (0..total).map(phase).collect();
+        self.unsettled = self.phases.iter().filter(|phase| **phase == Phase::Waiting).count();
+        if self.is_read {
+            self.left = vec![None; total];
+        }
+    }
+
+    /// Whether its tasks are known.
+    pub(super) fn is_listed(&self) -> bool {
+        !self.phases.is_empty()
+    }
+
+    /// Makes those of some tasks that wait ready to be looked at.
+    pub(super) fn make_ready(&mut self, tasks: Range<usize>) {
+        for task in tasks {
+            if self.phases[task] != Phase::Waiting {
+                continue;
+            }
+            self.phases[task] = Phase::Ready;
+            match self.ready.back_mut() {
+                Some(last) if last.end == task => last.end += 1,
+                _ => self.ready.push_back(task..task + 1),
+            }
+        }
+    }
+
+    /// Takes at most so many tasks that stand in a row, to be looked at.
+    pub(super) fn take_ready(&mut self, most: usize) -> Option<Range<usize>> {
+        let first = self.ready.front_mut()?;
+        let taken = first.start..first.end.min(first.start + most.max(1));
+        first.start = taken.end;
+        if first.start == first.end {
+            self.ready.pop_front();
+        }
+        for task in taken.clone() {
+            self.phases[task] = Phase::Open;
+        }
+        Some(taken)
+    }
+
+    /// How many tasks can be looked at.
+    pub(super) fn ready_total(&self) -> usize {
+        self.ready.iter().map(ExactSizeIterator::len).sum()
+    }
+
+    /// Takes all tasks that nothing was begun with.
+    pub(super) fn take_rest(&mut self) -> Vec<usize> {
+        self.ready.clear();
+        let mut rest = Vec::new();
+        for (task, phase) in self.phases.iter_mut().enumerate() {
+            if matches!(phase, Phase::Waiting | Phase::Ready) {
+                *phase = Phase::Open;
+                rest.push(task);
+            }
+        }
+        rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_become_ready_once_and_are_taken_in_rows() {
+        let mut state = StepState::new(Wanted::All, StepMemory::default(), false);
+        state.list(10);
+        state.make_ready(0..3);
+        state.make_ready(2..4);
+        state.make_ready(7..8);
+        assert_eq!(state.ready_total(), 5);
+        assert_eq!(state.take_ready(3), Some(0..3));
+        assert_eq!(state.take_ready(3), Some(3..4));
+        state.make_ready(0..4);
+        assert_eq!(state.take_ready(3), Some(7..8));
+        assert_eq!(state.take_ready(3), None);
+        state.make_ready(4..5);
+        assert_eq!(state.take_rest(), [4, 5, 6, 8, 9]);
+        assert_eq!(state.ready_total(), 0);
+    }
+}

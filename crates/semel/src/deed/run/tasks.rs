@@ -1,0 +1,240 @@
+//! The life of a task: looked at, acted on, settled.
+
+use std::cmp::Reverse;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Instant;
+
+use super::Mode;
+use super::engine::{Engine, LastFailure};
+use super::state::{Phase, ToAct};
+use super::steps::may_act;
+use super::worker::{Done, FailedAct, Left, WhyNot};
+use crate::deed::look::Looked;
+use crate::thought::retry;
+use crate::words::event::{Event, Outcome};
+use crate::words::path::show;
+use crate::words::pipeline::StepId;
+use crate::words::receipt::Failure;
+use crate::words::verdict::{Ruling, Verdict};
+
+/// How often a task is tried again because its inputs changed under it.
+const MOST_VOIDS: u32 = 3;
+
+impl Engine<'_, '_> {
+    /// The verdict on a task came in.
+    pub(super) fn decided(&mut self, id: StepId, task: usize, looked: Result<Looked, Failure>) {
+        let looked = match looked {
+            Ok(looked) => looked,
+            Err(failure) => return self.settle(id, task, Outcome::Failed(failure), None),
+        };
+        let Verdict { ruling, reason } = looked.verdict;
+        let left = looked.fingerprint.filter(|_| self.steps[id.0].is_read).map(|fingerprint| Left {
+            fingerprint,
+            effect: looked.effect,
+            outs: looked.outs,
+        });
+        let acts = match self.mode {
+            Mode::Act => true,
+            Mode::ExpectNoop => ruling == Ruling::Adopt,
+            Mode::Plan => false,
+        };
+        match (ruling, looked.sight) {
+            (Ruling::Skip, _) => self.settle(id, task, Outcome::Skipped(reason), left),
+            (Ruling::Adopt, _) if !acts => self.settle(id, task, Outcome::Adopted(reason), left),
+            (Ruling::Wait, _) => self.settle(id, task, Outcome::Busy, None),
+            (Ruling::Refuse, _) => match self.failures.remove(&(id, task)) {
+                // It failed in this run, and may not be tried again.
+                Some(last) => self.fail(id, task, last),
+                None => self.settle(id, task, Outcome::Refused(reason), None),
+            },
+            (_, Some(sight)) if acts => {
+                let tries = self.failures.get(&(id, task)).map_or(1, |last| last.tries + 1);
+                let state = &mut self.steps[id.0];
+                let verdict = looked.verdict;
+                state.to_act.push_back(ToAct {
+                    task,
+                    sight,
+                    verdict,
+                    tries,
+                });
+                self.waiting_to_act += 1;
+                self.can_act.insert((Reverse(state.depth), id));
+            }
+            _ => self.settle(id, task, Outcome::Would(looked.verdict), None),
+        }
+    }
+
+    /// A receipt was written, or could not be.
+    pub(super) fn recorded(&mut self, done: Done, error: Option<String>) {
+        let task = self.task_ref(done.step, done.task);
+        for (from, to) in &done.displaced {
+            self.tell(&Event::Displaced { task, from, to });
+        }
+        if let Some(error) = error {
+            // Nothing that is begun now could be remembered.
+            self.is_stopping = true;
+            let outcome = Outcome::Failed(Failure::Broken(error));
+            return self.settle(done.step, done.task, outcome, None);
+        }
+        self.failures.remove(&(done.step, done.task));
+        let outcome = match done.ruling {
+            Ruling::Adopt => Outcome::Adopted(done.reason),
+            Ruling::Reuse => Outcome::Reused(done.made),
+            _ => Outcome::Ran(done.made),
+        };
+        self.settle(done.step, done.task, outcome, Some(done.left));
+    }
+
+    /// An attempt did not succeed.
+    pub(super) fn failed_act(&mut self, failed: FailedAct) {
+        let FailedAct {
+            step: id,
+            task,
+            tries,
+            why,
+            tail,
+            command,
+        } = failed;
+        let step = self.pipeline.step(id);
+        let (failure, provably_undone) = match why {
+            // It stays unsettled: the run ends before it.
+            WhyNot::Stopped => return,
+            WhyNot::Void(input) => match self.void(id, task, &input) {
+                Some(failure) => (failure, false),
+                None => return,
+            },
+            WhyNot::Failed {
+                failure,
+                provably_undone,
+            } => (failure, provably_undone),
+        };
+        let last = LastFailure {
+            failure,
+            provably_undone,
+            tries,
+            tail,
+            command,
+        };
+        // What is done once is tried again only where it provably did not happen;
+        // where a check can prove it, the next look asks.
+        let may_retry = !step.once || provably_undone || step.check.is_some();
+        let pause = retry::pause(&step.retry, tries, chance());
+        match pause.filter(|_| may_retry && !last.failure.is_broken() && !self.is_stopping) {
+            None => self.fail(id, task, last),
+            Some(pause) => {
+                let event = Event::AttemptFailed {
+                    task: self.task_ref(id, task),
+                    tries,
+                    failure: &last.failure,
+                    tail: &last.tail,
+                    again_in: Some(pause),
+                    command: &last.command,
+                };
+                self.tell(&event);
+                self.failures.insert((id, task), last);
+                self.timers.push(Reverse((Instant::now() + pause, id, task)));
+            }
+        }
+    }
+
+    /// An input changed under an attempt: the task is looked at again, or it has
+    /// failed.
+    fn void(&mut self, id: StepId, task: usize, input: &std::path::Path) -> Option<Failure> {
+        let path = show(input);
+        if self.pipeline.step(id).once {
+            return Some(Failure::BadEffect(format!("its input {path} changed while it ran")));
+        }
+        let event = Event::Void {
+            task: self.task_ref(id, task),
+            input,
+        };
+        self.tell(&event);
+        let voids = self.voids.entry((id, task)).or_default();
+        *voids += 1;
+        if *voids > MOST_VOIDS {
+            return Some(Failure::BadInput(format!("its input {path} changes whenever it runs")));
+        }
+        if !self.is_stopping {
+            self.look_again(id, task, None);
+        }
+        None
+    }
+
+    /// A task failed for good, in this run.
+    fn fail(&mut self, id: StepId, task: usize, last: LastFailure) {
+        self.failures.remove(&(id, task));
+        let event = Event::AttemptFailed {
+            task: self.task_ref(id, task),
+            tries: last.tries,
+            failure: &last.failure,
+            tail: &last.tail,
+            again_in: None,
+            command: &last.command,
+        };
+        self.tell(&event);
+        self.settle(id, task, Outcome::Failed(last.failure), None);
+    }
+
+    pub(super) fn settle(&mut self, id: StepId, task: usize, outcome: Outcome, left: Option<Left>) {
+        self.settling.push_back((id, task, outcome, left));
+    }
+
+    pub(super) fn settle_all(&mut self) {
+        while let Some((id, task, outcome, left)) = self.settling.pop_front() {
+            self.settle_one(id, task, &outcome, left);
+        }
+    }
+
+    /// A task came to its end: what is chained to it goes on, or is blocked.
+    fn settle_one(&mut self, id: StepId, task: usize, outcome: &Outcome, left: Option<Left>) {
+        let task_ref = self.task_ref(id, task);
+        self.tell(&Event::Settled {
+            task: task_ref,
+            outcome,
+        });
+        let would_act = matches!(outcome, Outcome::Would(_) | Outcome::May);
+        let is_reached = outcome.is_reached();
+        let state = &mut self.steps[id.0];
+        state.phases[task] = Phase::Settled;
+        state.unsettled -= 1;
+        state.would_act |= would_act;
+        if is_reached && state.is_read {
+            state.left[task] = left;
+        }
+        if !is_reached && !would_act {
+            state.not_reached.get_or_insert_with(|| task_ref.to_string());
+            self.is_stopping |= self.fails_fast && matches!(outcome, Outcome::Failed(_));
+        }
+        let outs = self.pipeline.step(id).outs.len();
+        for next in self.steps[id.0].chained.clone() {
+            let chained = task * outs..(task + 1) * outs;
+            if is_reached {
+                self.make_ready(next, chained);
+                continue;
+            }
+            for task in chained {
+                let state = &mut self.steps[next.0];
+                if !matches!(state.phases[task], Phase::Waiting | Phase::Ready) {
+                    continue;
+                }
+                state.phases[task] = Phase::Open;
+                let outcome = if would_act {
+                    let name = self.shop.tasks(next).tasks[task].item_name();
+                    may_act(state.known.contains(&*name))
+                } else {
+                    Outcome::Blocked(task_ref.to_string())
+                };
+                self.settle(next, task, outcome, None);
+            }
+        }
+        if self.steps[id.0].unsettled == 0 {
+            self.settled_step(id);
+        }
+    }
+}
+
+/// A random number from 0 to 1.
+fn chance() -> f64 {
+    let random = RandomState::new().build_hasher().finish();
+    random as f64 / u64::MAX as f64
+}

@@ -1,0 +1,481 @@
+//! What the engine's threads do: prepare to look at a step, look at tasks, act
+//! on a task. Each job ends in one message to the dispatcher, but an act that
+//! succeeds, which goes on to the recorder.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use crossbeam_channel::{Receiver, Sender};
+use jiff::Timestamp;
+
+use crate::deed::act::{self, Acted, Attempted, Job, Workshop};
+use crate::deed::look::{self, Before, Hints, Looked, Manner, Seen, Sight, StepView};
+use crate::deed::publish::{Published, publish};
+use crate::deed::record::{Completion, Orders, Particulars};
+use crate::deed::{Site, Trouble, command, list};
+use crate::ground::manifest::StepMemory;
+use crate::ground::world::process::Stop;
+use crate::thought::plan::{self, StepTasks};
+use crate::words::digest::Digest;
+use crate::words::event::Made;
+use crate::words::fingerprint::{Fingerprint, effect};
+use crate::words::pipeline::StepId;
+use crate::words::receipt::{Attempt, AttemptEnd, Ending, Failure, Origin};
+use crate::words::verdict::{Reason, Ruling, Verdict};
+
+/// What the dispatcher asks for.
+pub(super) enum Order {
+    /// Prepare to look at a step.
+    Prepare {
+        step: StepId,
+        before: Before,
+        memory: StepMemory,
+        /// Whether its list of items is still to be read.
+        lists: bool,
+    },
+    /// Look at some tasks of a step.
+    Look {
+        step: StepId,
+        tasks: Range<usize>,
+        /// The items, where other tasks made them.
+        made: Vec<Seen>,
+        /// That this run tried already, and whether it provably did nothing.
+        tried: Option<bool>,
+    },
+    /// Act on a task.
+    Act {
+        step: StepId,
+        task: usize,
+        sight: Box<Sight>,
+        verdict: Verdict,
+        number: u64,
+        tries: u32,
+    },
+}
+
+/// What the dispatcher is told.
+pub(super) enum Message {
+    Prepared {
+        step: StepId,
+        result: Result<(), Trouble>,
+    },
+    Looked {
+        step: StepId,
+        first: usize,
+        looked: Vec<Result<Looked, Failure>>,
+    },
+    Began {
+        step: StepId,
+        task: usize,
+        tries: u32,
+    },
+    Printed {
+        step: StepId,
+        task: usize,
+        bytes: Vec<u8>,
+    },
+    /// An attempt did not succeed.
+    Failed(Box<FailedAct>),
+    /// A receipt was written, or could not be.
+    Recorded {
+        done: Box<Done>,
+        error: Option<String>,
+    },
+    /// Something is not as it should be.
+    Complaint(String),
+}
+
+/// An attempt that did not succeed.
+pub(super) struct FailedAct {
+    pub(super) step: StepId,
+    pub(super) task: usize,
+    pub(super) tries: u32,
+    pub(super) why: WhyNot,
+    pub(super) tail: Vec<u8>,
+    pub(super) command: String,
+}
+
+/// Why an attempt did not succeed.
+pub(super) enum WhyNot {
+    Failed { failure: Failure, provably_undone: bool },
+    Void(PathBuf),
+    Stopped,
+}
+
+/// A task that reached its state.
+pub(super) struct Done {
+    pub(super) step: StepId,
+    pub(super) task: usize,
+    pub(super) ruling: Ruling,
+    pub(super) reason: Reason,
+    pub(super) made: Made,
+    pub(super) left: Left,
+    pub(super) displaced: Vec<(PathBuf, PathBuf)>,
+}
+
+/// What a task left, for those that come after it.
+#[derive(Clone, Debug)]
+pub(super) struct Left {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) effect: Option<Digest>,
+    pub(super) outs: Vec<Seen>,
+}
+
+/// What all threads share.
+pub(super) struct Shop<'a> {
+    pub(super) site: &'a Site<'a>,
+    /// Where to act; `None` where nothing is done.
+    pub(super) workshop: Option<Workshop<'a>>,
+    pub(super) views: &'a [OnceLock<StepView<'a>>],
+    pub(super) tasks: &'a [OnceLock<StepTasks>],
+    pub(super) manner: Manner,
+    pub(super) run: i64,
+    pub(super) displaced: PathBuf,
+    /// Ends commands of ordinary steps.
+    pub(super) stop: &'a Stop,
+    /// Ends commands of `once` steps, and checks.
+    pub(super) stop_all: &'a Stop,
+    /// As many commands run at a time as there are permits.
+    pub(super) permits: (Sender<()>, Receiver<()>),
+    /// Whether what commands print is passed on as it comes.
+    pub(super) passes_on: bool,
+}
+
+impl<'a> Shop<'a> {
+    pub(super) fn view(&self, step: StepId) -> &StepView<'a> {
+        self.views[step.0].get().expect("a step is prepared before its tasks are looked at")
+    }
+
+    pub(super) fn tasks(&self, step: StepId) -> &StepTasks {
+        self.tasks[step.0].get().expect("a step's tasks are known before they are looked at")
+    }
+
+    /// Works until no more orders come.
+    pub(super) fn work(&self, orders: &Receiver<Order>, messages: &Sender<Message>, recorder: &Orders<Box<Done>>) {
+        for order in orders {
+            let message = match order {
+                Order::Prepare {
+                    step,
+                    before,
+                    memory,
+                    lists,
+                } => Some(Message::Prepared {
+                    step,
+                    result: self.prepare(step, &before, memory, lists),
+                }),
+                Order::Look {
+                    step,
+                    tasks,
+                    made,
+                    tried,
+                } => Some(self.look(step, tasks, &made, tried)),
+                Order::Act {
+                    step,
+                    task,
+                    sight,
+                    verdict,
+                    number,
+                    tries,
+                } => {
+                    let act = Act {
+                        shop: self,
+                        step,
+                        task,
+                        sight: &sight,
+                        verdict,
+                        number,
+                        tries,
+                        messages,
+                        recorder,
+                    };
+                    act.act().map(|failed| Message::Failed(Box::new(failed)))
+                }
+            };
+            if let Some(message) = message {
+                // The dispatcher listens until all threads have ended.
+                let _ = messages.send(message);
+            }
+        }
+    }
+
+    fn prepare(&self, step: StepId, before: &Before, memory: StepMemory, lists: bool) -> Result<(), Trouble> {
+        let site = self.site;
+        if lists {
+            let definition = site.pipeline.step(step);
+            let each = definition.each.as_ref().expect("only a step with items has a list");
+            let items = list::items(site, definition, each)?;
+            let tasks = plan::tasks(definition, Some(items), site.params).map_err(Trouble::File)?;
+            // The dispatcher asks for each list once.
+            let _ = self.tasks[step.0].set(tasks);
+        }
+        let view = StepView::prepare(site, step, before, memory, self.manner)?;
+        let _ = self.views[step.0].set(view);
+        Ok(())
+    }
+
+    fn look(&self, step: StepId, range: Range<usize>, made: &[Seen], tried: Option<bool>) -> Message {
+        let (view, tasks) = (self.view(step), self.tasks(step));
+        let mut hints = Hints::default();
+        let first = range.start;
+        let looked = range.map(|at| {
+            let task = &tasks.tasks[at];
+            let made = made.get(at - first);
+            look::look(self.site, view, task, made, tried, self.manner, self.stop_all, &mut hints)
+        });
+        Message::Looked {
+            step,
+            first,
+            looked: looked.collect(),
+        }
+    }
+}
+
+/// One act on a task.
+struct Act<'s, 'a> {
+    shop: &'s Shop<'a>,
+    step: StepId,
+    task: usize,
+    sight: &'s Sight,
+    verdict: Verdict,
+    number: u64,
+    tries: u32,
+    messages: &'s Sender<Message>,
+    recorder: &'s Orders<Box<Done>>,
+}
+
+impl Act<'_, '_> {
+    /// Acts; what succeeds goes to the recorder, what does not comes back.
+    fn act(&self) -> Option<FailedAct> {
+        match self.verdict.ruling {
+            Ruling::Adopt => self.adopt(),
+            Ruling::Reuse => self.reuse(),
+            _ => self.run(),
+        }
+    }
+
+    fn job(&self) -> Job<'_> {
+        Job {
+            view: self.shop.view(self.step),
+            task: &self.shop.tasks(self.step).tasks[self.task],
+            sight: self.sight,
+            number: self.number,
+        }
+    }
+
+    fn workshop(&self) -> &Workshop<'_> {
+        self.shop.workshop.as_ref().expect("acts are ordered only where acting is allowed")
+    }
+
+    fn particulars<'p>(&'p self, job: &Job<'p>) -> Particulars<'p> {
+        let inputs = job.sight.item.iter().chain(&job.view.inputs).chain(&job.sight.own_inputs);
+        Particulars {
+            view: job.view,
+            task: job.task,
+            fingerprint: self.sight.fingerprint,
+            inputs: inputs.collect(),
+            run: self.shop.run,
+            said: self.said(),
+        }
+    }
+
+    fn said(&self) -> Option<i64> {
+        self.sight.said.as_ref().map(|said| said.id)
+    }
+
+    fn adopt(&self) -> Option<FailedAct> {
+        let job = self.job();
+        let settled = self.verdict.reason == Reason::SaidDone;
+        if settled && let Some(kept) = &self.sight.kept {
+            let staged = act::take_kept(self.workshop(), &job, kept);
+            return self.publish(&job, staged, Origin::Settled, None, Vec::new());
+        }
+        let origin = if settled { Origin::Settled } else { Origin::Adopted };
+        let outs: Vec<_> = self.sight.outs.iter().flatten().cloned().collect();
+        let completion = Completion::found(&self.particulars(&job), &self.sight.outs, origin);
+        self.record(completion, outs, Made::default(), Vec::new());
+        None
+    }
+
+    fn reuse(&self) -> Option<FailedAct> {
+        let job = self.job();
+        if job.view.step.outs.is_empty() {
+            let completion = Completion::found(&self.particulars(&job), &[], Origin::Reused);
+            self.record(completion, Vec::new(), self.made(&[], None), Vec::new());
+            return None;
+        }
+        let staged = act::copy_twin(self.workshop(), &job);
+        self.publish(&job, staged, Origin::Reused, None, Vec::new())
+    }
+
+    fn run(&self) -> Option<FailedAct> {
+        let job = self.job();
+        let step = job.view.step;
+        let began = Attempt {
+            task: job.task.name(&step.name, &job.view.instance),
+            run: self.shop.run,
+            number: self.number,
+            tries: self.tries,
+            fingerprint: self.sight.fingerprint,
+            began: Timestamp::now(),
+        };
+        let intend = || {
+            if step.once {
+                let intended = self.recorder.intend(began.clone(), self.said());
+                return intended.map_err(Failure::Broken);
+            }
+            self.recorder.begin(began.clone(), self.said());
+            Ok(())
+        };
+        let stop = if step.once { self.shop.stop_all } else { self.shop.stop };
+        let permit = self.shop.permits.1.recv();
+        if stop.is_pulled() {
+            return Some(self.failed(WhyNot::Stopped, Vec::new()));
+        }
+        let (at, tries) = (self.task, self.tries);
+        let _ = self.messages.send(Message::Began {
+            step: self.step,
+            task: at,
+            tries,
+        });
+        let mut printed = |bytes: &[u8]| {
+            if self.shop.passes_on {
+                let bytes = bytes.to_vec();
+                let _ = self.messages.send(Message::Printed {
+                    step: self.step,
+                    task: at,
+                    bytes,
+                });
+            }
+        };
+        // The permit is for the command only; publishing is our own time.
+        let mut give_back = permit.ok();
+        let attempted = act::attempt(self.workshop(), &job, stop, intend, &mut printed, || {
+            self.give_back(&mut give_back);
+        });
+        self.give_back(&mut give_back);
+        let Attempted {
+            acted,
+            log,
+            tail,
+            log_error,
+        } = attempted;
+        if let Some(error) = log_error {
+            let text = format!("what {} printed could not be kept: {error}", began.task);
+            let _ = self.messages.send(Message::Complaint(text));
+        }
+        let end = |ending, provably_undone| AttemptEnd {
+            ending,
+            provably_undone,
+            ended: Timestamp::now(),
+            log,
+        };
+        let (why, ended) = match acted {
+            Acted::Staged(staged) => {
+                let done = end(Ending::Done, false);
+                return self.publish(&job, Ok(staged), Origin::Ran, Some((began, done)), tail);
+            }
+            Acted::Failed {
+                failure,
+                provably_undone,
+            } => {
+                let ended = end(Ending::Failed(failure.clone()), provably_undone);
+                let why = WhyNot::Failed {
+                    failure,
+                    provably_undone,
+                };
+                (why, ended)
+            }
+            Acted::Void(input) => (WhyNot::Void(input), end(Ending::Void, false)),
+            Acted::Stopped => (WhyNot::Stopped, end(Ending::Interrupted, false)),
+        };
+        self.recorder.end(began, ended, self.said());
+        Some(self.failed(why, tail))
+    }
+
+    fn give_back(&self, permit: &mut Option<()>) {
+        if permit.take().is_some() {
+            let _ = self.shop.permits.0.send(());
+        }
+    }
+
+    /// Publishes what was staged, and orders its receipt.
+    fn publish(
+        &self,
+        job: &Job<'_>,
+        staged: Result<act::Staged, Failure>,
+        origin: Origin,
+        attempt: Option<(Attempt, AttemptEnd)>,
+        tail: Vec<u8>,
+    ) -> Option<FailedAct> {
+        let stop = self.shop.stop_all;
+        let published = staged.and_then(|staged| publish(self.workshop(), job, staged, &self.shop.displaced, stop));
+        match published {
+            Ok(published) => {
+                let made = self.made(&published.files, Some(published.took));
+                let Published { outs, displaced, .. } = &published;
+                let (outs, displaced) = (outs.clone(), displaced.clone());
+                let completion = Completion::published(&self.particulars(job), published, origin, attempt);
+                self.record(completion, outs, made, displaced);
+                None
+            }
+            Err(failure) => {
+                if let Some((began, end)) = attempt {
+                    let ending = Ending::Failed(failure.clone());
+                    self.recorder.end(began, AttemptEnd { ending, ..end }, self.said());
+                }
+                let why = WhyNot::Failed {
+                    failure,
+                    provably_undone: false,
+                };
+                Some(self.failed(why, tail))
+            }
+        }
+    }
+
+    fn made(&self, files: &[crate::words::receipt::FileRecord], took: Option<std::time::Duration>) -> Made {
+        let rows: Vec<_> = files.iter().filter_map(|file| file.rows).collect();
+        Made {
+            took: took.unwrap_or_default(),
+            bytes: files.iter().map(|file| file.bytes).sum(),
+            rows: (!rows.is_empty()).then(|| rows.iter().sum()),
+            from: self.sight.twin.as_ref().map(|twin| twin.task.to_string()),
+            why: Some(self.verdict.reason),
+        }
+    }
+
+    fn record(&self, completion: Completion, outs: Vec<Seen>, made: Made, displaced: Vec<(PathBuf, PathBuf)>) {
+        let step = self.shop.view(self.step).step;
+        let roles: Vec<_> = (0..outs.len()).map(|at| look::role(step, at)).collect();
+        let digests = outs.iter().map(|seen| seen.content.digest);
+        let done = Done {
+            step: self.step,
+            task: self.task,
+            ruling: self.verdict.ruling,
+            reason: self.verdict.reason,
+            made,
+            left: Left {
+                fingerprint: self.sight.fingerprint,
+                effect: effect(roles.iter().map(String::as_str).zip(digests)),
+                outs,
+            },
+            displaced,
+        };
+        self.recorder.complete(Box::new(done), completion);
+    }
+
+    fn failed(&self, why: WhyNot, tail: Vec<u8>) -> FailedAct {
+        let job = self.job();
+        let inputs = look::input_paths(job.view, &self.sight.own_inputs);
+        // People know the output by where it will be, not by where it is staged.
+        let bindings = job.view.bindings(self.shop.site, job.task, &inputs, &job.task.outs);
+        FailedAct {
+            step: self.step,
+            task: self.task,
+            tries: self.tries,
+            why,
+            tail,
+            command: command::as_typed(&job.view.step.action.command, &bindings),
+        }
+    }
+}

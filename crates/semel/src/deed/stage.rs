@@ -1,0 +1,298 @@
+//! Staging: where an attempt writes until its outputs are whole.
+//!
+//! A staged path is absolute and keeps the output's file name, since tools look
+//! at it. Staging lies on the file system of the output, and never where a
+//! consumer looks.
+//!
+//! *On disk*: `.semel/staging/RUN/NUMBER/NAME`, and beside the output
+//! `.semel-RUN/NUMBER/NAME` where that is another file system; such folders are
+//! listed in `.semel/staging/RUN/elsewhere`. `NUMBER` is that of the attempt;
+//! `once-NUMBER` is kept when the attempt did not end well.
+//!
+//! *If we die here*: the run's lock is free, and the next run removes what is
+//! left.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::deed::lease::{Holder, Lease, LeaseError};
+use crate::ground::home::Home;
+use crate::ground::world::disk::{DirEntry, Disk, DiskError, DiskResult};
+use crate::words::path::{bytes_of, path_of};
+use crate::words::pipeline::Step;
+use crate::words::task::Task;
+
+/// The list of staging folders that lie beside outputs.
+const ELSEWHERE: &str = "elsewhere";
+
+/// How the name of a staging folder begins while it is made.
+pub const NEW: &str = ".new-";
+
+/// The staging of a run.
+pub struct Staging<'a> {
+    disk: &'a dyn Disk,
+    folder: PathBuf,
+    run_id: String,
+    device: u64,
+    /// For each folder of outputs, where to stage beside it; `None` where the
+    /// run's own folder is on the same file system.
+    beside: Mutex<HashMap<PathBuf, Option<PathBuf>>>,
+    _alive: Lease,
+}
+
+/// Where an attempt writes.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// A path for each output, in their order.
+    pub paths: Vec<PathBuf>,
+    /// Whether what a failed attempt wrote is kept for a human.
+    pub keeps_what_failed: bool,
+    /// The folders that were made for it.
+    folders: Vec<PathBuf>,
+}
+
+impl<'a> Staging<'a> {
+    /// Begins the staging of a run, and shows by its lock that the run lives.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or locked.
+    pub fn begin(disk: &'a dyn Disk, home: &Home, run_id: &str, holder: &Holder) -> Result<Self, LeaseError> {
+        // Whoever cleans up after dead runs must never see it without its lock.
+        let new = home.staging_of(&format!("{NEW}{run_id}"));
+        let alive = Lease::take(&new.join("lock"), holder)?;
+        let folder = home.staging_of(run_id);
+        let failed = |source| LeaseError::Io {
+            path: folder.clone(),
+            source,
+        };
+        disk.rename_new(&new, &folder).map_err(|error| failed(error.source))?;
+        let meta = disk.look(&folder).map_err(|error| failed(error.source))?;
+        let meta = meta.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+        Ok(Self {
+            disk,
+            device: meta.device,
+            folder,
+            run_id: run_id.to_owned(),
+            beside: Mutex::default(),
+            _alive: alive,
+        })
+    }
+
+    /// Makes a place for an attempt at a task.
+    ///
+    /// # Errors
+    /// If a folder cannot be made.
+    pub fn place(&self, step: &Step, task: &Task, number: u64) -> DiskResult<Place> {
+        let name = attempt_folder(step.once, number);
+        let mut place = Place {
+            paths: Vec::with_capacity(task.outs.len()),
+            keeps_what_failed: step.once,
+            folders: Vec::new(),
+        };
+        for (at, path) in task.outs.iter().enumerate() {
+            let base = self.base_for(path)?;
+            let folder = base.join(&name);
+            if !place.folders.contains(&folder) {
+                self.disk.make_folders(&folder)?;
+                place.folders.push(folder.clone());
+            }
+            let staged = staged_path(step, at, &folder, path);
+            if step.outs.len() > 1
+                && let Some(parent) = staged.parent()
+            {
+                self.disk.make_folders(parent)?;
+            }
+            if step.outs[at].folder {
+                self.disk.make_folders(&staged)?;
+            }
+            place.paths.push(staged);
+        }
+        Ok(place)
+    }
+
+    /// Removes what a failed attempt wrote, unless it is kept for a human.
+    ///
+    /// # Errors
+    /// If something cannot be removed.
+    pub fn clear_failed(&self, place: &Place) -> DiskResult<()> {
+        if place.keeps_what_failed { Ok(()) } else { self.clear(place) }
+    }
+
+    /// Removes what is left of an attempt.
+    ///
+    /// # Errors
+    /// If something cannot be removed.
+    pub fn clear(&self, place: &Place) -> DiskResult<()> {
+        place.folders.iter().try_for_each(|folder| self.disk.remove_all(folder))
+    }
+
+    /// Removes the place of an attempt from which all was taken; if something is
+    /// left after all, that is removed too.
+    ///
+    /// # Errors
+    /// If something cannot be removed.
+    pub fn clear_empty(&self, place: &Place) -> DiskResult<()> {
+        let flat = place.paths.len() == 1;
+        for folder in &place.folders {
+            if !flat || self.disk.remove_folder(folder).is_err() {
+                self.disk.remove_all(folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the staging of a run: nothing of it is left but what is kept for a
+    /// human.
+    ///
+    /// # Errors
+    /// If something cannot be removed.
+    pub fn end(self) -> DiskResult<()> {
+        clear_run(self.disk, &self.folder, &mut |_| true)
+    }
+
+    /// The folder in which the outputs of a path are staged.
+    fn base_for(&self, output: &Path) -> DiskResult<PathBuf> {
+        let parent = output.parent().unwrap_or(Path::new(""));
+        let mut known = self.beside.lock().expect("nobody panics while holding it");
+        if let Some(beside) = known.get(parent) {
+            return Ok(beside.clone().unwrap_or_else(|| self.folder.clone()));
+        }
+        let (existing, device) = self.nearest(parent)?;
+        let beside = (device != self.device).then(|| {
+            self.disk.root().join(existing).join(format!(".semel-{}", self.run_id))
+        });
+        if let Some(folder) = &beside {
+            self.note_elsewhere(folder, known.values().flatten())?;
+        }
+        known.insert(parent.to_owned(), beside.clone());
+        Ok(beside.unwrap_or_else(|| self.folder.clone()))
+    }
+
+    /// The nearest folder above that is there, and its file system.
+    fn nearest(&self, folder: &Path) -> DiskResult<(PathBuf, u64)> {
+        let mut at = folder;
+        loop {
+            let path = if at.as_os_str().is_empty() { Path::new(".") } else { at };
+            match (self.disk.look(path)?, at.parent()) {
+                (Some(meta), _) => return Ok((at.to_owned(), meta.device)),
+                (None, Some(parent)) => at = parent,
+                (None, None) => return Ok((PathBuf::new(), self.device)),
+            }
+        }
+    }
+
+    /// Lists a staging folder that lies elsewhere, before it is used.
+    fn note_elsewhere<'b>(&self, folder: &'b Path, known: impl Iterator<Item = &'b PathBuf>) -> DiskResult<()> {
+        let mut list: Vec<&Path> = known.map(PathBuf::as_path).chain([folder]).collect();
+        list.sort_unstable();
+        list.dedup();
+        let text: Vec<_> = list.iter().flat_map(|path| [bytes_of(path), b"\0"].concat()).collect();
+        let path = self.folder.join(ELSEWHERE);
+        self.disk.write(&path, &text)?;
+        self.disk.sync(&path)?;
+        self.disk.sync(&self.folder)
+    }
+}
+
+/// The name of an attempt's folder.
+fn attempt_folder(once: bool, number: u64) -> String {
+    if once { format!("once-{number}") } else { number.to_string() }
+}
+
+/// Where an output is staged in the folder of an attempt.
+fn staged_path(step: &Step, at: usize, folder: &Path, output: &Path) -> PathBuf {
+    let name = output.file_name().unwrap_or_default();
+    if step.outs.len() == 1 {
+        folder.join(name)
+    } else {
+        // Two outputs of one file name must not meet.
+        folder.join(crate::deed::look::role(step, at)).join(name)
+    }
+}
+
+/// Where an attempt at a `once` task that did not end well left its outputs;
+/// `None` unless all are there.
+///
+/// # Errors
+/// If the staging folders cannot be looked at.
+pub fn kept_outputs(
+    disk: &dyn Disk,
+    home: &Home,
+    step: &Step,
+    task: &Task,
+    run_id: &str,
+    number: u64,
+) -> DiskResult<Option<Vec<PathBuf>>> {
+    let bases = bases(disk, &home.staging_of(run_id))?;
+    let mut found = Vec::new();
+    for (at, output) in task.outs.iter().enumerate() {
+        let mut paths = bases.iter().map(|base| staged_path(step, at, &base.join(attempt_folder(true, number)), output));
+        let there = paths.find_map(|path| match disk.look_at_link(&path) {
+            Ok(None) => None,
+            Ok(Some(_)) => Some(Ok(path)),
+            Err(error) => Some(Err(error)),
+        });
+        match there {
+            Some(path) => found.push(path?),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(found))
+}
+
+/// Removes the staging of a run, but for the folders of `once` attempts that are
+/// kept.
+///
+/// # Errors
+/// If something cannot be removed.
+pub fn clear_run(disk: &dyn Disk, folder: &Path, keeps: &mut dyn FnMut(u64) -> bool) -> DiskResult<()> {
+    let mut has_kept = false;
+    for base in bases(disk, folder)?.iter().rev() {
+        let mut is_empty = true;
+        for entry in list_if_there(disk, base)? {
+            let name = entry.name.to_string_lossy();
+            let once = name.strip_prefix("once-").and_then(|number| number.parse().ok());
+            if once.is_some_and(&mut *keeps) {
+                is_empty = false;
+            } else if base != folder || !["lock", ELSEWHERE].contains(&name.as_ref()) {
+                disk.remove_all(&base.join(&entry.name))?;
+            }
+        }
+        has_kept |= !is_empty;
+        if is_empty && base != folder {
+            disk.remove_all(base)?;
+        }
+    }
+    if has_kept {
+        return Ok(());
+    }
+    disk.remove_all(folder)
+}
+
+fn list_if_there(disk: &dyn Disk, folder: &Path) -> DiskResult<Vec<DirEntry>> {
+    match disk.list(folder) {
+        Err(error) if error.is_absence() => Ok(Vec::new()),
+        entries => entries,
+    }
+}
+
+/// The folders in which a run stages: its own, then those beside outputs.
+fn bases(disk: &dyn Disk, folder: &Path) -> DiskResult<Vec<PathBuf>> {
+    let mut bases = vec![folder.to_owned()];
+    let path = folder.join(ELSEWHERE);
+    if disk.look(&path)?.is_none() {
+        return Ok(bases);
+    }
+    let mut list = Vec::new();
+    let read = disk.open(&path)?.read_to_end(&mut list);
+    read.map_err(|source| DiskError {
+        doing: "read",
+        path,
+        source,
+    })?;
+    let paths = list.split(|&byte| byte == 0).filter(|path| !path.is_empty());
+    bases.extend(paths.map(|path| path_of(path.to_vec())));
+    Ok(bases)
+}

@@ -1,0 +1,114 @@
+//! Semel's own folder, `.semel/`, beside the pipeline file.
+//!
+//! *On disk*: `docs/format.md` says what lies where.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The folder's name.
+pub const NAME: &str = ".semel";
+
+/// Semel's own folder in the folder of a pipeline.
+#[derive(Clone, Debug)]
+pub struct Home {
+    folder: PathBuf,
+}
+
+impl Home {
+    /// The home in a folder, whether it is there or not.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
+            folder: folder.join(NAME),
+        }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.folder.is_dir()
+    }
+
+    /// The manifest.
+    #[must_use]
+    pub fn manifest(&self) -> PathBuf {
+        self.folder.join("manifest.db")
+    }
+
+    /// The memory of digests.
+    #[must_use]
+    pub fn digests(&self) -> PathBuf {
+        self.folder.join("digests.db")
+    }
+
+    /// The lock file of a pipeline in an instance.
+    #[must_use]
+    pub fn lock(&self, pipeline: &str, instance: &str) -> PathBuf {
+        let at = if instance.is_empty() { "" } else { "@" };
+        let name = format!("{pipeline}{at}{instance}").replace('/', "%2F");
+        self.folder.join("lock").join(name)
+    }
+
+    /// Where runs stage.
+    #[must_use]
+    pub fn staging(&self) -> PathBuf {
+        self.folder.join("staging")
+    }
+
+    /// Where a run stages.
+    #[must_use]
+    pub fn staging_of(&self, run_id: &str) -> PathBuf {
+        self.staging().join(run_id)
+    }
+
+    /// The lock of a run itself: held for as long as it lives.
+    #[must_use]
+    pub fn run_lock(&self, run_id: &str) -> PathBuf {
+        self.staging_of(run_id).join("lock")
+    }
+
+    /// Where a run puts what it displaced.
+    #[must_use]
+    pub fn displaced(&self, run: i64) -> PathBuf {
+        self.folder.join("displaced").join(run.to_string())
+    }
+
+    /// What the commands of a run printed.
+    #[must_use]
+    pub fn log(&self, run: i64) -> PathBuf {
+        self.folder.join("log").join(format!("{run}.log"))
+    }
+
+    /// Makes the folder, unless it is there. It keeps itself out of git.
+    ///
+    /// # Errors
+    /// If it cannot be made; then nothing of it is left.
+    pub fn make(&self) -> io::Result<()> {
+        if self.exists() {
+            return Ok(());
+        }
+        std::fs::create_dir(&self.folder)?;
+        let made = std::fs::write(self.folder.join(".gitignore"), "*\n")
+            .and_then(|()| std::fs::create_dir(self.folder.join("lock")))
+            .and_then(|()| std::fs::create_dir(self.staging()))
+            .and_then(|()| File::open(&self.folder)?.sync_all());
+        if made.is_err() {
+            self.unmake();
+        }
+        made
+    }
+
+    /// Removes a folder that was only just made, and in which nothing is kept
+    /// yet.
+    pub fn unmake(&self) {
+        // That it stays behind harms nobody; the reason is told already.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}

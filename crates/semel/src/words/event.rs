@@ -1,0 +1,221 @@
+//! Events: the only way out of the engine.
+//!
+//! What people see in a terminal, in a log, as JSON and in a report are folds
+//! over events, and nothing else.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::words::pipeline::{Step, StepId};
+use crate::words::receipt::Failure;
+use crate::words::run::NewRun;
+use crate::words::task::{Instance, Task, TaskName};
+use crate::words::verdict::{Reason, Verdict};
+
+/// A task, by reference.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskRef<'a> {
+    /// The step's place.
+    pub id: StepId,
+    /// The step.
+    pub step: &'a Step,
+    /// Its instance.
+    pub instance: &'a Instance,
+    /// The task.
+    pub task: &'a Task,
+}
+
+impl TaskRef<'_> {
+    /// The task's name.
+    #[must_use]
+    pub fn name(&self) -> TaskName {
+        self.task.name(&self.step.name, self.instance)
+    }
+}
+
+impl fmt::Display for TaskRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name().fmt(f)
+    }
+}
+
+/// How it ended for a task in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done already.
+    Skipped(Reason),
+    /// Its action was run, and its effect is in place.
+    Ran(Made),
+    /// Its effect was found in place.
+    Adopted(Reason),
+    /// Another task's outputs were copied, or need not be.
+    Reused(Made),
+    /// It failed.
+    Failed(Failure),
+    /// It waits for a human.
+    Refused(Reason),
+    /// Somebody else is at work on it.
+    Busy,
+    /// This step, or task, before it has not reached its state.
+    Blocked(String),
+    /// It would be acted on, were it not for looking only.
+    Would(Verdict),
+    /// It may be acted on, depending on what the steps before it make.
+    May,
+}
+
+impl Outcome {
+    /// Whether the task is in its desired state.
+    #[must_use]
+    pub const fn is_reached(&self) -> bool {
+        matches!(self, Self::Skipped(_) | Self::Ran(_) | Self::Adopted(_) | Self::Reused(_))
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Skipped(_) => "skip",
+            Self::Ran(_) => "done",
+            Self::Adopted(_) => "adopt",
+            Self::Reused(_) => "reuse",
+            Self::Failed(_) => "failed",
+            Self::Refused(_) => "refused",
+            Self::Busy => "busy",
+            Self::Blocked(_) => "blocked",
+            Self::Would(_) => "would",
+            Self::May => "may",
+        }
+    }
+}
+
+/// What a task made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    /// How long its action took.
+    pub took: Duration,
+    /// The size of its outputs.
+    pub bytes: u64,
+    /// Their records, where they were counted.
+    pub rows: Option<u64>,
+    /// The task whose outputs were copied.
+    pub from: Option<String>,
+    /// Why it was run.
+    pub why: Option<Reason>,
+}
+
+/// Something that became true in a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The run begins; `number` is for people.
+    Began {
+        /// The run.
+        run: &'a NewRun,
+        /// Its number; 0 where nothing is written.
+        number: i64,
+    },
+    /// There was no manifest; these `once` steps will be done as if never
+    /// before.
+    NewMemory {
+        /// The names of the steps.
+        once: &'a [&'a str],
+    },
+    /// What a killed run left was cleaned up.
+    CleanedUp {
+        /// The run.
+        number: i64,
+        /// How many attempts were cut short.
+        attempts: usize,
+    },
+    /// The tasks of a step are known.
+    Listed {
+        /// The step's place.
+        id: StepId,
+        /// The step.
+        step: &'a Step,
+        /// How many tasks it has.
+        total: usize,
+    },
+    /// The tasks of a step will not be known in this run: the step that makes its
+    /// list did not, or only would.
+    Unlisted {
+        /// The step's place.
+        id: StepId,
+        /// The step.
+        step: &'a Step,
+    },
+    /// An attempt begins.
+    Attempt {
+        /// The task.
+        task: TaskRef<'a>,
+        /// Which try it is, from 1.
+        tries: u32,
+    },
+    /// A command printed something.
+    Printed {
+        /// The task.
+        task: TaskRef<'a>,
+        /// What it printed.
+        bytes: &'a [u8],
+    },
+    /// An attempt did not succeed.
+    AttemptFailed {
+        /// The task.
+        task: TaskRef<'a>,
+        /// Which try it was.
+        tries: u32,
+        /// Why.
+        failure: &'a Failure,
+        /// The end of what it printed.
+        tail: &'a [u8],
+        /// When the next attempt follows, if one does.
+        again_in: Option<Duration>,
+        /// The command, as people would type it.
+        command: &'a str,
+    },
+    /// An input changed while the command worked; the task is looked at again.
+    Void {
+        /// The task.
+        task: TaskRef<'a>,
+        /// The input.
+        input: &'a Path,
+    },
+    /// Something that semel did not make was moved aside.
+    Displaced {
+        /// The task whose output took its place.
+        task: TaskRef<'a>,
+        /// Where it was.
+        from: &'a Path,
+        /// Where it is.
+        to: &'a Path,
+    },
+    /// It ended for a task.
+    Settled {
+        /// The task.
+        task: TaskRef<'a>,
+        /// How.
+        outcome: &'a Outcome,
+    },
+    /// A step could not be begun.
+    StepFailed {
+        /// The step's place.
+        id: StepId,
+        /// The step.
+        step: &'a Step,
+        /// Why.
+        failure: &'a Failure,
+    },
+    /// Something is not as it should be, though nothing failed for it.
+    Warning {
+        /// What.
+        text: &'a str,
+    },
+    /// A signal asked the run to stop.
+    Stopping {
+        /// The signal.
+        signal: i32,
+        /// Whether all commands end at once.
+        at_once: bool,
+    },
+}

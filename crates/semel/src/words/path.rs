@@ -1,0 +1,40 @@
+//! Paths as bytes, and as people see them.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+/// A path without `.` components and doubled slashes.
+///
+/// ```
+/// use semel::words::path::normal;
+/// assert_eq!(normal(b"./raw//a.csv"), std::path::Path::new("raw/a.csv"));
+/// ```
+#[must_use]
+pub fn normal(path: &[u8]) -> PathBuf {
+    let path = Path::new(OsStr::from_bytes(path));
+    path.components().filter(|part| *part != Component::CurDir).collect()
+}
+
+/// A path's bytes.
+#[must_use]
+pub fn bytes_of(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+/// The path of some bytes.
+#[must_use]
+pub fn path_of(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// A path as it is shown to people: in backticks, control characters escaped.
+#[must_use]
+pub fn show(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if text.chars().any(char::is_control) {
+        format!("`{}`", text.escape_debug())
+    } else {
+        format!("`{text}`")
+    }
+}
