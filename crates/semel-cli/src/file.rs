@@ -16,6 +16,8 @@ pub(crate) struct PipelineFile {
     pub(crate) path: PathBuf,
     /// The folder it lies in.
     pub(crate) folder: PathBuf,
+    /// Its name in that folder.
+    pub(crate) name: String,
     /// What it says.
     pub(crate) text: String,
     /// What that means.
@@ -49,6 +51,7 @@ pub(crate) fn read(named: Option<&Path>) -> Result<PipelineFile, NoPipeline> {
     let folder = parent.unwrap_or(Path::new(".")).to_owned();
     match Pipeline::read(&text) {
         Ok(pipeline) => Ok(PipelineFile {
+            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             path,
             folder,
             text,

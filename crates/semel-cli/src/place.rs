@@ -77,6 +77,7 @@ impl Place {
     pub(crate) fn setting<'a>(&'a self, command: &'a str) -> Setting<'a> {
         Setting {
             pipeline: &self.file.pipeline,
+            file: &self.file.name,
             params: &self.params,
             disk: &self.disk,
             env: &self.env,

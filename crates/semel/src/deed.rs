@@ -3,6 +3,7 @@
 pub mod act;
 pub mod check;
 pub mod command;
+mod explain;
 pub mod lease;
 pub mod list;
 pub mod log;
@@ -23,6 +24,7 @@ use crate::ground::manifest::{Manifest, ManifestResult};
 use crate::ground::world::disk::{Disk, DiskError};
 use crate::thought::bind::Params;
 use crate::words::pipeline::{Fault, Pipeline, Step};
+use crate::words::receipt::Failure;
 
 /// Where a run works: its pipeline and the world around it.
 pub struct Site<'a> {
@@ -78,6 +80,15 @@ pub enum Trouble {
     Input(Fault),
     /// Something that semel relies on does not work.
     Broken(String),
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::File(fault) | Trouble::Input(fault) => Self::BadInput(fault.title),
+            Trouble::Broken(why) => Self::Broken(why),
+        }
+    }
 }
 
 impl From<DiskError> for Trouble {

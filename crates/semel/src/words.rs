@@ -2,6 +2,7 @@
 
 pub mod digest;
 pub mod event;
+pub mod evidence;
 pub mod fingerprint;
 pub mod path;
 pub mod pipeline;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use semel::thought::report::{Report, StepReport};
 use semel::words::clock;
 use semel::words::pipeline::{Pipeline, Step};
+use semel::words::verdict::Reason;
 
 use super::style::Styles;
 use super::text::{WIDTH, bytes, count, fit, shorten, thousands};
@@ -55,6 +56,10 @@ pub(crate) fn ending(report: &StepReport, step: &Step) -> (String, String) {
     let mut facts = Vec::new();
     if counts.skipped > 0 {
         facts.push(format!("{} {} done", thousands(counts.skipped), if counts.skipped == 1 { "was" } else { "were" }));
+    }
+    let repaired: u64 = [Reason::Missing, Reason::Altered].iter().filter_map(|reason| report.reasons.get(reason)).sum();
+    if repaired > 0 {
+        facts.push(format!("{} repaired", thousands(repaired)));
     }
     if counts.reused > 0 {
         facts.push(format!("{} reused", thousands(counts.reused)));

@@ -56,6 +56,10 @@ impl Failed {
             CannotBegin::Trouble(Trouble::Broken(why)) | CannotBegin::Broken(why) => Self::Broken(why),
             CannotBegin::Trouble(trouble) => Self::Trouble(Box::new(file), trouble),
             CannotBegin::Target(target) => Self::NoSuchTarget(target),
+            CannotBegin::TwoFiles(other) => Self::Usage(format!(
+                "{} and {other} are both named `{}`: receipts are kept by that name, give one of them another",
+                file.name, file.pipeline.name
+            )),
             CannotBegin::Busy(holder) => Self::Busy(file.pipeline.name, holder),
             CannotBegin::Manifest { path, error } => Self::Manifest(path, error),
         }

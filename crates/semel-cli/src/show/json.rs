@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use semel::words::event::{Event, Made, Outcome};
+use semel::words::evidence::Evidence;
 use semel::words::path::show;
 use semel::words::receipt::Failure;
-use semel::words::verdict::Verdict;
+use semel::words::verdict::{Likeness, Memory, Truth, Verdict};
 use serde_json::{Map, Value, json};
 
 /// An event as one object.
@@ -17,7 +18,7 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
         Event::NewMemory { once } => json!({ "event": "new-memory", "once": once }),
         Event::CleanedUp { number, attempts } => json!({ "event": "cleaned-up", "run": number, "attempts": attempts }),
         Event::Listed { step, total, .. } => json!({ "event": "step-listed", "step": step.name, "total": total }),
-        Event::Unlisted { step, .. } => json!({ "event": "step-unlisted", "step": step.name }),
+        Event::Unlisted { step, after, .. } => json!({ "event": "step-unlisted", "step": step.name, "after": after }),
         Event::Attempt { task, tries } => json!({ "event": "attempt-began", "task": task.to_string(), "try": tries }),
         Event::Printed { task, bytes } => {
             json!({ "event": "printed", "task": task.to_string(), "text": String::from_utf8_lossy(bytes) })
@@ -38,6 +39,7 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
         Event::Displaced { task, from, to } => {
             json!({ "event": "displaced", "task": task.to_string(), "from": path(from), "to": path(to) })
         }
+        Event::Evidence { task, evidence } => evidence_of(&task.to_string(), evidence),
         Event::Settled { task, outcome } => {
             let mut object = json!({ "event": "task-settled", "task": task.to_string(), "step": task.step.name });
             if let Value::Object(object) = &mut object {
@@ -52,6 +54,54 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
         Event::Stopping { signal, at_once } => json!({ "event": "stopping", "signal": signal, "at-once": at_once }),
     };
     stamped(object)
+}
+
+/// The evidence behind a verdict as one object.
+pub(crate) fn evidence_of(task: &str, evidence: &Evidence) -> Value {
+    let cues: Vec<_> = evidence
+        .cues
+        .iter()
+        .map(|cue| {
+            json!({
+                "part": cue.part.name(), "name": cue.name, "recorded": cue.recorded, "now": cue.now,
+                "same": cue.is_same(),
+            })
+        })
+        .collect();
+    let receipt = evidence.receipt.map(|(run, at)| json!({ "run": run, "at": at.to_string() }));
+    let attempt = evidence.attempt.as_ref().map(|(run, began, ending)| {
+        json!({ "run": run, "began": began.to_string(), "ending": ending })
+    });
+    json!({
+        "event": "evidence", "task": task, "verdict": evidence.verdict.ruling.to_string(),
+        "reason": evidence.verdict.reason.name(), "why": evidence.verdict.reason.to_string(),
+        "memory": memory(evidence.memory), "truth": truth(evidence.truth), "receipt": receipt,
+        "attempt": attempt, "cues": cues, "not-seen": evidence.not_seen, "twin": evidence.twin,
+    })
+}
+
+/// The words of the decision table for memory.
+pub(crate) fn memory(memory: Memory) -> &'static str {
+    match memory {
+        Memory::None => "none",
+        Memory::Complete(Likeness::Same) => "complete, same",
+        Memory::Complete(Likeness::OtherHow) => "complete, other how",
+        Memory::Complete(Likeness::OtherWhat) => "complete, other what",
+        Memory::Failed => "failed",
+        Memory::Interrupted => "interrupted",
+        Memory::Running => "running",
+    }
+}
+
+/// The words of the decision table for truth.
+pub(crate) fn truth(truth: Truth) -> &'static str {
+    match truth {
+        Truth::Missing => "missing",
+        Truth::Altered => "altered",
+        Truth::Proven => "proven",
+        Truth::Claimed => "claimed",
+        Truth::Unknown => "unknown",
+    }
 }
 
 /// The end of a run as one object.

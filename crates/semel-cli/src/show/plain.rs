@@ -95,7 +95,7 @@ impl<'a, W: Write> Plain<'a, W> {
                 }
                 self.step_settled(task.id);
             }
-            Event::Listed { .. } | Event::Unlisted { .. } => {}
+            Event::Listed { .. } | Event::Unlisted { .. } | Event::Evidence { .. } => {}
         }
         if now.duration_since(self.last) >= SILENCE {
             let totals = self.report.totals();

@@ -115,9 +115,8 @@ pub(crate) fn write(out: &mut impl Write, place: &Place, report: &Report, styles
         rows.extend(quiet(counts.failed, "failed", step.note.clone()));
         rows.extend(quiet(counts.busy, "wait", step.note.clone()));
         rows.extend(quiet(counts.blocked, "blocked", step.blocked_by.clone().unwrap_or_default()));
-        if rows.is_empty() {
-            let upstream: Vec<_> = pipeline.step(step.id).upstream().map(|id| pipeline.step(id).name.as_str()).collect();
-            rows.push(("run?".to_owned(), 0, format!("known after {}", upstream.join(", "))));
+        if let Some(after) = &step.known_after {
+            rows.push(("run?".to_owned(), 0, format!("known after {after}")));
         }
         for (at, (word, many, why)) in rows.iter().enumerate() {
             let name = if at == 0 { step.name.as_str() } else { "" };

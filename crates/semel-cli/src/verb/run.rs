@@ -29,6 +29,7 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
         fresh: options.fresh,
         rehash: options.rehash,
         passes_on: options.verbose,
+        explains: None,
     };
     let (sender, signals) = signals();
     listen(sender).map_err(|error| Failed::Broken(format!("signals cannot be listened for: {error}")))?;

@@ -1,4 +1,122 @@
-//! x
-use crate::{args, exit::Exit, place::Place, show::fail::Failed};
-pub(crate) fn done(_: Place, _: &args::Settle) -> Result<Exit, Failed> { Ok(Exit::DONE) }
-pub(crate) fn redo(_: Place, _: &args::Settle) -> Result<Exit, Failed> { Ok(Exit::DONE) }
+//! `semel done` and `semel redo`: what a human says of a task is kept, and the
+//! next run acts on it.
+
+use std::io::Write;
+use std::path::Path;
+
+use jiff::Timestamp;
+use semel::deed::run::tasks_named;
+use semel::deed::stage::kept_outputs;
+use semel::ground::manifest::sqlite::SqliteManifest;
+use semel::ground::manifest::{Manifest, ManifestError, Resolution, Verb};
+use semel::words::path::show;
+use semel::words::pipeline::Step;
+use semel::words::task::{Instance, Task, TaskPattern};
+
+use crate::args;
+use crate::exit::Exit;
+use crate::place::Place;
+use crate::show::fail::Failed;
+use crate::show::style::Styles;
+use crate::show::text::count;
+
+pub(crate) fn done(place: Place, options: &args::Settle) -> Result<Exit, Failed> {
+    settle(place, options, Verb::Done)
+}
+
+pub(crate) fn redo(place: Place, options: &args::Settle) -> Result<Exit, Failed> {
+    settle(place, options, Verb::Redo)
+}
+
+fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, Failed> {
+    if options.because.trim().is_empty() {
+        return Err(Failed::Usage("--because wants a reason; it is kept".to_owned()));
+    }
+    let path = place.home.manifest();
+    if !path.exists() {
+        return Err(Failed::Manifest(path, ManifestError::Absent));
+    }
+    let mut manifest = SqliteManifest::open(&path).map_err(|error| Failed::Manifest(path.clone(), error))?;
+    let mut resolutions = Vec::new();
+    for typed in &options.tasks {
+        let pattern = TaskPattern::parse(typed);
+        place = place.in_instance_of(&pattern)?;
+        let named = tasks_named(&place.setting("semel"), &pattern);
+        let (id, tasks) = match named {
+            Ok(named) => named,
+            Err(error) => return Err(Failed::to_begin(error, place.file)),
+        };
+        let step = place.file.pipeline.step(id);
+        let instance = place.params.instance(&step.per);
+        for task in tasks {
+            if verb == Verb::Done && !options.without_outputs {
+                let missing = missing_output(&place, &manifest, step, &instance, &task)?;
+                if let Some(missing) = missing {
+                    return refuse(&task.name(&step.name, &instance).to_string(), &missing, &place.again);
+                }
+            }
+            resolutions.push(Resolution {
+                task: task.name(&step.name, &instance),
+                verb,
+                without_outputs: options.without_outputs,
+                because: options.because.clone(),
+                by: place.by.clone(),
+                at: Timestamp::now(),
+            });
+        }
+    }
+    let name = &place.file.pipeline.name;
+    manifest.settle(name, &resolutions).map_err(|error| Failed::Manifest(path, error))?;
+    let mut out = anstream::stderr().lock();
+    let what = match resolutions.as_slice() {
+        [only] => only.task.to_string(),
+        all => count(all.len() as u64, "task"),
+    };
+    let then = match verb {
+        Verb::Done => "the next run accepts what is there",
+        Verb::Redo => "the next run does it again, once",
+    };
+    writeln!(out, "{}  {what}: {then}", Styles::for_stderr().state("done"))?;
+    writeln!(out, "\n  next\n    semel run{}", place.again)?;
+    Ok(Exit::DONE)
+}
+
+/// An output that is neither in its place nor kept from a refused attempt.
+fn missing_output(
+    place: &Place,
+    manifest: &dyn Manifest,
+    step: &Step,
+    instance: &Instance,
+    task: &Task,
+) -> Result<Option<String>, Failed> {
+    let root = place.home.path().parent().unwrap_or(Path::new("."));
+    let Some(missing) = task.outs.iter().find(|out| !root.join(out).exists()) else {
+        return Ok(None);
+    };
+    let missing = Some(show(missing));
+    if !step.once {
+        return Ok(missing);
+    }
+    let memory = manifest.memory_of(&place.file.pipeline.name, &step.name, instance);
+    let memory = memory.map_err(|error| Failed::Manifest(place.home.manifest(), error))?;
+    let name = task.item_name();
+    let Some(open) = memory.open.iter().find(|attempt| attempt.item == name) else {
+        return Ok(missing);
+    };
+    let kept = kept_outputs(&place.disk, &place.home, step, task, &open.run_id, open.number);
+    match kept.map_err(|error| Failed::Broken(error.to_string()))? {
+        Some(_) => Ok(None),
+        None => Ok(missing),
+    }
+}
+
+fn refuse(task: &str, missing: &str, again: &str) -> Result<Exit, Failed> {
+    let mut out = anstream::stderr().lock();
+    let quoted = semel::words::shell::quote_words([task]);
+    writeln!(out, "{}  {task}: its output {missing} is not there", Styles::for_stderr().state("refused"))?;
+    writeln!(out, "\n  next")?;
+    writeln!(out, "    put it there, and say so again; or, if none is wanted:")?;
+    writeln!(out, "    semel done {quoted}{again} --without-outputs --because '...'")?;
+    writeln!(out, "\nnothing was settled; exit 3")?;
+    Ok(Exit::REFUSED)
+}

@@ -1,3 +1,259 @@
-//! x
-use crate::{args, exit::Exit, place::Place, show::fail::Failed};
-pub(crate) fn status(_: &Place, _: &args::Status) -> Result<Exit, Failed> { Ok(Exit::DONE) }
+//! `semel status`: where every step stands, as the manifest has it.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use jiff::Timestamp;
+use semel::deed::lease;
+use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt};
+use semel::thought::bind::Params;
+use semel::words::pipeline::Step;
+use semel::words::run::{Counts, RunRecord, RunStep};
+use semel::words::task::Instance;
+use serde_json::json;
+
+use crate::args;
+use crate::exit::Exit;
+use crate::place::Place;
+use crate::show::board::name_width;
+use crate::show::fail::Failed;
+use crate::show::style::Styles;
+use crate::show::text::{ago, fit, instance, shorten, thousands, when_here};
+
+/// How many of the last runs are looked at, to find those of other instances.
+const MOST_RUNS: u32 = 1000;
+
+/// How a step stands.
+struct Standing {
+    name: String,
+    state: &'static str,
+    counts: Option<Counts>,
+    at: Option<Timestamp>,
+    note: String,
+}
+
+/// How the pipeline stands.
+struct Overview {
+    instance: Instance,
+    last: Option<RunRecord>,
+    last_good: Option<RunRecord>,
+    /// Whether the last run has no end and nobody is at work: it was killed.
+    was_killed: bool,
+    holder: Option<Box<lease::Holder>>,
+    steps: Vec<Standing>,
+    others: Vec<(Instance, RunRecord)>,
+}
+
+pub(crate) fn status(place: &Place, options: &args::Status) -> Result<Exit, Failed> {
+    let styles = Styles::for_stdout();
+    let mut out = anstream::stdout().lock();
+    let Some(manifest) = place.manifest()? else {
+        if options.json {
+            let exit = Exit::FAILED.0;
+            writeln!(out, "{}", json!({ "pipeline": place.file.pipeline.name, "state": "never run", "exit": exit }))?;
+        } else {
+            writeln!(out, "{}  never run: there is no manifest yet", styles.bold(&place.file.pipeline.name))?;
+            writeln!(out, "\n  next\n    semel plan{0}                what a run would do\n    semel run{0}                 do it", place.again)?;
+        }
+        return Ok(Exit::FAILED);
+    };
+    let overview = overview(place, &*manifest).map_err(|error| Failed::Manifest(place.home.manifest(), error))?;
+    let exit = overview.exit();
+    if options.json {
+        writeln!(out, "{}", overview.json(place, exit))?;
+    } else {
+        overview.write(&mut out, place, styles, exit)?;
+    }
+    Ok(exit)
+}
+
+fn overview(place: &Place, manifest: &dyn Manifest) -> Result<Overview, ManifestError> {
+    let pipeline = &place.file.pipeline;
+    let runs = manifest.runs(&pipeline.name, None, MOST_RUNS)?;
+    // Unless an instance is asked for, the one that ran last is shown.
+    let asked = place.params != Params::of(pipeline, &[]).unwrap_or_default();
+    let instance = match runs.first() {
+        Some(last) if !asked => last.new.instance.clone(),
+        _ => place.instance(),
+    };
+    let mut of_this = runs.iter().filter(|run| run.new.instance == instance);
+    let last_good = of_this.clone().find(|run| run.status == Some(0) && !run.new.selected).cloned();
+    let last = of_this.next().cloned();
+    let lock = place.home.lock(&pipeline.name, instance.as_str());
+    let holder = lease::holder(&lock).ok().flatten();
+    let was_killed = holder.is_none() && last.as_ref().is_some_and(|run| run.ended.is_none());
+    let mut steps = Vec::new();
+    for step in &pipeline.steps {
+        let of_step = if step.per == pipeline.per { instance.clone() } else { place.params.instance(&step.per) };
+        steps.push(standing(place, manifest, step, &of_step)?);
+    }
+    let mut others = BTreeMap::new();
+    for run in runs.iter().filter(|run| run.new.instance != instance) {
+        others.entry(run.new.instance.clone()).or_insert_with(|| run.clone());
+    }
+    Ok(Overview {
+        instance,
+        last,
+        last_good,
+        was_killed,
+        holder,
+        steps,
+        others: others.into_iter().collect(),
+    })
+}
+
+fn standing(place: &Place, manifest: &dyn Manifest, step: &Step, instance: &Instance) -> Result<Standing, ManifestError> {
+    let name = &place.file.pipeline.name;
+    let last = manifest.last_run_step(name, &step.name, instance)?;
+    let memory = manifest.memory_of(name, &step.name, instance)?;
+    let since = last.as_ref().map_or(0, |(run, _)| *run);
+    let cut_short: Vec<_> = memory.open.iter().filter(|attempt| attempt.run > since).collect();
+    let (state, counts, note) = match &last {
+        _ if !cut_short.is_empty() => ("interrupted", last.as_ref().map(|(_, step)| step.counts), cut_short_note(&cut_short)),
+        Some((_, step)) => (state_of(step), Some(step.counts), step.note.clone()),
+        None if !memory.receipts.is_empty() => ("interrupted", None, "its run was killed".to_owned()),
+        None => ("never run", None, String::new()),
+    };
+    Ok(Standing {
+        name: step.name.clone(),
+        state,
+        counts,
+        at: manifest.last_receipt(name, &step.name, instance)?,
+        note,
+    })
+}
+
+fn cut_short_note(attempts: &[&OpenAttempt]) -> String {
+    let first = &attempts[0];
+    let item = if first.item.is_empty() { String::new() } else { format!("{}: ", first.item) };
+    let more = if attempts.len() > 1 { format!(", and {} more", attempts.len() - 1) } else { String::new() };
+    format!("{item}cut short in run {}{more}", first.run)
+}
+
+fn state_of(step: &RunStep) -> &'static str {
+    let counts = &step.counts;
+    match () {
+        () if counts.failed > 0 => "failed",
+        () if counts.refused > 0 => "refused",
+        () if counts.busy > 0 => "busy",
+        () if counts.blocked > 0 => "blocked",
+        () if counts.all_reached() => "done",
+        () => "not begun",
+    }
+}
+
+impl Overview {
+    /// 4 running; 3 refused; 1 failed, interrupted or never run; else 0.
+    fn exit(&self) -> Exit {
+        let any = |state: &str| self.steps.iter().any(|step| step.state == state);
+        let all_done = self.steps.iter().all(|step| step.state == "done");
+        match () {
+            () if self.holder.is_some() => Exit::BUSY,
+            () if any("refused") => Exit::REFUSED,
+            () if all_done && !self.was_killed && self.last.is_some() => Exit::DONE,
+            () => Exit::FAILED,
+        }
+    }
+
+    /// How the last run stands.
+    fn last_run(&self) -> String {
+        let Some(last) = &self.last else {
+            return "never run".to_owned();
+        };
+        let number = last.number;
+        let began = when_here(last.new.began);
+        match (&self.holder, last.ended, last.status) {
+            (Some(_), ..) => format!("run {number} at work since {began}"),
+            (None, Some(ended), Some(status)) => {
+                let took = std::time::Duration::try_from(ended.duration_since(last.new.began)).unwrap_or_default();
+                let word = match status {
+                    0 => "done",
+                    1 => "failed",
+                    3 => "refused",
+                    4 => "busy",
+                    5 => "broken",
+                    _ => "stopped",
+                };
+                format!("run {number} {word}, {began}, after {}", semel::words::clock(took))
+            }
+            _ => format!("run {number} was killed; it began {began}"),
+        }
+    }
+
+    fn write(&self, out: &mut impl Write, place: &Place, styles: Styles, exit: Exit) -> std::io::Result<()> {
+        let pipeline = &place.file.pipeline;
+        let per = instance(&pipeline.per, &self.instance);
+        let per = if per.is_empty() { per } else { format!("  {per}") };
+        writeln!(out, "{}{per}  {}\n", styles.bold(&pipeline.name), self.last_run())?;
+        let names = name_width(self.steps.iter().map(|step| step.name.as_str()));
+        for step in &self.steps {
+            let counts = step.counts.map(|counts| format!("{} of {}", thousands(counts.reached()), thousands(counts.total)));
+            let at = step.at.map_or_else(|| "-".to_owned(), when_here);
+            let line = format!(
+                "  {}  {}{:>14}    {}  {}",
+                fit(&step.name, names),
+                styles.state(&fit(step.state, 11)),
+                counts.unwrap_or_default(),
+                fit(&at, 16),
+                shorten(&step.note, 40),
+            );
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        writeln!(out)?;
+        let now = Timestamp::now();
+        if let Some(good) = &self.last_good {
+            let at = good.ended.unwrap_or(good.new.began);
+            writeln!(out, "  last good run   {}, {}, {} ago", good.number, when_here(at), ago(at, now))?;
+        }
+        if let Some(holder) = &self.holder {
+            writeln!(out, "  at work         {}@{}, pid {}: {}", holder.user, holder.host, holder.pid, holder.command)?;
+        }
+        for (at, (other, run)) in self.others.iter().take(6).enumerate() {
+            let label = if at == 0 { "others" } else { "" };
+            let state = match run.status {
+                Some(0) => "done".to_owned(),
+                Some(status) => format!("exit {status}"),
+                None => "no end".to_owned(),
+            };
+            writeln!(out, "  {label:<15} {} {state}, run {}", instance(&pipeline.per, other), run.number)?;
+        }
+        if self.others.len() > 6 {
+            writeln!(out, "                  and {} more", self.others.len() - 6)?;
+        }
+        if exit == Exit::FAILED || exit == Exit::REFUSED {
+            writeln!(out, "\n  next")?;
+            if self.steps.iter().any(|step| step.state == "failed") {
+                writeln!(out, "    {:<25} what it printed", format!("semel log{}", place.again))?;
+            }
+            let what = if exit == Exit::REFUSED { "says what must be settled" } else { "goes on" };
+            writeln!(out, "    {:<25} {what}", format!("semel run{}", place.again))?;
+        }
+        Ok(())
+    }
+
+    fn json(&self, place: &Place, exit: Exit) -> serde_json::Value {
+        let run = |run: &RunRecord| {
+            json!({
+                "run": run.number, "instance": run.new.instance.as_str(), "began": run.new.began.to_string(),
+                "ended": run.ended.map(|time| time.to_string()), "exit": run.status,
+            })
+        };
+        let steps: Vec<_> = self
+            .steps
+            .iter()
+            .map(|step| {
+                json!({
+                    "step": step.name, "state": step.state, "reached": step.counts.map(|counts| counts.reached()),
+                    "total": step.counts.map(|counts| counts.total), "last-receipt": step.at.map(|at| at.to_string()),
+                    "note": step.note,
+                })
+            })
+            .collect();
+        json!({
+            "pipeline": place.file.pipeline.name, "instance": self.instance.as_str(), "exit": exit.0,
+            "last-run": self.last.as_ref().map(run), "last-good-run": self.last_good.as_ref().map(run),
+            "was-killed": self.was_killed, "at-work": self.holder.is_some(), "steps": steps,
+            "others": self.others.iter().map(|(_, other)| run(other)).collect::<Vec<_>>(),
+        })
+    }
+}

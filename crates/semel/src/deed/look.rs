@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::deed::explain::{Found, explain};
+use crate::deed::lease::Lease;
 use crate::deed::{Site, Trouble, check, command, lease, list, stage};
 use crate::ground::digests::Content;
 use crate::ground::manifest::{OpenAttempt, Remembered, Said, StepMemory, Verb};
@@ -19,6 +21,7 @@ use crate::ground::world::process::Stop;
 use crate::thought::bind::Bindings;
 use crate::thought::decide::{Case, check_matters, decide};
 use crate::words::digest::{Digest, Fields};
+use crate::words::evidence::Evidence;
 use crate::words::fingerprint::{self, Fingerprint, Given, How, ItemCounts};
 use crate::words::path::{bytes_of, normal, show};
 use crate::words::pipeline::{Command, Fault, InputSource, Same, Step, StepId};
@@ -63,7 +66,7 @@ pub struct StepView<'a> {
     /// Variables of the environment that may be named.
     pub env: BTreeMap<String, Vec<u8>>,
     /// What is remembered.
-    pub memory: StepMemory,
+    pub memory: Arc<StepMemory>,
     /// The shared fields of *what*, and the shared inputs.
     fields: Fields,
     /// Whether inputs are named by the item.
@@ -71,12 +74,41 @@ pub struct StepView<'a> {
     /// The parts of an item's path that count.
     parts: Vec<ItemPart>,
     memory_is_whole: bool,
+    /// Whether the step is ours to act on.
+    pub hold: Arc<Hold>,
     /// Whether everything is to be done afresh.
     fresh: bool,
     /// Runs of other processes that are at work.
     alive: HashSet<String>,
     /// Receipts by what they did, for those who look for a twin.
     twins: OnceLock<HashMap<Digest, Vec<usize>>>,
+}
+
+/// Whether a step is ours to act on. Runs of several instances of a pipeline
+/// share the steps that have other instances; such a step has a lease of its own.
+#[derive(Debug)]
+pub enum Hold {
+    /// The run's own lease covers it.
+    Ours,
+    /// Its own lease is held, until it is settled.
+    Held(Mutex<Option<Lease>>),
+    /// Another run is at work on it.
+    Others,
+}
+
+impl Hold {
+    /// Whether we may act.
+    #[must_use]
+    pub const fn may_act(&self) -> bool {
+        !matches!(self, Self::Others)
+    }
+
+    /// Lets go of a lease of its own.
+    pub fn let_go(&self) {
+        if let Self::Held(lease) = self {
+            lease.lock().expect("nobody panics while holding it").take();
+        }
+    }
 }
 
 /// What a step's view needs to know of the steps before it.
@@ -95,6 +127,8 @@ pub struct Manner {
     pub fresh: bool,
     /// Whether items without a receipt are left unread: `plan` costs no reading.
     pub reads_no_new_items: bool,
+    /// The step whose verdicts are explained.
+    pub explains: Option<StepId>,
 }
 
 /// What looking at a task gave.
@@ -109,6 +143,8 @@ pub struct Looked {
     pub outs: Vec<Seen>,
     /// All that acting on it needs; `None` if there is nothing to do.
     pub sight: Option<Box<Sight>>,
+    /// What the verdict rests on, where that is asked for.
+    pub evidence: Option<Box<Evidence>>,
 }
 
 /// What was seen of a task that is to be acted on.
@@ -149,7 +185,8 @@ impl<'a> StepView<'a> {
         site: &Site<'a>,
         id: StepId,
         before: &Before,
-        memory: StepMemory,
+        memory: Arc<StepMemory>,
+        hold: Arc<Hold>,
         manner: Manner,
     ) -> Result<Self, Trouble> {
         let step = site.pipeline.step(id);
@@ -188,6 +225,7 @@ impl<'a> StepView<'a> {
             inputs_by_item,
             parts: parts(step),
             memory_is_whole: true,
+            hold,
             fresh: manner.fresh && !step.once,
             alive,
             twins: OnceLock::new(),
@@ -327,6 +365,22 @@ pub fn look(
         case.check = Some(answer.map_err(|why| Failure::Broken(format!("its check cannot tell: {why}")))?);
     }
     let verdict = decide(&case);
+    let evidence = match manner.explains {
+        Some(id) if id == view.id => {
+            let found = Found {
+                view,
+                task,
+                item: item.as_ref(),
+                own_inputs: &own_inputs,
+                outs: &outs,
+                case: &case,
+                verdict,
+                twin: twin.as_ref().map(|(receipt, _)| receipt),
+            };
+            Some(Box::new(explain(site, &found)?))
+        }
+        _ => None,
+    };
     let acts = matches!(verdict.ruling, Ruling::Run | Ruling::Reuse | Ruling::Adopt);
     let present: Option<Vec<Seen>> = outs.iter().cloned().collect();
     let sight = acts.then(|| {
@@ -347,6 +401,7 @@ pub fn look(
         effect: held.effect,
         outs: present.unwrap_or_default(),
         sight,
+        evidence,
     })
 }
 
@@ -360,6 +415,7 @@ fn unread() -> Looked {
         effect: None,
         outs: Vec::new(),
         sight: None,
+        evidence: None,
     }
 }
 
@@ -413,10 +469,7 @@ fn own_inputs(site: &Site<'_>, view: &StepView<'_>, task: &Task) -> Result<Vec<S
     if !view.inputs_by_item {
         return Ok(Vec::new());
     }
-    inputs(site, view.step, &Before::default(), task.item.as_deref()).map_err(|trouble| match trouble {
-        Trouble::File(fault) | Trouble::Input(fault) => Failure::BadInput(fault.title),
-        Trouble::Broken(why) => Failure::Broken(why),
-    })
+    Ok(inputs(site, view.step, &Before::default(), task.item.as_deref())?)
 }
 
 fn what(view: &StepView<'_>, task: &Task, item: Option<&Seen>, own_inputs: &[Seen]) -> Digest {

@@ -6,6 +6,7 @@
 
 mod engine;
 mod preflight;
+mod roots;
 mod selection;
 mod state;
 mod steps;
@@ -15,7 +16,7 @@ mod worker;
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, RwLock};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -45,13 +46,15 @@ use crate::thought::report::Report;
 use crate::words::event::Event;
 use crate::words::pipeline::{EachSource, InputSource, Pipeline, StepId};
 use crate::words::run::{By, NewRun};
-use crate::words::task::{Instance, TaskPattern};
+use crate::words::task::{Instance, Task, TaskPattern};
 
 /// What a run is about.
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
     /// The pipeline.
     pub pipeline: &'a Pipeline,
+    /// The name of its file, in the folder that the disk is seen from.
+    pub file: &'a str,
     /// The values of its parameters.
     pub params: &'a Params,
     /// The disk, seen from the pipeline's folder.
@@ -93,6 +96,8 @@ pub struct Options {
     pub rehash: bool,
     /// Whether what commands print is reported as it comes.
     pub passes_on: bool,
+    /// The step whose verdicts are explained.
+    pub explains: Option<StepId>,
 }
 
 /// Why a run could not begin.
@@ -104,6 +109,8 @@ pub enum CannotBegin {
     Target(NoSuchTarget),
     /// Somebody else is at work on it.
     Busy(Option<Box<Holder>>),
+    /// Another file of the folder has the same name for its pipeline; this one.
+    TwoFiles(String),
     /// The manifest cannot be used.
     Manifest {
         /// Where it is.
@@ -252,6 +259,9 @@ impl Preparation<'_> {
                 cleaned = recover(disk, self.home, &mut **manifest)?;
             }
         }
+        if let Some(manifest) = &manifest {
+            self.only_file(&**manifest)?;
+        }
         let asked = match &manifest {
             Some(manifest) => Some(Mutex::new(manifest.again().map_err(|error| self.no_manifest(error))?)),
             None => None,
@@ -359,6 +369,21 @@ impl Preparation<'_> {
         }
     }
 
+    /// Receipts are kept by the name of the pipeline: two files of one folder must
+    /// not share it. A file that was renamed is fine.
+    fn only_file(&self, manifest: &dyn Manifest) -> Result<(), CannotBegin> {
+        let Setting { pipeline, file, disk, .. } = *self.setting;
+        let last = manifest.runs(&pipeline.name, None, 1).map_err(|error| self.no_manifest(error))?;
+        let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file) else {
+            return Ok(());
+        };
+        let text = std::fs::read_to_string(disk.root().join(&other)).unwrap_or_default();
+        match Pipeline::read(&text) {
+            Ok(twin) if twin.name == pipeline.name => Err(CannotBegin::TwoFiles(other)),
+            _ => Ok(()),
+        }
+    }
+
     fn holder(&self) -> Holder {
         let by = self.setting.by;
         Holder {
@@ -445,6 +470,7 @@ impl Preparation<'_> {
         NewRun {
             id: self.run_id.to_owned(),
             pipeline: self.setting.pipeline.name.clone(),
+            file: self.setting.file.to_owned(),
             instance: self.instance(),
             params: serde_json::to_string(&params).unwrap_or_default(),
             command: self.setting.command.to_owned(),
@@ -486,7 +512,7 @@ impl Preparation<'_> {
         for _ in 0..jobs {
             permits.0.send(()).expect("we hold the other end");
         }
-        let views: Vec<_> = site.pipeline.steps.iter().map(|_| OnceLock::new()).collect();
+        let views: Vec<_> = site.pipeline.steps.iter().map(|_| RwLock::new(None)).collect();
         let shop = Shop {
             site,
             workshop: staging.as_ref().map(|staging| Workshop {
@@ -498,7 +524,8 @@ impl Preparation<'_> {
             tasks: &prepared.tasks,
             manner: Manner {
                 fresh: self.options.fresh,
-                reads_no_new_items: self.mode == Mode::Plan,
+                reads_no_new_items: self.mode == Mode::Plan && self.options.explains.is_none(),
+                explains: self.options.explains,
             },
             run: number.unwrap_or(0),
             displaced: self.home.displaced(number.unwrap_or(0)),
@@ -506,12 +533,14 @@ impl Preparation<'_> {
             stop_all: &stop_all,
             permits,
             passes_on: self.options.passes_on,
+            holder: staging.is_some().then(|| self.holder()),
         };
         let (messages_in, messages) = unbounded();
         let (look_orders, look_inbox) = unbounded();
         let (act_orders, act_inbox) = unbounded();
         let (recorder, recorder_inbox) = record::orders();
-        let lookers = self.threads();
+        // One after the other, in the order of the list, means to look so too.
+        let lookers = if jobs == 1 { 1 } else { self.threads() };
         let pipeline = &*site.pipeline.name;
         std::thread::scope(|scope| {
             if let (Some(manifest), Some(staging)) = (manifest, &staging) {
@@ -534,7 +563,7 @@ impl Preparation<'_> {
                     recorder.work(&recorder_inbox);
                 });
             }
-            let hire = |orders: &Receiver<worker::Order>| {
+            let hire = |orders: &Receiver<_>| {
                 let (shop, orders, messages, recorder) = (&shop, orders.clone(), messages_in.clone(), recorder.clone());
                 scope.spawn(move || shop.work(&orders, &messages, &recorder));
             };
@@ -549,6 +578,7 @@ impl Preparation<'_> {
                 lookers,
                 // Commands are limited by permits; publishing overlaps with them.
                 most_acts: jobs + jobs.min(8) + 1,
+                is_serial: jobs == 1,
                 report: tell,
                 recorder: Some(recorder.clone()),
                 look_orders,
@@ -568,6 +598,49 @@ impl Preparation<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// The tasks that a pattern names, as far as their lists are there.
+///
+/// # Errors
+/// If the step or the task is not there, or a list cannot be read.
+pub fn tasks_named(setting: &Setting<'_>, pattern: &TaskPattern) -> Result<(StepId, Vec<Task>), CannotBegin> {
+    let id = selection::find_step(setting.pipeline, pattern).map_err(CannotBegin::Target)?;
+    let home = Home::in_folder(setting.disk.root());
+    let site = Site {
+        pipeline: setting.pipeline,
+        params: setting.params,
+        disk: setting.disk,
+        digests: &Digests::empty(),
+        home: &home,
+        run_id: "",
+        env: setting.env,
+        outputs: &HashSet::new(),
+        manifest: None,
+    };
+    let tasks = listed_tasks(&site, id)?;
+    let step = setting.pipeline.step(id);
+    let instance = setting.params.instance(&step.per);
+    let mut wanted = Wanted::None;
+    let known = StepTasks { instance, tasks };
+    selection::mark(setting.pipeline, pattern, id, Some(&known), &known.instance, &mut wanted)
+        .map_err(CannotBegin::Target)?;
+    let named = known.tasks.into_iter().enumerate().filter(|(at, _)| wanted.takes(*at));
+    Ok((id, named.map(|(_, task)| task).collect()))
+}
+
+/// The tasks of a step, by its list as it is now.
+fn listed_tasks(site: &Site<'_>, id: StepId) -> Result<Vec<Task>, Trouble> {
+    let step = site.pipeline.step(id);
+    let items = match &step.each {
+        None => None,
+        Some(each) => match each.source {
+            EachSource::OutputsOf(before) => Some(plan::items_from_outputs(&listed_tasks(site, before)?)),
+            _ => Some(list::items(site, step, each)?),
+        },
+    };
+    let tasks = plan::tasks(step, items, site.params).map_err(Trouble::File)?;
+    Ok(tasks.tasks)
 }
 
 /// The outputs of steps without items.

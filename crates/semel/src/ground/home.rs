@@ -56,6 +56,14 @@ impl Home {
         self.folder.join("lock").join(name)
     }
 
+    /// The lock file of a step whose instance is not that of its pipeline's run:
+    /// runs of several instances share it.
+    #[must_use]
+    pub fn step_lock(&self, pipeline: &str, step: &str, instance: &str) -> PathBuf {
+        let name = format!("{pipeline}@{instance}:{step}").replace('/', "%2F");
+        self.folder.join("lock").join(name)
+    }
+
     /// Where runs stage.
     #[must_use]
     pub fn staging(&self) -> PathBuf {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::words::event::{Event, Outcome, TaskRef};
-use crate::words::pipeline::{Pipeline, StepId};
+use crate::words::pipeline::StepId;
 use crate::words::run::{Counts, RunStep};
 use crate::words::task::{Instance, TaskName};
 use crate::words::verdict::{Reason, Ruling};
@@ -70,6 +70,8 @@ pub struct StepReport {
     pub only_output: Option<String>,
     /// What kept its tasks from being begun.
     pub blocked_by: Option<String>,
+    /// The step after which its list is known.
+    pub known_after: Option<String>,
     /// The first thing that went wrong.
     pub note: String,
     began: Option<Instant>,
@@ -91,6 +93,7 @@ impl StepReport {
             bytes: 0,
             only_output: None,
             blocked_by: None,
+            known_after: None,
             note: String::new(),
             began: None,
             ended: None,
@@ -168,6 +171,10 @@ impl Report {
             Event::Listed { id, step, total } => {
                 let report = self.step_mut(*id, &step.name, step.each.is_some());
                 report.counts.total = *total as u64;
+            }
+            Event::Unlisted { id, step, after } => {
+                self.step_mut(*id, &step.name, step.each.is_some()).known_after = Some((*after).to_owned());
+                self.would_act = true;
             }
             Event::Attempt { task, .. } => {
                 let report = self.task_step(task);
@@ -344,19 +351,12 @@ impl Report {
         }
     }
 
-    /// Notes steps that were asked for but never listed, so that they are not
-    /// missing from the report.
-    pub fn expect_steps(&mut self, pipeline: &Pipeline, wanted: impl IntoIterator<Item = StepId>) {
-        for id in wanted {
-            let step = pipeline.step(id);
-            self.step_mut(id, &step.name, step.each.is_some());
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::pipeline::Pipeline;
     use crate::words::receipt::Failure;
     use crate::words::task::Task;
 

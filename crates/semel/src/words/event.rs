@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::words::evidence::Evidence;
 use crate::words::pipeline::{Step, StepId};
 use crate::words::receipt::Failure;
 use crate::words::run::NewRun;
@@ -144,6 +145,8 @@ pub enum Event<'a> {
         id: StepId,
         /// The step.
         step: &'a Step,
+        /// The step after which its list is known.
+        after: &'a str,
     },
     /// An attempt begins.
     Attempt {
@@ -189,6 +192,13 @@ pub enum Event<'a> {
         from: &'a Path,
         /// Where it is.
         to: &'a Path,
+    },
+    /// What the verdict on a task rests on, where that was asked for.
+    Evidence {
+        /// The task.
+        task: TaskRef<'a>,
+        /// All of it.
+        evidence: &'a Evidence,
     },
     /// It ended for a task.
     Settled {

@@ -386,6 +386,15 @@ impl Step {
         listed.into_iter().chain(gathered).chain(named)
     }
 
+    /// Whether what the steps before it make can change what its tasks do. What
+    /// is done once is only ordered by what it needs.
+    #[must_use]
+    pub fn reads_upstream(&self) -> bool {
+        let chained = self.each.as_ref().is_some_and(|each| !matches!(each.source, EachSource::Files(_)));
+        let gathers = self.inputs.iter().any(|input| matches!(input.source, InputSource::OutputsOf(_)));
+        chained || gathers || (!self.needs.is_empty() && !self.once)
+    }
+
     /// The templates whose values decide what its tasks do: those of the action,
     /// of `env` and of `check`.
     pub fn counting_templates(&self) -> impl Iterator<Item = &Template> {

@@ -11,6 +11,8 @@ pub struct NewRun {
     pub id: String,
     /// The pipeline.
     pub pipeline: String,
+    /// The name of its file.
+    pub file: String,
     /// The instance.
     pub instance: Instance,
     /// The parameters, as JSON.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select};
 
 use super::Mode;
+use super::roots::Root;
 use super::selection::Wanted;
 use super::state::StepState;
 use super::worker::{Done, Left, Message, Order, Shop};
@@ -41,17 +42,19 @@ type Turn = (Reverse<usize>, StepId);
 
 /// What the engine is given.
 pub(super) struct Given<'r, 's> {
-    pub(super) shop: &'r Shop<'s>,
+    pub(super) shop: &'r Shop<'r, 's>,
     pub(super) mode: Mode,
     pub(super) fails_fast: bool,
     /// How many threads look.
     pub(super) lookers: usize,
     /// How many acts are under way at most, publishing included.
     pub(super) most_acts: usize,
+    /// Whether only one command runs at a time.
+    pub(super) is_serial: bool,
     pub(super) report: &'r mut dyn FnMut(&Event<'_>),
     pub(super) recorder: Option<Orders<Box<Done>>>,
-    pub(super) look_orders: Sender<Order>,
-    pub(super) act_orders: Sender<Order>,
+    pub(super) look_orders: Sender<Order<'s>>,
+    pub(super) act_orders: Sender<Order<'s>>,
     /// Starts one more thread that acts.
     pub(super) hire: &'r mut dyn FnMut(),
     /// The steps with their depths, those before coming first.
@@ -67,7 +70,7 @@ pub(super) struct Given<'r, 's> {
 /// The dispatcher.
 pub(super) struct Engine<'r, 's> {
     pub(super) pipeline: &'s Pipeline,
-    pub(super) shop: &'r Shop<'s>,
+    pub(super) shop: &'r Shop<'r, 's>,
     pub(super) mode: Mode,
     pub(super) fails_fast: bool,
     lookers: usize,
@@ -75,12 +78,13 @@ pub(super) struct Engine<'r, 's> {
     report: &'r mut dyn FnMut(&Event<'_>),
     /// Kept, so that the recorder works until we are gone.
     _recorder: Option<Orders<Box<Done>>>,
-    look_orders: Sender<Order>,
-    act_orders: Sender<Order>,
+    look_orders: Sender<Order<'s>>,
+    act_orders: Sender<Order<'s>>,
     hire: &'r mut dyn FnMut(),
     hired: usize,
+    pub(super) lists: &'r BTreeMap<StepId, StepId>,
     pub(super) last_totals: &'r [Option<u64>],
-    pub(super) steps: Vec<StepState>,
+    pub(super) steps: Vec<StepState<'s>>,
     pub(super) can_look: BTreeSet<Turn>,
     pub(super) can_act: BTreeSet<Turn>,
     /// Orders that were given and not answered.
@@ -88,6 +92,9 @@ pub(super) struct Engine<'r, 's> {
     looking: usize,
     pub(super) acting: usize,
     pub(super) waiting_to_act: usize,
+    /// Items in progress, and how many of their tasks are not settled.
+    pub(super) roots: HashMap<Root, usize>,
+    pub(super) most_roots: usize,
     /// When a failed task is looked at again.
     pub(super) timers: BinaryHeap<Reverse<(Instant, StepId, usize)>>,
     pub(super) failures: HashMap<(StepId, usize), LastFailure>,
@@ -152,6 +159,7 @@ impl<'r, 's> Engine<'r, 's> {
             act_orders: given.act_orders,
             hire: given.hire,
             hired: 0,
+            lists: given.lists,
             last_totals: given.last_totals,
             steps,
             can_look: BTreeSet::new(),
@@ -160,6 +168,8 @@ impl<'r, 's> Engine<'r, 's> {
             looking: 0,
             acting: 0,
             waiting_to_act: 0,
+            roots: HashMap::new(),
+            most_roots: if given.is_serial { 1 } else { given.most_acts },
             timers: BinaryHeap::new(),
             failures: HashMap::new(),
             voids: HashMap::new(),
@@ -171,7 +181,7 @@ impl<'r, 's> Engine<'r, 's> {
     }
 
     /// Works until all that was asked for is settled, or nothing more can be.
-    pub(super) fn work(mut self, messages: &Receiver<Message>, signals: &Receiver<i32>) {
+    pub(super) fn work(mut self, messages: &Receiver<Message<'s>>, signals: &Receiver<i32>) {
         self.begin();
         while !self.is_done() {
             let due = self.timers.peek().map(|Reverse((at, ..))| at.saturating_duration_since(Instant::now()));
@@ -232,17 +242,22 @@ impl<'r, 's> Engine<'r, 's> {
         }
     }
 
-    fn take(&mut self, message: Message) {
+    fn take(&mut self, message: Message<'s>) {
         match message {
             Message::Prepared { step, result } => {
                 self.in_flight -= 1;
                 self.prepared(step, result);
             }
-            Message::Looked { step, first, looked } => {
+            Message::Looked {
+                step,
+                first,
+                view,
+                looked,
+            } => {
                 self.in_flight -= 1;
                 self.looking -= 1;
                 for (at, looked) in looked.into_iter().enumerate() {
-                    self.decided(step, first + at, looked);
+                    self.decided(step, first + at, &view, looked);
                 }
             }
             Message::Began { step, task, tries } => {
@@ -313,7 +328,18 @@ impl<'r, 's> Engine<'r, 's> {
         });
     }
 
-    pub(super) fn order_look(&mut self, order: Order) {
+    /// Orders one more look at a task whose inputs changed.
+    pub(super) fn look_anew(&mut self, id: StepId, task: usize) {
+        self.looking += 1;
+        self.order_look(Order::PrepareAgain {
+            step: id,
+            before: self.before(id),
+            task,
+            made: self.made_items(id, task..task + 1),
+        });
+    }
+
+    pub(super) fn order_look(&mut self, order: Order<'s>) {
         self.in_flight += 1;
         // The threads listen until the last of us who give orders is gone.
         let _ = self.look_orders.send(order);
@@ -341,22 +367,30 @@ impl<'r, 's> Engine<'r, 's> {
         }
     }
 
-    /// Keeps those who act busy: the deepest step first, as far as it may have
-    /// more tasks at a time.
+    /// The next task to be acted on: of the deepest step that may have more tasks
+    /// at a time, the first in its list.
+    fn next_to_act(&self) -> Option<(StepId, usize)> {
+        self.can_act.iter().find_map(|(_, id)| {
+            let state = &self.steps[id.0];
+            let limit = self.pipeline.step(*id).jobs;
+            if limit.is_some_and(|limit| state.acting >= limit.get()) {
+                return None;
+            }
+            let task = state.to_act.keys().find(|task| self.may_progress(*id, **task))?;
+            Some((*id, *task))
+        })
+    }
+
+    /// Keeps those who act busy.
     fn order_acts(&mut self) {
         while !self.is_stopping && self.acting < self.most_acts {
-            let may_begin = |(_, id): &&Turn| {
-                let limit = self.pipeline.step(*id).jobs;
-                limit.is_none_or(|limit| self.steps[id.0].acting < limit.get())
-            };
-            let Some(turn) = self.can_act.iter().find(may_begin).copied() else {
-                return;
-            };
-            let (_, id) = turn;
-            let Some(next) = self.steps[id.0].to_act.pop_front() else {
-                self.can_act.remove(&turn);
-                continue;
-            };
+            let Some((id, task)) = self.next_to_act() else { return };
+            let state = &mut self.steps[id.0];
+            let next = state.to_act.remove(&task).expect("it was found there");
+            if state.to_act.is_empty() {
+                self.can_act.remove(&(Reverse(state.depth), id));
+            }
+            self.in_progress(id, task);
             self.waiting_to_act -= 1;
             self.acting += 1;
             self.in_flight += 1;
@@ -367,7 +401,8 @@ impl<'r, 's> Engine<'r, 's> {
             }
             let _ = self.act_orders.send(Order::Act {
                 step: id,
-                task: next.task,
+                task,
+                view: next.view,
                 sight: next.sight,
                 verdict: next.verdict,
                 number: self.next_number,

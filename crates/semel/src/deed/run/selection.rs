@@ -129,7 +129,8 @@ pub(super) fn find_step(pipeline: &Pipeline, target: &TaskPattern) -> Result<Ste
     })
 }
 
-fn mark(
+/// Marks the tasks of a step that a pattern takes.
+pub(super) fn mark(
     pipeline: &Pipeline,
     target: &TaskPattern,
     id: StepId,

@@ -1,11 +1,12 @@
 //! What the dispatcher knows of a step.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::selection::Wanted;
 use super::worker::Left;
-use crate::deed::look::Sight;
+use crate::deed::look::{Sight, StepView};
 use crate::ground::manifest::StepMemory;
 use crate::words::pipeline::StepId;
 use crate::words::verdict::Verdict;
@@ -26,15 +27,15 @@ pub(super) enum Phase {
 }
 
 /// A task that is to be acted on.
-pub(super) struct ToAct {
-    pub(super) task: usize,
+pub(super) struct ToAct<'a> {
+    pub(super) view: Arc<StepView<'a>>,
     pub(super) sight: Box<Sight>,
     pub(super) verdict: Verdict,
     pub(super) tries: u32,
 }
 
 /// A step, as the dispatcher knows it.
-pub(super) struct StepState {
+pub(super) struct StepState<'a> {
     /// How long the longest chain of steps before it is.
     pub(super) depth: usize,
     pub(super) wanted: Wanted,
@@ -59,8 +60,8 @@ pub(super) struct StepState {
     pub(super) left: Vec<Option<Left>>,
     /// Tasks that can be looked at.
     pub(super) ready: VecDeque<Range<usize>>,
-    /// Tasks that can be acted on.
-    pub(super) to_act: VecDeque<ToAct>,
+    /// Tasks that can be acted on, in the order of the list.
+    pub(super) to_act: BTreeMap<usize, ToAct<'a>>,
     pub(super) acting: usize,
     pub(super) unsettled: usize,
     /// What did not reach its state, in it or in what it waits for.
@@ -69,7 +70,7 @@ pub(super) struct StepState {
     pub(super) would_act: bool,
 }
 
-impl StepState {
+impl StepState<'_> {
     pub(super) fn new(wanted: Wanted, memory: StepMemory, looks_on: bool) -> Self {
         let known = if looks_on {
             memory.receipts.iter().map(|receipt| receipt.item.clone()).collect()
@@ -92,7 +93,7 @@ impl StepState {
             phases: Vec::new(),
             left: Vec::new(),
             ready: VecDeque::new(),
-            to_act: VecDeque::new(),
+            to_act: BTreeMap::new(),
             acting: 0,
             unsettled: 0,
             not_reached: None,

@@ -16,7 +16,7 @@ use crate::words::receipt::Failure;
 use crate::words::task::Task;
 use crate::words::verdict::{Reason, Ruling, Verdict};
 
-impl Engine<'_, '_> {
+impl<'r, 's> Engine<'r, 's> {
     /// The tasks of a step are known.
     pub(super) fn listed(&mut self, id: StepId) {
         let total = self.shop.tasks(id).tasks.len();
@@ -33,9 +33,16 @@ impl Engine<'_, '_> {
         if state.wanted.is_none() || state.is_open || state.is_settled || state.barrier > 0 || self.is_stopping {
             return;
         }
-        state.is_open = true;
         let is_listed = self.shop.tasks[id.0].get().is_some();
-        match (state.not_reached.clone(), state.would_act) {
+        let is_doomed = state.not_reached.is_some() || state.would_act;
+        if state.chain.is_some() && !is_listed && !is_doomed {
+            // It is listed with the step that it is chained to.
+            return;
+        }
+        state.is_open = true;
+        // What only comes after can be judged though what is before it would act.
+        let would_matter = state.would_act && self.pipeline.step(id).reads_upstream();
+        match (state.not_reached.clone(), would_matter) {
             (None, false) => {
                 let order = Order::Prepare {
                     step: id,
@@ -52,7 +59,7 @@ impl Engine<'_, '_> {
     }
 
     /// What the steps before one left, as far as it counts for it.
-    fn before(&self, id: StepId) -> Before {
+    pub(super) fn before(&self, id: StepId) -> Before {
         let step = self.pipeline.step(id);
         let mut before = Before::default();
         for needed in &step.needs {
@@ -91,10 +98,7 @@ impl Engine<'_, '_> {
         let is_late = self.shop.tasks[id.0].get().is_some() && !self.steps[id.0].is_listed() && !self.steps[id.0].is_settled;
         let result = result.and_then(|()| if is_late { self.list_late(id) } else { Ok(()) });
         if let Err(trouble) = result {
-            let failure = match trouble {
-                Trouble::File(fault) | Trouble::Input(fault) => Failure::BadInput(fault.title),
-                Trouble::Broken(why) => Failure::Broken(why),
-            };
+            let failure = Failure::from(trouble);
             if self.steps[id.0].is_listed() {
                 self.settle_rest(id, |_| Outcome::Failed(failure.clone()));
             } else {
@@ -148,8 +152,11 @@ impl Engine<'_, '_> {
         }
         let known: Vec<Option<&StepTasks>> = self.shop.tasks.iter().map(OnceLock::get).collect();
         plan::check_outputs(self.pipeline, &known).map_err(Trouble::File)?;
-        for id in listed {
-            self.listed(id);
+        for id in &listed {
+            self.listed(*id);
+        }
+        for id in &listed[1..] {
+            self.open_if_due(*id);
         }
         Ok(())
     }
@@ -160,7 +167,11 @@ impl Engine<'_, '_> {
         let step = self.pipeline.step(id);
         match &failure {
             Some(failure) => self.tell(&Event::StepFailed { id, step, failure }),
-            None => self.tell(&Event::Unlisted { id, step }),
+            None => {
+                let maker = self.lists.get(&id).copied().or(self.steps[id.0].chain);
+                let after = maker.map(|maker| self.pipeline.step(maker).name.as_str()).unwrap_or_default();
+                self.tell(&Event::Unlisted { id, step, after });
+            }
         }
         if failure.is_some() {
             self.steps[id.0].not_reached = Some(step.name.clone());
@@ -198,6 +209,9 @@ impl Engine<'_, '_> {
         let state = &mut self.steps[id.0];
         if std::mem::replace(&mut state.is_settled, true) {
             return;
+        }
+        if let Some(view) = self.shop.known_view(id) {
+            view.hold.let_go();
         }
         let (not_reached, would_act) = (state.not_reached.clone(), state.would_act);
         for waiter in state.waiters.clone() {

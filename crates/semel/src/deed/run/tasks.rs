@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Mode;
@@ -9,7 +10,7 @@ use super::engine::{Engine, LastFailure};
 use super::state::{Phase, ToAct};
 use super::steps::may_act;
 use super::worker::{Done, FailedAct, Left, WhyNot};
-use crate::deed::look::Looked;
+use crate::deed::look::{Looked, StepView};
 use crate::thought::retry;
 use crate::words::event::{Event, Outcome};
 use crate::words::path::show;
@@ -20,13 +21,23 @@ use crate::words::verdict::{Ruling, Verdict};
 /// How often a task is tried again because its inputs changed under it.
 const MOST_VOIDS: u32 = 3;
 
-impl Engine<'_, '_> {
+impl<'s> Engine<'_, 's> {
     /// The verdict on a task came in.
-    pub(super) fn decided(&mut self, id: StepId, task: usize, looked: Result<Looked, Failure>) {
+    pub(super) fn decided(
+        &mut self,
+        id: StepId,
+        task: usize,
+        view: &Arc<StepView<'s>>,
+        looked: Result<Looked, Failure>,
+    ) {
         let looked = match looked {
             Ok(looked) => looked,
             Err(failure) => return self.settle(id, task, Outcome::Failed(failure), None),
         };
+        if let Some(evidence) = &looked.evidence {
+            let task = self.task_ref(id, task);
+            self.tell(&Event::Evidence { task, evidence });
+        }
         let Verdict { ruling, reason } = looked.verdict;
         let left = looked.fingerprint.filter(|_| self.steps[id.0].is_read).map(|fingerprint| Left {
             fingerprint,
@@ -47,16 +58,21 @@ impl Engine<'_, '_> {
                 Some(last) => self.fail(id, task, last),
                 None => self.settle(id, task, Outcome::Refused(reason), None),
             },
+            (_, Some(_)) if acts && !view.hold.may_act() => {
+                self.settle(id, task, Outcome::Busy, None);
+            }
             (_, Some(sight)) if acts => {
                 let tries = self.failures.get(&(id, task)).map_or(1, |last| last.tries + 1);
                 let state = &mut self.steps[id.0];
                 let verdict = looked.verdict;
-                state.to_act.push_back(ToAct {
-                    task,
+                let view = Arc::clone(view);
+                let to_act = ToAct {
+                    view,
                     sight,
                     verdict,
                     tries,
-                });
+                };
+                state.to_act.insert(task, to_act);
                 self.waiting_to_act += 1;
                 self.can_act.insert((Reverse(state.depth), id));
             }
@@ -132,6 +148,7 @@ impl Engine<'_, '_> {
                 };
                 self.tell(&event);
                 self.failures.insert((id, task), last);
+                self.pauses(id, task);
                 self.timers.push(Reverse((Instant::now() + pause, id, task)));
             }
         }
@@ -155,7 +172,7 @@ impl Engine<'_, '_> {
             return Some(Failure::BadInput(format!("its input {path} changes whenever it runs")));
         }
         if !self.is_stopping {
-            self.look_again(id, task, None);
+            self.look_anew(id, task);
         }
         None
     }
@@ -194,6 +211,7 @@ impl Engine<'_, '_> {
         });
         let would_act = matches!(outcome, Outcome::Would(_) | Outcome::May);
         let is_reached = outcome.is_reached();
+        self.progressed(id, task);
         let state = &mut self.steps[id.0];
         state.phases[task] = Phase::Settled;
         state.unsettled -= 1;

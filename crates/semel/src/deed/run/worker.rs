@@ -4,13 +4,14 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use crossbeam_channel::{Receiver, Sender};
 use jiff::Timestamp;
 
 use crate::deed::act::{self, Acted, Attempted, Job, Workshop};
-use crate::deed::look::{self, Before, Hints, Looked, Manner, Seen, Sight, StepView};
+use crate::deed::lease::{Holder, Lease, LeaseError};
+use crate::deed::look::{self, Before, Hints, Hold, Looked, Manner, Seen, Sight, StepView};
 use crate::deed::publish::{Published, publish};
 use crate::deed::record::{Completion, Orders, Particulars};
 use crate::deed::{Site, Trouble, command, list};
@@ -25,7 +26,7 @@ use crate::words::receipt::{Attempt, AttemptEnd, Ending, Failure, Origin};
 use crate::words::verdict::{Reason, Ruling, Verdict};
 
 /// What the dispatcher asks for.
-pub(super) enum Order {
+pub(super) enum Order<'a> {
     /// Prepare to look at a step.
     Prepare {
         step: StepId,
@@ -34,6 +35,8 @@ pub(super) enum Order {
         /// Whether its list of items is still to be read.
         lists: bool,
     },
+    /// Prepare once more, since an input changed, then look at a task.
+    PrepareAgain { step: StepId, before: Before, task: usize, made: Vec<Seen> },
     /// Look at some tasks of a step.
     Look {
         step: StepId,
@@ -43,10 +46,11 @@ pub(super) enum Order {
         /// That this run tried already, and whether it provably did nothing.
         tried: Option<bool>,
     },
-    /// Act on a task.
+    /// Act on a task, as it was seen.
     Act {
         step: StepId,
         task: usize,
+        view: Arc<StepView<'a>>,
         sight: Box<Sight>,
         verdict: Verdict,
         number: u64,
@@ -55,7 +59,7 @@ pub(super) enum Order {
 }
 
 /// What the dispatcher is told.
-pub(super) enum Message {
+pub(super) enum Message<'a> {
     Prepared {
         step: StepId,
         result: Result<(), Trouble>,
@@ -63,6 +67,7 @@ pub(super) enum Message {
     Looked {
         step: StepId,
         first: usize,
+        view: Arc<StepView<'a>>,
         looked: Vec<Result<Looked, Failure>>,
     },
     Began {
@@ -123,28 +128,36 @@ pub(super) struct Left {
 }
 
 /// What all threads share.
-pub(super) struct Shop<'a> {
-    pub(super) site: &'a Site<'a>,
+pub(super) struct Shop<'s, 'a> {
+    pub(super) site: &'s Site<'a>,
     /// Where to act; `None` where nothing is done.
-    pub(super) workshop: Option<Workshop<'a>>,
-    pub(super) views: &'a [OnceLock<StepView<'a>>],
-    pub(super) tasks: &'a [OnceLock<StepTasks>],
+    pub(super) workshop: Option<Workshop<'s>>,
+    /// How each step is looked at; another way once an input of it changed.
+    pub(super) views: &'s [RwLock<Option<Arc<StepView<'a>>>>],
+    pub(super) tasks: &'s [OnceLock<StepTasks>],
     pub(super) manner: Manner,
     pub(super) run: i64,
     pub(super) displaced: PathBuf,
     /// Ends commands of ordinary steps.
-    pub(super) stop: &'a Stop,
+    pub(super) stop: &'s Stop,
     /// Ends commands of `once` steps, and checks.
-    pub(super) stop_all: &'a Stop,
+    pub(super) stop_all: &'s Stop,
     /// As many commands run at a time as there are permits.
     pub(super) permits: (Sender<()>, Receiver<()>),
     /// Whether what commands print is passed on as it comes.
     pub(super) passes_on: bool,
+    /// Who we are, where we act.
+    pub(super) holder: Option<Holder>,
 }
 
-impl<'a> Shop<'a> {
-    pub(super) fn view(&self, step: StepId) -> &StepView<'a> {
-        self.views[step.0].get().expect("a step is prepared before its tasks are looked at")
+impl<'a> Shop<'_, 'a> {
+    /// How a step is looked at, once it was prepared.
+    pub(super) fn known_view(&self, step: StepId) -> Option<Arc<StepView<'a>>> {
+        self.views[step.0].read().expect("nobody panics while holding it").clone()
+    }
+
+    pub(super) fn view(&self, step: StepId) -> Arc<StepView<'a>> {
+        self.known_view(step).expect("a step is prepared before its tasks are looked at")
     }
 
     pub(super) fn tasks(&self, step: StepId) -> &StepTasks {
@@ -152,7 +165,7 @@ impl<'a> Shop<'a> {
     }
 
     /// Works until no more orders come.
-    pub(super) fn work(&self, orders: &Receiver<Order>, messages: &Sender<Message>, recorder: &Orders<Box<Done>>) {
+    pub(super) fn work(&self, orders: &Receiver<Order<'a>>, messages: &Sender<Message<'a>>, recorder: &Orders<Box<Done>>) {
         for order in orders {
             let message = match order {
                 Order::Prepare {
@@ -164,6 +177,7 @@ impl<'a> Shop<'a> {
                     step,
                     result: self.prepare(step, &before, memory, lists),
                 }),
+                Order::PrepareAgain { step, before, task, made } => Some(self.look_anew(step, &before, task, &made)),
                 Order::Look {
                     step,
                     tasks,
@@ -173,6 +187,7 @@ impl<'a> Shop<'a> {
                 Order::Act {
                     step,
                     task,
+                    view,
                     sight,
                     verdict,
                     number,
@@ -182,6 +197,7 @@ impl<'a> Shop<'a> {
                         shop: self,
                         step,
                         task,
+                        view: &view,
                         sight: &sight,
                         verdict,
                         number,
@@ -209,38 +225,84 @@ impl<'a> Shop<'a> {
             // The dispatcher asks for each list once.
             let _ = self.tasks[step.0].set(tasks);
         }
-        let view = StepView::prepare(site, step, before, memory, self.manner)?;
-        let _ = self.views[step.0].set(view);
+        let (hold, memory) = self.hold(step, memory)?;
+        let view = StepView::prepare(site, step, before, Arc::new(memory), Arc::new(hold), self.manner)?;
+        self.set_view(step, view);
         Ok(())
     }
 
-    fn look(&self, step: StepId, range: Range<usize>, made: &[Seen], tried: Option<bool>) -> Message {
+    fn set_view(&self, step: StepId, view: StepView<'a>) {
+        *self.views[step.0].write().expect("nobody panics while holding it") = Some(Arc::new(view));
+    }
+
+    /// Reads the inputs of a step once more, and looks at a task.
+    fn look_anew(&self, step: StepId, before: &Before, task: usize, made: &[Seen]) -> Message<'a> {
+        let old = self.view(step);
+        let (memory, hold) = (Arc::clone(&old.memory), Arc::clone(&old.hold));
+        match StepView::prepare(self.site, step, before, memory, hold, self.manner) {
+            Ok(view) => {
+                self.set_view(step, view);
+                self.look(step, task..task + 1, made, None)
+            }
+            Err(trouble) => Message::Looked {
+                step,
+                first: task,
+                view: old,
+                looked: vec![Err(trouble.into())],
+            },
+        }
+    }
+
+    /// Takes the lease of a step that runs of several instances share. What is
+    /// remembered of it is read under that lease.
+    fn hold(&self, id: StepId, memory: StepMemory) -> Result<(Hold, StepMemory), Trouble> {
+        let site = self.site;
+        let step = site.pipeline.step(id);
+        let Some(holder) = self.holder.as_ref().filter(|_| step.per != site.pipeline.per) else {
+            return Ok((Hold::Ours, memory));
+        };
+        let instance = site.params.instance(&step.per);
+        let lock = site.home.step_lock(&site.pipeline.name, &step.name, instance.as_str());
+        let hold = match Lease::take(&lock, holder) {
+            Ok(lease) => Hold::Held(Mutex::new(Some(lease))),
+            Err(LeaseError::Busy(_)) => Hold::Others,
+            Err(error) => return Err(Trouble::Broken(error.to_string())),
+        };
+        let memory = site.ask_manifest(|manifest| manifest.memory_of(&site.pipeline.name, &step.name, &instance));
+        let memory = memory.map_err(|error| Trouble::Broken(format!("the manifest: {error}")))?;
+        Ok((hold, memory))
+    }
+
+    fn look(&self, step: StepId, range: Range<usize>, made: &[Seen], tried: Option<bool>) -> Message<'a> {
         let (view, tasks) = (self.view(step), self.tasks(step));
         let mut hints = Hints::default();
         let first = range.start;
         let looked = range.map(|at| {
             let task = &tasks.tasks[at];
             let made = made.get(at - first);
-            look::look(self.site, view, task, made, tried, self.manner, self.stop_all, &mut hints)
+            look::look(self.site, &view, task, made, tried, self.manner, self.stop_all, &mut hints)
         });
+        let looked = looked.collect();
         Message::Looked {
             step,
             first,
-            looked: looked.collect(),
+            view,
+            looked,
         }
     }
 }
 
 /// One act on a task.
 struct Act<'s, 'a> {
-    shop: &'s Shop<'a>,
+    shop: &'s Shop<'s, 'a>,
     step: StepId,
     task: usize,
+    view: &'s StepView<'a>,
     sight: &'s Sight,
     verdict: Verdict,
     number: u64,
     tries: u32,
-    messages: &'s Sender<Message>,
+    messages: &'s Sender<Message<'a>>,
     recorder: &'s Orders<Box<Done>>,
 }
 
@@ -256,7 +318,7 @@ impl Act<'_, '_> {
 
     fn job(&self) -> Job<'_> {
         Job {
-            view: self.shop.view(self.step),
+            view: self.view,
             task: &self.shop.tasks(self.step).tasks[self.task],
             sight: self.sight,
             number: self.number,
@@ -445,7 +507,7 @@ impl Act<'_, '_> {
     }
 
     fn record(&self, completion: Completion, outs: Vec<Seen>, made: Made, displaced: Vec<(PathBuf, PathBuf)>) {
-        let step = self.shop.view(self.step).step;
+        let step = self.view.step;
         let roles: Vec<_> = (0..outs.len()).map(|at| look::role(step, at)).collect();
         let digests = outs.iter().map(|seen| seen.content.digest);
         let done = Done {

@@ -292,7 +292,7 @@ fn item_of(task: &TaskName) -> &str {
     task.item.as_deref().unwrap_or_default()
 }
 
-const RUN_COLUMNS: &str = "number, id, pipeline, instance, params, command, selected, host, user, pid, began, ended, status";
+const RUN_COLUMNS: &str = "number, id, pipeline, instance, params, command, selected, host, user, pid, began, ended, status, file";
 
 fn run_at(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     Ok(RunRecord {
@@ -310,6 +310,7 @@ fn run_at(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
                 pid: row.get(9)?,
             },
             began: time_at(row, 10)?,
+            file: row.get(13)?,
         },
         ended: maybe_time_at(row, 11)?,
         status: row.get(12)?,
@@ -620,8 +621,8 @@ impl Manifest for SqliteManifest {
     }
 
     fn begin_run(&mut self, run: &NewRun) -> ManifestResult<i64> {
-        let sql = "insert into run (id, pipeline, instance, params, command, selected, host, user, pid, began)
-                   values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning number";
+        let sql = "insert into run (id, pipeline, instance, params, command, selected, host, user, pid, began, file)
+                   values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning number";
         let values = params![
             run.id,
             run.pipeline,
@@ -633,6 +634,7 @@ impl Manifest for SqliteManifest {
             run.by.user,
             run.by.pid,
             time_text(run.began),
+            run.file,
         ];
         self.connection
             .query_row(sql, values, |row| row.get(0))

@@ -13,6 +13,7 @@ create table run (
     number   integer primary key,   -- for people
     id       text not null unique,  -- UUIDv7
     pipeline text not null,
+    file     text not null,         -- the name of its file
     instance text not null,
     params   text not null,         -- JSON object
     command  text not null,         -- as it was typed

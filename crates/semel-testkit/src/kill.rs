@@ -1,0 +1,49 @@
+//! Killing a process with all its descendants, as a power cut or an out-of-memory
+//! killer that takes the whole group would.
+
+use std::collections::BTreeMap;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Sends SIGKILL to a process and all its descendants. They are stopped first,
+/// from the top down, so that none can start another meanwhile.
+pub fn kill_tree(pid: u32) {
+    let mut tree = vec![pid];
+    signal(pid, Signal::STOP);
+    let mut at = 0;
+    while at < tree.len() {
+        let parent = tree[at];
+        at += 1;
+        for (child, of) in parents() {
+            if of == parent && !tree.contains(&child) {
+                signal(child, Signal::STOP);
+                tree.push(child);
+            }
+        }
+    }
+    for pid in tree {
+        signal(pid, Signal::KILL);
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It may be gone already, which is as good.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// The parent of every process.
+fn parents() -> BTreeMap<u32, u32> {
+    let entries = std::fs::read_dir("/proc").expect("/proc can be listed");
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            // The name, in parentheses, may hold anything.
+            let rest = stat.rsplit_once(')')?.1;
+            Some((pid, rest.split_whitespace().nth(1)?.parse().ok()?))
+        })
+        .collect()
+}
