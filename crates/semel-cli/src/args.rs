@@ -190,7 +190,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, 
     let statuses: Vec<_> = exit::MEANINGS.iter().map(|(status, meaning)| format!("  {status:<6} {meaning}")).collect();
     let command = Arguments::command()
         .override_usage("semel [VERB] [OPTIONS]")
-        .help_template("{about}\n\nUsage: {usage}\n\n{before-help}\n\nOptions:\n{options}\n\n{after-help}")
+        .help_template("{about}\n\nUsage: {usage}\n\n{before-help}Options:\n{options}{after-help}")
         .before_help(GROUPS)
         .after_help(format!("Exit status, the first that applies:\n{}", statuses.join("\n")));
     let matches = command.try_get_matches_from(&words);

@@ -98,8 +98,10 @@ impl Failed {
             Self::Usage(what) => writeln!(out, "{error}  {what}")?,
             Self::NoSuchParam(missing) => {
                 writeln!(out, "{error}  {missing}")?;
-                if let Some(near) = &missing.near {
-                    writeln!(out, "\n  did you mean `{near}`?")?;
+                match (&missing.near, missing.known.as_slice()) {
+                    (Some(near), _) => writeln!(out, "\n  did you mean `{near}`?")?,
+                    (None, []) => writeln!(out, "\n  the pipeline has none")?,
+                    (None, known) => writeln!(out, "\n  its parameters are {}", known.join(", "))?,
                 }
             }
             Self::NoSuchTarget(target) => {

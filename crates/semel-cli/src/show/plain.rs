@@ -112,9 +112,9 @@ impl<'a, W: Write> Plain<'a, W> {
         }
         let step = self.pipeline.step(id);
         let facts: Vec<_> = <[String; 2]>::from(ending(report, step)).into_iter().filter(|fact| !fact.is_empty()).collect();
-        let took = report.took();
-        let took = if took.is_zero() { String::new() } else { format!(", {}", clock(took)) };
-        let line = format!("{} {}: {}{took}", step.name, state(report), facts.join(", "));
+        let took = Some(report.took()).filter(|took| !took.is_zero()).map(clock);
+        let facts: Vec<_> = facts.into_iter().chain(took).collect();
+        let line = format!("{} {}: {}", step.name, state(report), facts.join(", "));
         let is_skip = state(report) == "skip";
         self.told.push(id);
         if is_skip {

@@ -74,7 +74,12 @@ impl Summary<'_> {
             writeln!(out, "         and {} more in the same folder\n", self.displaced.len() - 10)?;
         }
         self.write_troubles(out)?;
-        writeln!(out, "{}", self.last_line())
+        writeln!(out, "{}{}", self.stamp(), self.last_line())
+    }
+
+    /// In a log every line that tells what became true begins with its time.
+    fn stamp(&self) -> String {
+        if self.shows_steps { String::new() } else { format!("{:.0} ", semel::Timestamp::now()) }
     }
 
     /// The header: what ran.
@@ -101,7 +106,8 @@ impl Summary<'_> {
         let named = if named.is_empty() { named } else { format!("  {named}") };
         writeln!(
             out,
-            "{}{named}: nothing to do; {total} of {total} proved done in {}",
+            "{}{}{named}: nothing to do; {total} of {total} proved done in {}",
+            self.stamp(),
             self.place.file.pipeline.name,
             clock(self.took)
         )
@@ -167,7 +173,7 @@ impl Summary<'_> {
             writeln!(out)?;
         }
         for line in self.still_good(&trouble.task, manifest) {
-            writeln!(out, "  safe     {line}")?;
+            writeln!(out, "  {line}\n")?;
         }
         Ok(())
     }

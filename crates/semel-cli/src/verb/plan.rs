@@ -29,21 +29,13 @@ pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Ex
         ..Options::default()
     };
     let (_, signals) = signals();
-    let mut named = Vec::new();
+    let mut outlook = Outlook::default();
     let mut unheard = Ok(());
     let ended = run_pipeline(&place.setting(typed), &how, &signals, &mut |event| {
         if options.json && unheard.is_ok() {
             unheard = writeln!(std::io::stdout(), "{}", json::event(event));
         }
-        if let Event::Settled {
-            task,
-            outcome: Outcome::Would(verdict),
-        } = event
-            && task.task.item.is_some()
-            && named.len() < MOST
-        {
-            named.push((task.to_string(), verdict.to_string()));
-        }
+        outlook.take(event);
     });
     unheard?;
     let ended = match ended {
@@ -57,20 +49,10 @@ pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Ex
     }
     let styles = Styles::for_stdout();
     let mut out = anstream::stdout().lock();
-    write(&mut out, &place, &ended.report, styles)?;
-    if !named.is_empty() {
-        writeln!(out)?;
-        let width = named.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(50);
-        for (name, why) in &named {
-            writeln!(out, "  {}  {why}", fit(name, width))?;
-        }
-    }
+    outlook.write(&mut out, &place, &ended.report, styles)?;
     let (least, most) = would(&ended.report);
-    if most > named.len() as u64 && named.len() == MOST {
-        writeln!(out, "  and more")?;
-    }
     let total = ended.report.totals().total;
-    let about = usual_time(&place, &ended.report, false)?;
+    let about = usual_time(&place, &ended.report)?;
     let figure = match (least, most) {
         (0, 0) => "nothing would run".to_owned(),
         (least, most) if least == most => format!("{} of {} would run", thousands(least), count(total, "task")),
@@ -81,8 +63,46 @@ pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Ex
     Ok(exit)
 }
 
+/// What would be done: step by step, and the first tasks by their names.
+#[derive(Default)]
+pub(crate) struct Outlook {
+    named: Vec<(String, String)>,
+}
+
+impl Outlook {
+    /// Takes an event in.
+    pub(crate) fn take(&mut self, event: &Event<'_>) {
+        if let Event::Settled {
+            task,
+            outcome: Outcome::Would(verdict),
+        } = event
+            && task.task.item.is_some()
+            && self.named.len() < MOST
+        {
+            self.named.push((task.to_string(), verdict.to_string()));
+        }
+    }
+
+    /// Writes all of it.
+    pub(crate) fn write(&self, out: &mut impl Write, place: &Place, report: &Report, styles: Styles) -> std::io::Result<()> {
+        write_steps(out, place, report, styles)?;
+        if self.named.is_empty() {
+            return Ok(());
+        }
+        writeln!(out)?;
+        let width = self.named.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(50);
+        for (name, why) in &self.named {
+            writeln!(out, "  {}  {why}", fit(name, width))?;
+        }
+        if self.named.len() == MOST && would(report).0 > MOST as u64 {
+            writeln!(out, "  and more")?;
+        }
+        Ok(())
+    }
+}
+
 /// Writes what would be done, step by step.
-pub(crate) fn write(out: &mut impl Write, place: &Place, report: &Report, styles: Styles) -> std::io::Result<()> {
+fn write_steps(out: &mut impl Write, place: &Place, report: &Report, styles: Styles) -> std::io::Result<()> {
     let pipeline = &place.file.pipeline;
     let per = instance(&pipeline.per, &place.instance());
     let per = if per.is_empty() { per } else { format!("  {per}") };
@@ -96,7 +116,7 @@ pub(crate) fn write(out: &mut impl Write, place: &Place, report: &Report, styles
                 .reasons
                 .iter()
                 .filter(|(reason, _)| wanted(reason))
-                .map(|(reason, many)| if step.has_items { format!("{} {reason}", thousands(*many)) } else { reason.to_string() })
+                .map(|(reason, many)| if step.has_items { format!("{} {}", thousands(*many), reason.brief()) } else { reason.to_string() })
                 .collect();
             some.join(", ")
         };
@@ -136,7 +156,7 @@ fn would(report: &Report) -> (u64, u64) {
 }
 
 /// How long that would take, as it usually takes.
-fn usual_time(place: &Place, report: &Report, _most: bool) -> Result<Option<std::time::Duration>, Failed> {
+fn usual_time(place: &Place, report: &Report) -> Result<Option<std::time::Duration>, Failed> {
     let Some(manifest) = place.manifest()? else {
         return Ok(None);
     };

@@ -17,6 +17,7 @@ use crate::show::plain::Plain;
 use crate::show::style::Styles;
 use crate::show::summary::Summary;
 use crate::show::terminal::Terminal;
+use crate::verb::plan::Outlook;
 
 pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit, Failed> {
     let began = Instant::now();
@@ -37,6 +38,7 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
     let mut view = View::choose(&place, options, styles);
     let mut goes_on_after = None;
     let mut displaced = Vec::new();
+    let mut outlook = Outlook::default();
     let ended = run_pipeline(&place.setting(typed), &how, &signals, &mut |event| {
         match event {
             Event::CleanedUp { number, .. } => goes_on_after = Some(*number),
@@ -46,6 +48,7 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
             }
             _ => {}
         }
+        outlook.take(event);
         view.take(event);
     });
     view.end();
@@ -72,7 +75,8 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
     let mut out = anstream::stderr().lock();
     // What cannot be told is still in the manifest, and in the exit status.
     let _ = if options.expect_noop && status == 6 {
-        super::plan::write(&mut out, &place, &ended.report, styles)
+        outlook
+            .write(&mut out, &place, &ended.report, styles)
             .and_then(|()| writeln!(out, "\nthis run would not be boring; nothing was started; exit 6"))
     } else {
         summary.write(&mut out, options.quiet)

@@ -199,7 +199,10 @@ impl Overview {
             );
             writeln!(out, "{}", line.trim_end())?;
         }
-        writeln!(out)?;
+        let has_more = self.last_good.is_some() || self.holder.is_some() || !self.others.is_empty();
+        if has_more {
+            writeln!(out)?;
+        }
         let now = Timestamp::now();
         if let Some(good) = &self.last_good {
             let at = good.ended.unwrap_or(good.new.began);

@@ -89,7 +89,10 @@ fn write(out: &mut impl Write, task: &str, evidence: &Evidence, styles: Styles, 
         None => "no receipt".to_owned(),
     };
     let name_width = evidence.cues.iter().map(|cue| cue.name.chars().count()).max().unwrap_or(0).clamp(6, 34);
-    writeln!(out, "  {:5} {}  {}  now", "", fit("", name_width), fit(&then, 32))?;
+    match evidence.receipt {
+        Some(_) => writeln!(out, "  {:5} {}  {}  now", "", fit("", name_width), fit(&then, 32))?,
+        None => writeln!(out, "  {:5} {}  now; {then}", "", fit("", name_width))?,
+    }
     for part in [Part::What, Part::How, Part::Truth] {
         write_part(out, part, &evidence.cues, name_width, styles, evidence.receipt.is_some())?;
     }
@@ -126,10 +129,12 @@ fn write_part(
             continue;
         }
         let name = fit(&cue.name, name_width);
-        let recorded = cue.recorded.as_deref().unwrap_or(if has_receipt { "not there" } else { "" });
+        let recorded = cue.recorded.as_deref().unwrap_or("not there");
         let now = cue.now.as_deref().unwrap_or("not there");
         let width = 32;
-        if cue.is_same() {
+        if !has_receipt {
+            writeln!(out, "  {label:<5} {name}  {now}")?;
+        } else if cue.is_same() {
             writeln!(out, "  {label:<5} {name}  {}  {}", fit(recorded, width), styles.dim("the same"))?;
         } else if recorded.chars().count() > width || now.chars().count() > width {
             // Texts that are too long for columns stand below one another.
@@ -140,8 +145,7 @@ fn write_part(
                 }
             }
         } else {
-            let mark = if has_receipt { styles.bold("  other") } else { String::new() };
-            writeln!(out, "  {label:<5} {name}  {}  {now}{mark}", fit(recorded, width))?;
+            writeln!(out, "  {label:<5} {name}  {}  {now}{}", fit(recorded, width), styles.bold("  other"))?;
         }
         label = "";
     }

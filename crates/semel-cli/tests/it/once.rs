@@ -143,7 +143,7 @@ fn another_command_is_no_reason_and_other_inputs_refuse() {
         format!("[step.pay]\neach = 'orders/*'\nsame = 'content'\nonce = true\nrun = 'cat {{{{ item }}}} >> ledger # {typo}'")
     };
     scratch.file("orders/1", "one\n").file("orders/2", "two\n").pipeline(&pipeline("typo"));
-    scratch.semel("run").exits(0);
+    scratch.semel("run -j 1").exits(0);
     scratch.pipeline(&pipeline("mended")).semel("run").exits(0).says("nothing to do");
     scratch.file("orders/2", "other\n").semel("run").exits(3).says("refused  pay:orders/2  it was done with other inputs");
     scratch.file("orders/2", "two\n").semel("run").exits(0);

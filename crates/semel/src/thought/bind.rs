@@ -21,6 +21,8 @@ pub struct NoSuchParam {
     pub name: String,
     /// What was probably meant.
     pub near: Option<String>,
+    /// Those that it has.
+    pub known: Vec<String>,
 }
 
 impl Params {
@@ -39,6 +41,7 @@ impl Params {
                 name: name.clone(),
                 near: crate::words::nearest(name, pipeline.params.iter().map(|param| param.name.as_str()))
                     .map(str::to_owned),
+                known: pipeline.params.iter().map(|param| param.name.clone()).collect(),
             })?;
             value.clone_into(known);
         }

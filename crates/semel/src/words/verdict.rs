@@ -249,6 +249,35 @@ impl Reason {
         )
     }
 
+    /// The reason behind a number of tasks: `2 new`, `1 changed`.
+    #[must_use]
+    pub const fn brief(self) -> &'static str {
+        match self {
+            Self::InputsChanged => "changed",
+            Self::CommandChanged => "whose command changed",
+            Self::Missing => "whose output is gone",
+            Self::Altered => "whose output was altered",
+            Self::Again | Self::AgainSafely => "to be tried again",
+            Self::SameContent => "of the same content as others",
+            Self::SaidRedo => "settled: to be done again",
+            Self::SaidDone => "settled: done",
+            Self::Fresh => "done afresh",
+            Self::CheckHolds => "whose check holds",
+            Self::DoneByEarlierCommand => "done by an earlier version of the command",
+            Self::FoundDone | Self::FoundChanged => "found done",
+            Self::CheckHeldAlready => "whose check held already",
+            Self::Unchanged => "unchanged",
+            Self::New => "new",
+            Self::Upstream => "blocked",
+            Self::Busy => "busy",
+            Self::SaidDoneWithoutOutputs => "without outputs",
+            Self::Disagreement => "where receipt and world disagree",
+            Self::DoneWithOtherInputs => "done with other inputs",
+            Self::SameContentPresent => "of the same content as others that are here",
+            Self::MemoryIncomplete | Self::MayBeDone => "that may have been done",
+        }
+    }
+
     /// The reason's name in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -142,6 +142,9 @@ impl<'r, 's> Engine<'r, 's> {
         let mut listed = vec![id];
         while let Some(before) = open.pop() {
             for next in self.steps[before.0].chained.clone() {
+                if self.steps[next.0].is_settled {
+                    continue;
+                }
                 let items = plan::items_from_outputs(&self.shop.tasks(before).tasks);
                 let tasks = plan::tasks(self.pipeline.step(next), Some(items), self.shop.site.params);
                 // A step is listed once.

@@ -259,7 +259,8 @@ impl<'a> Faults<'a> {
         for text in counting_texts(step) {
             for hole in text.template.placeholders() {
                 let Name::Param(name) = &hole.name else { continue };
-                if per.contains(name.as_str()) || !told.insert(name.clone()) {
+                let is_known = self.pipeline.params.iter().any(|param| param.name == *name);
+                if !is_known || per.contains(name.as_str()) || !told.insert(name.clone()) {
                     continue;
                 }
                 let title = format!("`{}` is done once for all values of `{name}`", step.name);
