@@ -41,6 +41,17 @@ impl Scratch {
         self
     }
 
+    /// Copies all that is in a folder, but what git does not keep.
+    pub fn copy_of(&self, folder: &Path) -> &Self {
+        let listed = Command::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(folder).output();
+        let listed = listed.expect("git runs").stdout;
+        for name in listed.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            let name = std::str::from_utf8(name).expect("our own names are text");
+            self.file(name, std::fs::read(folder.join(name)).expect("it can be read"));
+        }
+        self
+    }
+
     /// Writes the pipeline file; `name = "test"` stands above what is given.
     pub fn pipeline(&self, text: &str) -> &Self {
         self.file("semel.toml", format!("name = \"test\"\n{text}"))

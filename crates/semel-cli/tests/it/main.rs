@@ -8,6 +8,7 @@ mod boring;
 mod content;
 mod effects;
 mod engine;
+mod flights;
 mod killed;
 mod names;
 mod once;

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::ground::home::Home;
+
 /// Who holds a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -75,6 +77,31 @@ impl Lease {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         write_holder(&mut file, holder).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// A gate through which one process passes at a time: those who begin staging,
+/// and those who clean up the staging of the dead.
+#[derive(Debug)]
+#[must_use]
+pub struct Gate {
+    _file: File,
+}
+
+impl Gate {
+    /// Waits until nobody else is in it.
+    ///
+    /// # Errors
+    /// If its file cannot be used.
+    pub fn pass(home: &Home) -> io::Result<Self> {
+        let path = home.gate();
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).open(path)?;
+        file.lock()?;
         Ok(Self { _file: file })
     }
 }

@@ -8,10 +8,9 @@
 use std::fs::File;
 use std::path::Path;
 
-use jiff::{SignedDuration, Timestamp};
-
+use crate::deed::lease::Gate;
 use crate::deed::log::RunLog;
-use crate::deed::stage::{NEW, clear_run};
+use crate::deed::stage::clear_run;
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError};
 use crate::ground::world::disk::{Disk, DiskError, Kind};
@@ -47,12 +46,14 @@ pub fn recover(disk: &dyn Disk, home: &Home, manifest: &mut dyn Manifest) -> Res
     if disk.look(&staging)?.is_none() {
         return Ok(recovered);
     }
+    let _gate = Gate::pass(home).map_err(|source| DiskError {
+        doing: "lock",
+        path: home.gate(),
+        source,
+    })?;
     for entry in disk.list(&staging)? {
         let folder = staging.join(&entry.name);
         let run_id = entry.name.to_string_lossy();
-        if run_id.starts_with(NEW) && is_young(disk, &folder)? {
-            continue;
-        }
         let Some(_lock) = lock_of_dead(&home.run_lock(&run_id)) else {
             continue;
         };
@@ -81,13 +82,6 @@ fn lock_of_dead(path: &Path) -> Option<Option<File>> {
         Ok(file) => file.try_lock().is_ok().then_some(Some(file)),
         Err(error) => (error.kind() == std::io::ErrorKind::NotFound).then_some(None),
     }
-}
-
-/// Whether a folder that is being made may still be in the making.
-fn is_young(disk: &dyn Disk, folder: &Path) -> Result<bool, DiskError> {
-    let Some(meta) = disk.look(folder)? else { return Ok(true) };
-    let made = Timestamp::from_nanosecond(meta.stat.ctime.into()).unwrap_or(Timestamp::UNIX_EPOCH);
-    Ok(Timestamp::now().duration_since(made) < SignedDuration::from_hours(1))
 }
 
 /// How many attempts left something, but for those that are kept.

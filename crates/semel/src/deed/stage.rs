@@ -17,7 +17,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::deed::lease::{Holder, Lease, LeaseError};
+use crate::deed::lease::{Gate, Holder, Lease, LeaseError};
 use crate::ground::home::Home;
 use crate::ground::world::disk::{DirEntry, Disk, DiskError, DiskResult};
 use crate::words::path::{bytes_of, path_of};
@@ -26,9 +26,6 @@ use crate::words::task::Task;
 
 /// The list of staging folders that lie beside outputs.
 const ELSEWHERE: &str = "elsewhere";
-
-/// How the name of a staging folder begins while it is made.
-pub const NEW: &str = ".new-";
 
 /// The staging of a run.
 pub struct Staging<'a> {
@@ -59,15 +56,15 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// If the folder cannot be made or locked.
     pub fn begin(disk: &'a dyn Disk, home: &Home, run_id: &str, holder: &Holder) -> Result<Self, LeaseError> {
-        // Whoever cleans up after dead runs must never see it without its lock.
-        let new = home.staging_of(&format!("{NEW}{run_id}"));
-        let alive = Lease::take(&new.join("lock"), holder)?;
         let folder = home.staging_of(run_id);
         let failed = |source| LeaseError::Io {
             path: folder.clone(),
             source,
         };
-        disk.rename_new(&new, &folder).map_err(|error| failed(error.source))?;
+        // Whoever cleans up after dead runs never sees it without its lock held.
+        let _gate = Gate::pass(home).map_err(failed)?;
+        disk.make_folders(&folder).map_err(|error| failed(error.source))?;
+        let alive = Lease::take(&home.run_lock(run_id), holder)?;
         let meta = disk.look(&folder).map_err(|error| failed(error.source))?;
         let meta = meta.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
         Ok(Self {

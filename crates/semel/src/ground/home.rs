@@ -76,6 +76,12 @@ impl Home {
         self.staging().join(run_id)
     }
 
+    /// The gate between those who begin staging and those who clean it up.
+    #[must_use]
+    pub fn gate(&self) -> PathBuf {
+        self.folder.join("lock").join(":staging")
+    }
+
     /// The lock of a run itself: held for as long as it lives.
     #[must_use]
     pub fn run_lock(&self, run_id: &str) -> PathBuf {

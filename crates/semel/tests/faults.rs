@@ -1,0 +1,239 @@
+//! Killed, or failing, at every change of the disk in turn: the next run repairs
+//! it, and the end is that of a run nobody interrupted.
+//!
+//! The test binary starts itself as a child in which semel runs on a disk that
+//! dies, or reports an error, at the k-th change. Afterwards a child with a good
+//! disk goes on.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use semel::deed::run::{CannotBegin, Options, Setting, run, signals};
+use semel::ground::world::disk::{Disk, DiskError, RealDisk};
+use semel::ground::world::fault::{FaultyDisk, Moment};
+use semel::thought::bind::Params;
+use semel::words::pipeline::Pipeline;
+use semel::words::run::By;
+
+/// Files, a folder, several outputs, a chain, a gathering, and what is done once.
+const PIPELINE: &str = r#"
+name = "faults"
+jobs = 1
+
+[step.clean]
+each = "raw/*"
+out  = "clean/{{ item.name }}"
+run  = 'sort {{ item }} > {{ out }}'
+
+[step.split]
+each = { outputs-of = "clean" }
+out  = { head = "split/{{ item.name }}.head", rest = "split/{{ item.name }}.rest/" }
+run  = 'head -n 1 {{ item }} > {{ out.head }}; tail -n +2 {{ item }} > {{ out.rest }}/lines'
+
+[step.report]
+in  = { outputs-of = "clean" }
+out = "report"
+run = 'cat {{ in }} > {{ out }}'
+
+[step.tell]
+needs = ["report"]
+once  = true
+run   = 'echo told >> outbox'
+"#;
+
+/// The child: runs the pipeline in `SEMEL_FAULT_FOLDER`, on a disk that does what
+/// `SEMEL_FAULT` says at the change of that number.
+#[test]
+fn child() {
+    let Some(folder) = std::env::var_os("SEMEL_FAULT_FOLDER") else { return };
+    let fault = std::env::var("SEMEL_FAULT").unwrap_or_default();
+    let (kind, at) = fault.split_once(' ').unwrap_or(("none", "0"));
+    let (kind, at) = (kind.to_owned(), at.parse::<u64>().unwrap());
+    let hook = move |number: u64, moment: Moment, doing: &'static str, path: &Path| {
+        if number != at {
+            return Ok(());
+        }
+        match (&*kind, moment) {
+            ("die", Moment::After) => {
+                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+                unreachable!("SIGKILL is not survived");
+            }
+            ("full", Moment::Before) => Err(DiskError {
+                doing,
+                path: path.to_owned(),
+                source: std::io::Error::from_raw_os_error(28),
+            }),
+            _ => Ok(()),
+        }
+    };
+    let disk = FaultyDisk::new(RealDisk::at(Path::new(&folder)).unwrap(), Box::new(hook));
+    let status = run_on(&disk);
+    std::fs::write(Path::new(&folder).join(".semel/changes"), format!("{}", disk.changes())).unwrap();
+    std::process::exit(status);
+}
+
+fn run_on(disk: &dyn Disk) -> i32 {
+    let pipeline = Pipeline::read(PIPELINE).unwrap();
+    let params = Params::of(&pipeline, &[]).unwrap();
+    let by = By {
+        host: "host".to_owned(),
+        user: "user".to_owned(),
+        pid: std::process::id(),
+    };
+    let setting = Setting {
+        pipeline: &pipeline,
+        file: "semel.toml",
+        params: &params,
+        disk,
+        env: &BTreeMap::new(),
+        command: "semel run",
+        by: &by,
+    };
+    let (_, signals) = signals();
+    match run(&setting, &Options::default(), &signals, &mut |_| {}) {
+        Ok(ended) => ended.report.status(),
+        Err(CannotBegin::Broken(_) | CannotBegin::Manifest { .. }) => 5,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// What a child did: its exit status, or that it was killed.
+fn child_in(folder: &Path, fault: &str) -> Option<i32> {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--nocapture"])
+        .env("SEMEL_FAULT_FOLDER", folder)
+        .env("SEMEL_FAULT", fault)
+        .output()
+        .unwrap();
+    let status = output.status;
+    assert!(status.code() != Some(101), "{}", String::from_utf8_lossy(&output.stderr));
+    status.code().or_else(|| {
+        assert_eq!(status.signal(), Some(9));
+        None
+    })
+}
+
+fn file(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+/// A folder before its first run.
+fn first(folder: &Path) {
+    file(folder, "raw/1", "b\na\n");
+    file(folder, "raw/2", "d\nc\n");
+    // What somebody else put there must not be lost.
+    file(folder, "report", "precious");
+}
+
+/// A folder after a good run, with an input that changed since, an output that
+/// was mended by hand, and one that is gone.
+fn changed(folder: &Path) {
+    first(folder);
+    assert_eq!(child_in(folder, "none 0"), Some(0));
+    file(folder, "raw/1", "b\na\nz\n");
+    file(folder, "clean/2", "mended");
+    std::fs::remove_dir_all(folder.join("split/2.rest")).unwrap();
+}
+
+/// All that is there, but semel's own.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(inside) = open.pop() {
+        for entry in std::fs::read_dir(inside).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() && entry.file_name() != ".semel" {
+                open.push(path);
+            } else if path.is_file() {
+                found.insert(path.strip_prefix(folder).unwrap().to_owned(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Whether these bytes are kept somewhere among what was displaced, or in their
+/// place.
+fn is_kept(folder: &Path, bytes: &[u8]) -> bool {
+    let mut open = vec![folder.to_owned()];
+    while let Some(inside) = open.pop() {
+        for entry in std::fs::read_dir(inside).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if std::fs::read(&path).is_ok_and(|found| found == bytes) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Runs all points of a scenario: kills or fails the k-th change, runs again, and
+/// compares. Gives how many points there were.
+fn explore(prepare: fn(&Path), kind: &str, precious: &[u8]) -> u64 {
+    let reference = tempfile::tempdir().unwrap();
+    prepare(reference.path());
+    assert_eq!(child_in(reference.path(), "none 0"), Some(0));
+    let wanted = contents(reference.path());
+    let changes: u64 = std::fs::read_to_string(reference.path().join(".semel/changes")).unwrap().parse().unwrap();
+    let next = AtomicU64::new(1);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::SeqCst);
+                    if at > changes {
+                        break;
+                    }
+                    point(prepare, kind, at, precious, &wanted);
+                }
+            });
+        }
+    });
+    changes
+}
+
+fn point(prepare: fn(&Path), kind: &str, at: u64, precious: &[u8], wanted: &BTreeMap<PathBuf, Vec<u8>>) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    prepare(folder);
+    let what = format!("{kind} at change {at}");
+    match child_in(folder, &format!("{kind} {at}")) {
+        None => assert!(kind == "die", "{what}"),
+        // An error while something is cleared away after the end does not undo it.
+        Some(status) => assert!(kind == "full" && [0, 1, 5].contains(&status), "{what}: exit {status}"),
+    }
+    assert!(is_kept(folder, precious), "{what}: bytes that semel did not make are gone");
+    assert_eq!(child_in(folder, "none 0"), Some(0), "{what}: the next run");
+    assert_eq!(&contents(folder), wanted, "{what}: the end is another");
+    assert!(is_kept(folder, precious), "{what}: bytes that semel did not make are gone");
+    let left: Vec<_> = std::fs::read_dir(folder.join(".semel/staging")).unwrap().flatten().collect();
+    assert!(left.is_empty(), "{what}: {left:?} is left in staging");
+}
+
+#[test]
+fn i1_i7_i8_killed_after_any_change_of_a_first_run() {
+    let points = explore(first, "die", b"precious");
+    assert!(points > 40, "{points}");
+}
+
+#[test]
+fn i1_i7_i8_killed_after_any_change_of_a_later_run() {
+    explore(changed, "die", b"mended");
+}
+
+#[test]
+fn i7_i8_a_full_disk_at_any_change_of_a_first_run() {
+    explore(first, "full", b"precious");
+}
+
+#[test]
+fn i7_i8_a_full_disk_at_any_change_of_a_later_run() {
+    explore(changed, "full", b"mended");
+}
