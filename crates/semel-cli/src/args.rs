@@ -187,7 +187,8 @@ care
 /// Reads the command line; what cannot be read is answered at once.
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, ExitCode> {
     let words: Vec<_> = words.collect();
-    let statuses: Vec<_> = exit::MEANINGS.iter().map(|(status, meaning)| format!("  {status:<6} {meaning}")).collect();
+    let statuses: Vec<_> =
+        exit::MEANINGS.iter().map(|(status, meaning)| format!("  {status:<6} {meaning}")).collect();
     let command = Arguments::command()
         .override_usage("semel [VERB] [OPTIONS]")
         .help_template("{about}\n\nUsage: {usage}\n\n{before-help}Options:\n{options}{after-help}")
@@ -195,10 +196,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, 
         .after_help(format!("Exit status, the first that applies:\n{}", statuses.join("\n")));
     let matches = command.try_get_matches_from(&words);
     match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
-        Ok(arguments) => Ok(Arguments {
-            typed: typed(&words),
-            ..arguments
-        }),
+        Ok(arguments) => Ok(Arguments { typed: typed(&words), ..arguments }),
         Err(error) => {
             // Where nobody reads what we say, there is nothing to say it with.
             let _ = error.print();

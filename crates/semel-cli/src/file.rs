@@ -45,8 +45,9 @@ pub(crate) fn read(named: Option<&Path>) -> Result<PipelineFile, NoPipeline> {
         std::io::ErrorKind::NotFound => NoPipeline::Absent(path.clone()),
         _ => NoPipeline::Unreadable(path.clone(), error.to_string()),
     })?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| NoPipeline::Unreadable(path.clone(), format!("it is not UTF-8: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        NoPipeline::Unreadable(path.clone(), format!("it is not UTF-8: {error}"))
+    })?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let folder = parent.unwrap_or(Path::new(".")).to_owned();
     match Pipeline::read(&text) {
@@ -63,16 +64,24 @@ pub(crate) fn read(named: Option<&Path>) -> Result<PipelineFile, NoPipeline> {
 
 /// The file here, or in the nearest folder above.
 fn find() -> Result<PathBuf, NoPipeline> {
-    let here = std::env::current_dir().map_err(|error| NoPipeline::Unreadable(PathBuf::from("."), error.to_string()))?;
+    let here = std::env::current_dir()
+        .map_err(|error| NoPipeline::Unreadable(PathBuf::from("."), error.to_string()))?;
     if Path::new(NAME).is_file() {
         return Ok(PathBuf::from(NAME));
     }
-    let above = here.ancestors().skip(1).map(|folder| folder.join(NAME)).find(|path| path.is_file());
+    let above =
+        here.ancestors().skip(1).map(|folder| folder.join(NAME)).find(|path| path.is_file());
     above.ok_or(NoPipeline::Absent(PathBuf::from(NAME)))
 }
 
 /// Shows faults of a file, all at once.
-pub(crate) fn show(out: &mut impl Write, path: &Path, text: &str, faults: &[Fault], styled: bool) -> std::io::Result<()> {
+pub(crate) fn show(
+    out: &mut impl Write,
+    path: &Path,
+    text: &str,
+    faults: &[Fault],
+    styled: bool,
+) -> std::io::Result<()> {
     let name = path.display().to_string();
     let count = faults.len();
     writeln!(out, "{name}: {count} {}\n", if count == 1 { "error" } else { "errors" })?;

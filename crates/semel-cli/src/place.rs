@@ -35,7 +35,8 @@ impl Place {
         let params = Params::of(&file.pipeline, &common.params).map_err(Failed::NoSuchParam)?;
         let disk = RealDisk::at(&file.folder).map_err(|error| Failed::Broken(error.to_string()))?;
         let home = Home::in_folder(disk.root());
-        let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_vec())));
+        let env = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_vec())));
         let mut again = Vec::new();
         if let Some(named) = &common.file {
             again.extend(["-f".to_owned(), named.display().to_string()]);
@@ -62,9 +63,16 @@ impl Place {
         };
         let step = self.file.pipeline.step_named(&pattern.step);
         let per = step.map(|id| self.file.pipeline.step(id).per.clone()).unwrap_or_default();
-        let values: Vec<_> = instance.as_str().split(',').map(|value| decode(value).and_then(|raw| String::from_utf8(raw).ok())).collect();
+        let values: Vec<_> = instance
+            .as_str()
+            .split(',')
+            .map(|value| decode(value).and_then(|raw| String::from_utf8(raw).ok()))
+            .collect();
         if per.len() != values.len() || values.contains(&None) {
-            return Err(Failed::Usage(format!("`{pattern}` names no instance of step `{}`", pattern.step)));
+            return Err(Failed::Usage(format!(
+                "`{pattern}` names no instance of step `{}`",
+                pattern.step
+            )));
         }
         let mut given: Vec<(String, String)> =
             self.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -37,18 +37,11 @@ fn task(step: &str, item: Option<&str>) -> TaskName {
 }
 
 fn by() -> By {
-    By {
-        host: "db7".to_owned(),
-        user: "etl".to_owned(),
-        pid: 4121,
-    }
+    By { host: "db7".to_owned(), user: "etl".to_owned(), pid: 4121 }
 }
 
 fn fingerprint(what: &str) -> Fingerprint {
-    Fingerprint {
-        what: Digest::of(what.as_bytes()),
-        how: Digest::of(b"how"),
-    }
+    Fingerprint { what: Digest::of(what.as_bytes()), how: Digest::of(b"how") }
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -87,14 +80,7 @@ fn receipt(task: TaskName, run: i64, what: &str) -> Receipt {
 }
 
 fn attempt(task: TaskName, run: i64, number: u64) -> Attempt {
-    Attempt {
-        task,
-        run,
-        number,
-        tries: 1,
-        fingerprint: fingerprint("a"),
-        began: at(0),
-    }
+    Attempt { task, run, number, tries: 1, fingerprint: fingerprint("a"), began: at(0) }
 }
 
 fn failed() -> AttemptEnd {
@@ -112,11 +98,7 @@ fn write(store: &mut dyn Manifest, entry: Entry) {
 }
 
 fn complete(receipt: Receipt) -> Entry {
-    Entry::Complete {
-        receipt: Box::new(receipt),
-        attempt: None,
-        said: None,
-    }
+    Entry::Complete { receipt: Box::new(receipt), attempt: None, said: None }
 }
 
 fn a_new_store_remembers_nothing(store: &dyn Manifest) {
@@ -173,23 +155,28 @@ fn a_receipt_closes_what_was_open(store: &mut dyn Manifest, run: i64) {
     let open = store.memory_of(PIPELINE, "send", &Instance::default()).expect("asked").open;
     assert_eq!((open.len(), open[0].ending.as_deref(), &*open[0].run_id), (1, None, "run-1"));
     assert_eq!(store.open_attempts_of(run).expect("asked"), [1]);
-    let end = AttemptEnd {
-        ending: Ending::Done,
-        ..failed()
-    };
-    write(store, Entry::Complete {
-        receipt: Box::new(receipt(name, run, "sent")),
-        attempt: Some((began, end)),
-        said: None,
-    });
-    assert!(store.memory_of(PIPELINE, "send", &Instance::default()).expect("asked").open.is_empty());
+    let end = AttemptEnd { ending: Ending::Done, ..failed() };
+    write(
+        store,
+        Entry::Complete {
+            receipt: Box::new(receipt(name, run, "sent")),
+            attempt: Some((began, end)),
+            said: None,
+        },
+    );
+    assert!(
+        store.memory_of(PIPELINE, "send", &Instance::default()).expect("asked").open.is_empty()
+    );
     assert!(store.open_attempts_of(run).expect("asked").is_empty());
 }
 
 fn the_last_open_attempt_counts(store: &mut dyn Manifest, run: i64) {
     let name = task("pay", Some("17"));
     for number in [2, 3] {
-        write(store, Entry::End { attempt: attempt(name.clone(), run, number), end: failed(), said: None });
+        write(
+            store,
+            Entry::End { attempt: attempt(name.clone(), run, number), end: failed(), said: None },
+        );
     }
     let open = store.memory_of(PIPELINE, "pay", &Instance::default()).expect("asked").open;
     assert_eq!((open.len(), open[0].number, open[0].provably_undone), (1, 3, true));
@@ -222,12 +209,19 @@ fn a_word_is_acted_on_once(store: &mut dyn Manifest, run: i64) {
     let id = kept[0].id;
     write(store, Entry::Begin { attempt: attempt(name.clone(), run, 5), said: Some(id) });
     let left = store.memory_of(PIPELINE, "pay", &Instance::default()).expect("asked").said;
-    assert_eq!(left.iter().map(|said| said.verb).collect::<Vec<_>>(), [Verb::Done], "the one before is still open");
-    write(store, Entry::Complete {
-        receipt: Box::new(receipt(name, run, "paid")),
-        attempt: None,
-        said: Some(left[0].id),
-    });
+    assert_eq!(
+        left.iter().map(|said| said.verb).collect::<Vec<_>>(),
+        [Verb::Done],
+        "the one before is still open"
+    );
+    write(
+        store,
+        Entry::Complete {
+            receipt: Box::new(receipt(name, run, "paid")),
+            attempt: None,
+            said: Some(left[0].id),
+        },
+    );
     assert!(store.memory_of(PIPELINE, "pay", &Instance::default()).expect("asked").said.is_empty());
 }
 
@@ -235,19 +229,18 @@ fn runs_and_their_steps_are_kept(store: &mut dyn Manifest, run: i64) {
     let step = |reached| RunStep {
         step: "load".to_owned(),
         instance: Instance::default(),
-        counts: Counts {
-            total: 3,
-            ran: reached,
-            failed: 3 - reached,
-            ..Counts::default()
-        },
+        counts: Counts { total: 3, ran: reached, failed: 3 - reached, ..Counts::default() },
         rows: Some(848),
         seconds: 1.5,
         note: "why not".to_owned(),
     };
     assert_eq!(store.last_total(PIPELINE, "load", &Instance::default()).expect("asked"), None);
     store.end_run(run, at(9), 1, &[step(2)]).expect("ended");
-    assert_eq!(store.last_total(PIPELINE, "load", &Instance::default()).expect("asked"), None, "it was not complete");
+    assert_eq!(
+        store.last_total(PIPELINE, "load", &Instance::default()).expect("asked"),
+        None,
+        "it was not complete"
+    );
     store.end_run(run, at(9), 0, &[step(3)]).expect("ended");
     assert_eq!(store.last_total(PIPELINE, "load", &Instance::default()).expect("asked"), Some(3));
     assert_eq!(store.run_steps(run).expect("asked"), [step(3)]);
@@ -258,18 +251,28 @@ fn runs_and_their_steps_are_kept(store: &mut dyn Manifest, run: i64) {
     assert_eq!((ended[0].status, ended[0].ended), (Some(0), Some(at(9))));
     assert!(store.runs(PIPELINE, Some(&Instance::default()), 1).expect("asked").is_empty());
     assert_eq!(store.usual_seconds(PIPELINE, "load").expect("asked"), Some(1.5));
-    assert_eq!(store.last_receipt(PIPELINE, "load", &Instance::default()).expect("asked"), Some(at(0)));
+    assert_eq!(
+        store.last_receipt(PIPELINE, "load", &Instance::default()).expect("asked"),
+        Some(at(0))
+    );
 }
 
 fn what_was_made_is_known_by_path_and_content(store: &dyn Manifest) {
     let path = PathBuf::from("out/ä b.csv");
     assert!(store.made(&path, &Digest::of(b"b")).expect("asked"));
     assert!(!store.made(&path, &Digest::of(b"other")).expect("asked"));
-    assert!(!store.made(&semel::words::path::path_of(b"in/\xff".to_vec()), &Digest::of(b"b")).expect("asked"), "it was read");
+    assert!(
+        !store
+            .made(&semel::words::path::path_of(b"in/\xff".to_vec()), &Digest::of(b"b"))
+            .expect("asked"),
+        "it was read"
+    );
 }
 
 fn a_query_changes_nothing(store: &dyn Manifest) {
-    let answer = store.query("select step, count(*) as tasks from receipt group by step order by step").expect("answered");
+    let answer = store
+        .query("select step, count(*) as tasks from receipt group by step order by step")
+        .expect("answered");
     assert_eq!(answer.columns, ["step", "tasks"]);
     assert_eq!(answer.rows[0], [Some("load".to_owned()), Some("2".to_owned())]);
     for sql in ["delete from receipt", "drop table receipt", "select from"] {

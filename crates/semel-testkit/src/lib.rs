@@ -4,7 +4,11 @@
 //!
 //! Nothing here sleeps: whoever must wait, waits for a condition.
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
 
 pub mod contract;
 mod kill;

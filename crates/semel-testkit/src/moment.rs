@@ -51,7 +51,11 @@ impl Gate {
     /// The shell text of a command that tells that it is here, and waits.
     #[must_use]
     pub fn wait(&self) -> String {
-        format!("echo here > '{}'; read -r go < '{}'", self.arrived.display(), self.passes.display())
+        format!(
+            "echo here > '{}'; read -r go < '{}'",
+            self.arrived.display(),
+            self.passes.display()
+        )
     }
 
     /// Waits until a command is at the gate.
@@ -60,7 +64,8 @@ impl Gate {
     /// If the fifo cannot be read.
     pub fn until_arrived(&self) {
         let mut text = String::new();
-        let mut fifo = OpenOptions::new().read(true).open(&self.arrived).expect("the fifo is there");
+        let mut fifo =
+            OpenOptions::new().read(true).open(&self.arrived).expect("the fifo is there");
         fifo.read_to_string(&mut text).expect("it can be read");
     }
 
@@ -69,7 +74,8 @@ impl Gate {
     /// # Panics
     /// If the fifo cannot be written.
     pub fn open(&self) {
-        let mut fifo = OpenOptions::new().write(true).open(&self.passes).expect("the fifo is there");
+        let mut fifo =
+            OpenOptions::new().write(true).open(&self.passes).expect("the fifo is there");
         fifo.write_all(b"go\n").expect("it can be written");
     }
 }

@@ -22,7 +22,10 @@ impl Scratch {
     #[must_use]
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         Self {
-            folder: tempfile::Builder::new().prefix("semel-test-").tempdir().expect("a scratch folder"),
+            folder: tempfile::Builder::new()
+                .prefix("semel-test-")
+                .tempdir()
+                .expect("a scratch folder"),
             binary: binary.into(),
         }
     }
@@ -36,14 +39,18 @@ impl Scratch {
     /// Writes a file, and the folders above it.
     pub fn file(&self, path: impl AsRef<Path>, text: impl AsRef<[u8]>) -> &Self {
         let path = self.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("folders can be made");
+        std::fs::create_dir_all(path.parent().expect("it has a folder"))
+            .expect("folders can be made");
         std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         self
     }
 
     /// Copies all that is in a folder, but what git does not keep.
     pub fn copy_of(&self, folder: &Path) -> &Self {
-        let listed = Command::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(folder).output();
+        let listed = Command::new("git")
+            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .current_dir(folder)
+            .output();
         let listed = listed.expect("git runs").stdout;
         for name in listed.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
             let name = std::str::from_utf8(name).expect("our own names are text");
@@ -73,7 +80,11 @@ impl Scratch {
     /// Removes a file or a folder.
     pub fn remove(&self, path: impl AsRef<Path>) -> &Self {
         let path = self.path().join(path);
-        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let removed = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
         removed.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         self
     }
@@ -95,8 +106,9 @@ impl Scratch {
     #[must_use]
     pub fn list(&self, folder: impl AsRef<Path>) -> Vec<String> {
         let entries = std::fs::read_dir(self.path().join(folder)).expect("it can be listed");
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
@@ -165,10 +177,7 @@ impl Scratch {
     pub fn start(&self, words: &str) -> Running {
         let mut command = self.command(words.split_whitespace());
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        Running {
-            child: Some(child.expect("the command starts")),
-            folder: self.path().to_owned(),
-        }
+        Running { child: Some(child.expect("the command starts")), folder: self.path().to_owned() }
     }
 
     /// The answer to a query of the manifest: its rows, values joined by blanks.
@@ -231,7 +240,6 @@ impl Drop for Running {
 
 /// What a command did.
 #[derive(Clone)]
-#[must_use = "say how it was to end"]
 pub struct Ran {
     /// Its exit status; 128 + n where signal n ended it.
     pub status: i32,
@@ -274,14 +282,20 @@ impl Ran {
     /// What it said, or printed, holds this text.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
-        assert!(self.stderr.contains(text) || self.stdout.contains(text), "it should say {text:?}\n{self:?}");
+        assert!(
+            self.stderr.contains(text) || self.stdout.contains(text),
+            "it should say {text:?}\n{self:?}"
+        );
         self
     }
 
     /// Neither what it said nor what it printed holds this text.
     #[track_caller]
     pub fn keeps_silent_of(self, text: &str) -> Self {
-        assert!(!self.stderr.contains(text) && !self.stdout.contains(text), "it should not say {text:?}\n{self:?}");
+        assert!(
+            !self.stderr.contains(text) && !self.stdout.contains(text),
+            "it should not say {text:?}\n{self:?}"
+        );
         self
     }
 
@@ -304,7 +318,9 @@ fn redact(text: &str) -> String {
     for line in text.lines() {
         let words: Vec<_> = line.split(' ').map(redact_word).collect();
         let mut line = words.join(" ");
-        for (unit, with) in [("[n] s", "[time]"), ("[n] seconds", "[time]"), ("[n] second", "[time]")] {
+        for (unit, with) in
+            [("[n] s", "[time]"), ("[n] seconds", "[time]"), ("[n] second", "[time]")]
+        {
             line = line.replace(unit, with);
         }
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -323,9 +339,13 @@ fn redact_word(word: &str) -> String {
     let core = word.trim_end_matches([',', ';', ':', '.', ')']);
     let tail = &word[core.len()..];
     let digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
-    let is_stamp = core.len() >= 20 && core.ends_with('Z') && core.get(4..5) == Some("-") && core.contains('T');
+    let is_stamp = core.len() >= 20
+        && core.ends_with('Z')
+        && core.get(4..5) == Some("-")
+        && core.contains('T');
     let is_clock = core.contains(':') && core.split(':').all(digits);
-    let is_fraction = core.split_once('.').is_some_and(|(whole, rest)| digits(whole) && digits(rest));
+    let is_fraction =
+        core.split_once('.').is_some_and(|(whole, rest)| digits(whole) && digits(rest));
     match () {
         () if is_stamp => format!("[at]{tail}"),
         () if is_clock => format!("[clock]{tail}"),

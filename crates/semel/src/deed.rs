@@ -13,6 +13,7 @@ pub mod record;
 pub mod recover;
 pub mod run;
 pub mod stage;
+pub mod view;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ use std::sync::Mutex;
 
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
-use crate::ground::manifest::{Manifest, ManifestResult};
+use crate::ground::manifest::{Manifest, ManifestError, ManifestResult};
 use crate::ground::world::disk::{Disk, DiskError};
 use crate::thought::bind::Params;
 use crate::words::pipeline::{Fault, Pipeline, Step};
@@ -94,5 +95,17 @@ impl From<Trouble> for Failure {
 impl From<DiskError> for Trouble {
     fn from(error: DiskError) -> Self {
         Self::Broken(error.to_string())
+    }
+}
+
+impl From<ManifestError> for Trouble {
+    fn from(error: ManifestError) -> Self {
+        Self::Broken(format!("the manifest: {error}"))
+    }
+}
+
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        Trouble::from(error).into()
     }
 }

@@ -5,6 +5,8 @@
 //! dies, or reports an error, at the k-th change. Afterwards a child with a good
 //! disk goes on.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -48,7 +50,9 @@ run   = 'echo told >> outbox'
 /// `SEMEL_FAULT` says at the change of that number.
 #[test]
 fn child() {
-    let Some(folder) = std::env::var_os("SEMEL_FAULT_FOLDER") else { return };
+    let Some(folder) = std::env::var_os("SEMEL_FAULT_FOLDER") else {
+        return;
+    };
     let fault = std::env::var("SEMEL_FAULT").unwrap_or_default();
     let (kind, at) = fault.split_once(' ').unwrap_or(("none", "0"));
     let (kind, at) = (kind.to_owned(), at.parse::<u64>().unwrap());
@@ -58,7 +62,11 @@ fn child() {
         }
         match (&*kind, moment) {
             ("die", Moment::After) => {
-                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+                rustix::process::kill_process(
+                    rustix::process::getpid(),
+                    rustix::process::Signal::KILL,
+                )
+                .unwrap();
                 unreachable!("SIGKILL is not survived");
             }
             ("full", Moment::Before) => Err(DiskError {
@@ -71,18 +79,15 @@ fn child() {
     };
     let disk = FaultyDisk::new(RealDisk::at(Path::new(&folder)).unwrap(), Box::new(hook));
     let status = run_on(&disk);
-    std::fs::write(Path::new(&folder).join(".semel/changes"), format!("{}", disk.changes())).unwrap();
+    std::fs::write(Path::new(&folder).join(".semel/changes"), format!("{}", disk.changes()))
+        .unwrap();
     std::process::exit(status);
 }
 
 fn run_on(disk: &dyn Disk) -> i32 {
     let pipeline = Pipeline::read(PIPELINE).unwrap();
     let params = Params::of(&pipeline, &[]).unwrap();
-    let by = By {
-        host: "host".to_owned(),
-        user: "user".to_owned(),
-        pid: std::process::id(),
-    };
+    let by = By { host: "host".to_owned(), user: "user".to_owned(), pid: std::process::id() };
     let setting = Setting {
         pipeline: &pipeline,
         file: "semel.toml",
@@ -150,7 +155,10 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.is_dir() && entry.file_name() != ".semel" {
                 open.push(path);
             } else if path.is_file() {
-                found.insert(path.strip_prefix(folder).unwrap().to_owned(), std::fs::read(&path).unwrap());
+                found.insert(
+                    path.strip_prefix(folder).unwrap().to_owned(),
+                    std::fs::read(&path).unwrap(),
+                );
             }
         }
     }
@@ -181,7 +189,8 @@ fn explore(prepare: fn(&Path), kind: &str, precious: &[u8]) -> u64 {
     prepare(reference.path());
     assert_eq!(child_in(reference.path(), "none 0"), Some(0));
     let wanted = contents(reference.path());
-    let changes: u64 = std::fs::read_to_string(reference.path().join(".semel/changes")).unwrap().parse().unwrap();
+    let changes: u64 =
+        std::fs::read_to_string(reference.path().join(".semel/changes")).unwrap().parse().unwrap();
     let next = AtomicU64::new(1);
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -199,7 +208,13 @@ fn explore(prepare: fn(&Path), kind: &str, precious: &[u8]) -> u64 {
     changes
 }
 
-fn point(prepare: fn(&Path), kind: &str, at: u64, precious: &[u8], wanted: &BTreeMap<PathBuf, Vec<u8>>) {
+fn point(
+    prepare: fn(&Path),
+    kind: &str,
+    at: u64,
+    precious: &[u8],
+    wanted: &BTreeMap<PathBuf, Vec<u8>>,
+) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     prepare(folder);
@@ -207,13 +222,16 @@ fn point(prepare: fn(&Path), kind: &str, at: u64, precious: &[u8], wanted: &BTre
     match child_in(folder, &format!("{kind} {at}")) {
         None => assert!(kind == "die", "{what}"),
         // An error while something is cleared away after the end does not undo it.
-        Some(status) => assert!(kind == "full" && [0, 1, 5].contains(&status), "{what}: exit {status}"),
+        Some(status) => {
+            assert!(kind == "full" && [0, 1, 5].contains(&status), "{what}: exit {status}");
+        }
     }
     assert!(is_kept(folder, precious), "{what}: bytes that semel did not make are gone");
     assert_eq!(child_in(folder, "none 0"), Some(0), "{what}: the next run");
     assert_eq!(&contents(folder), wanted, "{what}: the end is another");
     assert!(is_kept(folder, precious), "{what}: bytes that semel did not make are gone");
-    let left: Vec<_> = std::fs::read_dir(folder.join(".semel/staging")).unwrap().flatten().collect();
+    let left: Vec<_> =
+        std::fs::read_dir(folder.join(".semel/staging")).unwrap().flatten().collect();
     assert!(left.is_empty(), "{what}: {left:?} is left in staging");
 }
 

@@ -46,7 +46,11 @@ pub(crate) fn ending(report: &StepReport, step: &Step) -> (String, String) {
     }
     if acted == 0 {
         let reason = report.reasons.keys().next().map(ToString::to_string).unwrap_or_default();
-        return if report.has_items { (of(reached, total), reason) } else { (reason, String::new()) };
+        return if report.has_items {
+            (of(reached, total), reason)
+        } else {
+            (reason, String::new())
+        };
     }
     let first = match (&report.only_output, report.has_items) {
         (_, true) => of(acted, total),
@@ -55,9 +59,16 @@ pub(crate) fn ending(report: &StepReport, step: &Step) -> (String, String) {
     };
     let mut facts = Vec::new();
     if counts.skipped > 0 {
-        facts.push(format!("{} {} done", thousands(counts.skipped), if counts.skipped == 1 { "was" } else { "were" }));
+        facts.push(format!(
+            "{} {} done",
+            thousands(counts.skipped),
+            if counts.skipped == 1 { "was" } else { "were" }
+        ));
     }
-    let repaired: u64 = [Reason::Missing, Reason::Altered].iter().filter_map(|reason| report.reasons.get(reason)).sum();
+    let repaired: u64 = [Reason::Missing, Reason::Altered]
+        .iter()
+        .filter_map(|reason| report.reasons.get(reason))
+        .sum();
     if repaired > 0 {
         facts.push(format!("{} repaired", thousands(repaired)));
     }
@@ -115,7 +126,7 @@ pub(crate) fn ended_line(report: &StepReport, step: &Step, names: usize, styles:
 fn working_line(report: &StepReport, names: usize, styles: Styles, now: Instant) -> String {
     const BAR: u64 = 30;
     let (reached, total) = (report.counts.total - report.unsettled(), report.counts.total);
-    let filled = if total == 0 { 0 } else { reached * BAR / total };
+    let filled = (reached * BAR).checked_div(total).unwrap_or(0);
     let bar = if report.has_items {
         let (filled, rest) = (filled as usize, (BAR - filled) as usize);
         format!("{}{}   {}", "=".repeat(filled), "-".repeat(rest), of(reached, total))
@@ -127,7 +138,12 @@ fn working_line(report: &StepReport, names: usize, styles: Styles, now: Instant)
         _ => String::new(),
     };
     let width = WIDTH - names - 2 - 9 - 2 - left.len() - 1;
-    format!("  {}  {}{} {left}", fit(&report.name, names), styles.state(&fit("run", 9)), fit(&bar, width))
+    format!(
+        "  {}  {}{} {left}",
+        fit(&report.name, names),
+        styles.state(&fit("run", 9)),
+        fit(&bar, width)
+    )
 }
 
 /// The line of a step that has not begun.
@@ -138,7 +154,8 @@ fn waiting_line(step: &Step, pipeline: &Pipeline, names: usize, styles: Styles) 
         [..] => format!("after {}", before.join(", ")),
     };
     let once = if step.once { "; once" } else { "" };
-    let line = format!("  {}  {}{after}{once}", fit(&step.name, names), styles.state(&fit("wait", 9)));
+    let line =
+        format!("  {}  {}{after}{once}", fit(&step.name, names), styles.state(&fit("wait", 9)));
     shorten(&line, WIDTH).trim_end().to_owned()
 }
 
@@ -161,7 +178,9 @@ pub(crate) fn live(
     let names = name_width(pipeline.steps.iter().map(|step| step.name.as_str()));
     let mut lines = Vec::new();
     for (id, step) in pipeline.ids() {
-        let Some(known) = report.step(id) else { continue };
+        let Some(known) = report.step(id) else {
+            continue;
+        };
         lines.push(match (known.unsettled(), known.has_begun()) {
             (0, _) => ended_line(known, step, names, styles),
             (_, true) => working_line(known, names, styles, now),
@@ -184,8 +203,17 @@ pub(crate) fn live(
     }
     let totals = report.totals();
     let done = totals.ran + totals.reused + totals.adopted;
-    let counts = format!("  {} done, {} skipped, {} failed", thousands(done), thousands(totals.skipped), thousands(totals.failed));
-    lines.push(format!("{} {}", fit(&counts, WIDTH - 40), styles.dim("Ctrl-C stops; what is done stays done")));
+    let counts = format!(
+        "  {} done, {} skipped, {} failed",
+        thousands(done),
+        thousands(totals.skipped),
+        thousands(totals.failed)
+    );
+    lines.push(format!(
+        "{} {}",
+        fit(&counts, WIDTH - 40),
+        styles.dim("Ctrl-C stops; what is done stays done")
+    ));
     lines
 }
 

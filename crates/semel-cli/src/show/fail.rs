@@ -53,7 +53,9 @@ impl Failed {
     /// A run that could not begin.
     pub(crate) fn to_begin(error: CannotBegin, file: PipelineFile) -> Self {
         match error {
-            CannotBegin::Trouble(Trouble::Broken(why)) | CannotBegin::Broken(why) => Self::Broken(why),
+            CannotBegin::Trouble(Trouble::Broken(why)) | CannotBegin::Broken(why) => {
+                Self::Broken(why)
+            }
             CannotBegin::Trouble(trouble) => Self::Trouble(Box::new(file), trouble),
             CannotBegin::Target(target) => Self::NoSuchTarget(target),
             CannotBegin::TwoFiles(other) => Self::Usage(format!(
@@ -75,7 +77,9 @@ impl Failed {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::NoPipeline(_) | Self::NoSuchParam(_) | Self::NoSuchTarget(_) => Exit::USAGE,
+            Self::Usage(_) | Self::NoPipeline(_) | Self::NoSuchParam(_) | Self::NoSuchTarget(_) => {
+                Exit::USAGE
+            }
             Self::Trouble(_, Trouble::File(_)) => Exit::USAGE,
             Self::Trouble(_, Trouble::Input(_)) => Exit::FAILED,
             Self::Busy(..) => Exit::BUSY,
@@ -107,17 +111,25 @@ impl Failed {
             Self::NoSuchTarget(target) => {
                 writeln!(out, "{error}  {target}")?;
                 match target {
-                    NoSuchTarget::Step { near: Some(near), .. } => writeln!(out, "\n  did you mean `{near}`?")?,
-                    NoSuchTarget::Task {
-                        example: Some(example), ..
-                    } => writeln!(out, "\n  its tasks are named like `{example}`")?,
+                    NoSuchTarget::Step { near: Some(near), .. } => {
+                        writeln!(out, "\n  did you mean `{near}`?")?;
+                    }
+                    NoSuchTarget::Task { example: Some(example), .. } => {
+                        writeln!(out, "\n  its tasks are named like `{example}`")?;
+                    }
                     _ => {}
                 }
             }
             Self::NoPipeline(missing) => return self.write_no_pipeline(out, styles, missing),
             Self::Trouble(file, trouble) => match trouble {
                 Trouble::File(fault) | Trouble::Input(fault) => {
-                    self.write_faults(out, styles, &file.path, &file.text, std::slice::from_ref(fault))?;
+                    self.write_faults(
+                        out,
+                        styles,
+                        &file.path,
+                        &file.text,
+                        std::slice::from_ref(fault),
+                    )?;
                 }
                 Trouble::Broken(why) => writeln!(out, "{}  {why}", styles.state("broken"))?,
             },
@@ -126,7 +138,11 @@ impl Failed {
                 if let Some(holder) = holder {
                     let now = jiff::Timestamp::now();
                     let (since, for_long) = (when_here(holder.since), ago(holder.since, now));
-                    writeln!(out, "\n  who    {}@{}, pid {}: {}", holder.user, holder.host, holder.pid, holder.command)?;
+                    writeln!(
+                        out,
+                        "\n  who    {}@{}, pid {}: {}",
+                        holder.user, holder.host, holder.pid, holder.command
+                    )?;
                     writeln!(out, "  since  {since}, {for_long}; alive now")?;
                 }
                 next(out, &[(format!("semel status{again}"), "watch it")])?;
@@ -135,9 +151,15 @@ impl Failed {
                 writeln!(out, "{}  the manifest, {}", styles.state("broken"), path.display())?;
                 writeln!(out, "\n  {why}")?;
                 match why {
-                    ManifestError::Newer { .. } => writeln!(out, "  use that semel, or a newer one")?,
-                    ManifestError::Absent => next(out, &[(format!("semel run{again}"), "makes it")])?,
-                    ManifestError::Foreign => writeln!(out, "  move it away if it is not semel's, and run again")?,
+                    ManifestError::Newer { .. } => {
+                        writeln!(out, "  use that semel, or a newer one")?;
+                    }
+                    ManifestError::Absent => {
+                        next(out, &[(format!("semel run{again}"), "makes it")])?;
+                    }
+                    ManifestError::Foreign => {
+                        writeln!(out, "  move it away if it is not semel's, and run again")?;
+                    }
                     _ => {}
                 }
             }
@@ -151,20 +173,37 @@ impl Failed {
         Ok(exit)
     }
 
-    fn write_no_pipeline(&self, out: &mut impl Write, styles: Styles, missing: &NoPipeline) -> std::io::Result<Exit> {
+    fn write_no_pipeline(
+        &self,
+        out: &mut impl Write,
+        styles: Styles,
+        missing: &NoPipeline,
+    ) -> std::io::Result<Exit> {
         let exit = self.exit();
         match missing {
             NoPipeline::Absent(path) => {
-                writeln!(out, "{}  there is no pipeline file: {}", styles.state("failed"), path.display())?;
+                writeln!(
+                    out,
+                    "{}  there is no pipeline file: {}",
+                    styles.state("failed"),
+                    path.display()
+                )?;
                 writeln!(out, "\n  next")?;
                 writeln!(out, "    semel init                make a starter file here")?;
                 writeln!(out, "    semel run -f FILE         name the file")?;
                 writeln!(out)?;
             }
             NoPipeline::Unreadable(path, why) => {
-                writeln!(out, "{}  {} cannot be read: {why}\n", styles.state("failed"), path.display())?;
+                writeln!(
+                    out,
+                    "{}  {} cannot be read: {why}\n",
+                    styles.state("failed"),
+                    path.display()
+                )?;
             }
-            NoPipeline::Faulty { path, text, faults } => self.write_faults(out, styles, path, text, faults)?,
+            NoPipeline::Faulty { path, text, faults } => {
+                self.write_faults(out, styles, path, text, faults)?;
+            }
         }
         writeln!(out, "nothing was started; exit {}", exit.0)?;
         Ok(exit)

@@ -16,26 +16,29 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
             "instance": run.instance.as_str(), "host": run.by.host, "user": run.by.user, "pid": run.by.pid,
         }),
         Event::NewMemory { once } => json!({ "event": "new-memory", "once": once }),
-        Event::CleanedUp { number, attempts } => json!({ "event": "cleaned-up", "run": number, "attempts": attempts }),
-        Event::Listed { step, total, .. } => json!({ "event": "step-listed", "step": step.name, "total": total }),
-        Event::Unlisted { step, after, .. } => json!({ "event": "step-unlisted", "step": step.name, "after": after }),
-        Event::Attempt { task, tries } => json!({ "event": "attempt-began", "task": task.to_string(), "try": tries }),
+        Event::CleanedUp { number, attempts } => {
+            json!({ "event": "cleaned-up", "run": number, "attempts": attempts })
+        }
+        Event::Listed { step, total, .. } => {
+            json!({ "event": "step-listed", "step": step.name, "total": total })
+        }
+        Event::Unlisted { step, after, .. } => {
+            json!({ "event": "step-unlisted", "step": step.name, "after": after })
+        }
+        Event::Attempt { task, tries } => {
+            json!({ "event": "attempt-began", "task": task.to_string(), "try": tries })
+        }
         Event::Printed { task, bytes } => {
             json!({ "event": "printed", "task": task.to_string(), "text": String::from_utf8_lossy(bytes) })
         }
-        Event::AttemptFailed {
-            task,
-            tries,
-            failure,
-            tail,
-            again_in,
-            command,
-        } => json!({
+        Event::AttemptFailed { task, tries, failure, tail, again_in, command } => json!({
             "event": "attempt-failed", "task": task.to_string(), "try": tries, "why": failure.to_string(),
             "exit": exit_of(failure), "tail": String::from_utf8_lossy(tail), "command": command,
             "again-in-seconds": again_in.map(|pause| pause.as_secs_f64()),
         }),
-        Event::Void { task, input } => json!({ "event": "attempt-void", "task": task.to_string(), "input": path(input) }),
+        Event::Void { task, input } => {
+            json!({ "event": "attempt-void", "task": task.to_string(), "input": path(input) })
+        }
         Event::Displaced { task, from, to } => {
             json!({ "event": "displaced", "task": task.to_string(), "from": path(from), "to": path(to) })
         }
@@ -51,7 +54,9 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
             json!({ "event": "step-failed", "step": step.name, "why": failure.to_string() })
         }
         Event::Warning { text } => json!({ "event": "warning", "text": text }),
-        Event::Stopping { signal, at_once } => json!({ "event": "stopping", "signal": signal, "at-once": at_once }),
+        Event::Stopping { signal, at_once } => {
+            json!({ "event": "stopping", "signal": signal, "at-once": at_once })
+        }
     };
     stamped(object)
 }
@@ -69,9 +74,9 @@ pub(crate) fn evidence_of(task: &str, evidence: &Evidence) -> Value {
         })
         .collect();
     let receipt = evidence.receipt.map(|(run, at)| json!({ "run": run, "at": at.to_string() }));
-    let attempt = evidence.attempt.as_ref().map(|(run, began, ending)| {
-        json!({ "run": run, "began": began.to_string(), "ending": ending })
-    });
+    let attempt = evidence.attempt.as_ref().map(
+        |(run, began, ending)| json!({ "run": run, "began": began.to_string(), "ending": ending }),
+    );
     json!({
         "event": "evidence", "task": task, "verdict": evidence.verdict.ruling.to_string(),
         "reason": evidence.verdict.reason.name(), "why": evidence.verdict.reason.to_string(),
@@ -105,14 +110,19 @@ pub(crate) fn truth(truth: Truth) -> &'static str {
 }
 
 /// The end of a run as one object.
-pub(crate) fn ended(number: Option<i64>, status: i32, report: &semel::thought::report::Report) -> Value {
+pub(crate) fn ended(
+    number: Option<i64>,
+    status: i32,
+    report: &semel::thought::report::Report,
+) -> Value {
     let steps: Vec<_> = report.steps.iter().map(step).collect();
     stamped(json!({ "event": "run-ended", "run": number, "exit": status, "steps": steps }))
 }
 
 fn step(report: &semel::thought::report::StepReport) -> Value {
     let counts = &report.counts;
-    let would: Map<_, _> = report.would.iter().map(|(ruling, many)| (ruling.to_string(), json!(many))).collect();
+    let would: Map<_, _> =
+        report.would.iter().map(|(ruling, many)| (ruling.to_string(), json!(many))).collect();
     json!({
         "step": report.name, "instance": report.instance.as_str(), "total": counts.total, "ran": counts.ran,
         "skipped": counts.skipped, "adopted": counts.adopted, "reused": counts.reused, "failed": counts.failed,
@@ -131,13 +141,7 @@ fn add_outcome(object: &mut Map<String, Value>, outcome: &Outcome) {
             put("why", json!(reason.to_string()));
         }
         Outcome::Ran(made) | Outcome::Reused(made) => {
-            let Made {
-                took,
-                bytes,
-                rows,
-                from,
-                why,
-            } = made;
+            let Made { took, bytes, rows, from, why } = made;
             put("seconds", json!(took.as_secs_f64()));
             put("bytes", json!(bytes));
             put("rows", json!(rows));

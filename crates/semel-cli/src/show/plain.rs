@@ -47,26 +47,33 @@ impl<'a, W: Write> Plain<'a, W> {
         match event {
             Event::Began { run, number } => {
                 let instance = super::text::instance(&self.pipeline.per, &run.instance);
-                let instance = if instance.is_empty() { instance } else { format!(" {}", instance.replace(' ', "=").replace("==", " ")) };
+                let instance = if instance.is_empty() {
+                    instance
+                } else {
+                    format!(" {}", instance.replace(' ', "=").replace("==", " "))
+                };
                 let by = &run.by;
-                self.say(&format!("{}{instance} run {number} by {}@{}, pid {}", run.pipeline, by.user, by.host, by.pid));
+                self.say(&format!(
+                    "{}{instance} run {number} by {}@{}, pid {}",
+                    run.pipeline, by.user, by.host, by.pid
+                ));
             }
             Event::NewMemory { once } => {
                 self.say("new memory: no manifest was here");
                 if !once.is_empty() {
-                    self.say(&format!("once steps that will be done as if never before: {}", once.join(", ")));
+                    self.say(&format!(
+                        "once steps that will be done as if never before: {}",
+                        once.join(", ")
+                    ));
                 }
             }
             Event::CleanedUp { number, attempts } => {
-                self.say(&format!("run {number} was killed: {} cleaned up", count(*attempts as u64, "half attempt")));
+                self.say(&format!(
+                    "run {number} was killed: {} cleaned up",
+                    count(*attempts as u64, "half attempt")
+                ));
             }
-            Event::AttemptFailed {
-                task,
-                tries,
-                failure,
-                again_in,
-                ..
-            } => {
+            Event::AttemptFailed { task, tries, failure, again_in, .. } => {
                 let after = match again_in {
                     Some(pause) => format!("; again in {}", clock(*pause)),
                     None if *tries > 1 => format!(", {tries} tries"),
@@ -75,14 +82,25 @@ impl<'a, W: Write> Plain<'a, W> {
                 self.tell(&format!("{task} failed: {failure}{after}"));
             }
             Event::Void { task, input } => {
-                self.tell(&format!("{task}: its input {} changed while it ran; again", input.display()));
+                self.tell(&format!(
+                    "{task}: its input {} changed while it ran; again",
+                    input.display()
+                ));
             }
             Event::Displaced { task, from, to } => {
-                self.tell(&format!("{task}: {} was not semel's; it is kept as {}", from.display(), to.display()));
+                self.tell(&format!(
+                    "{task}: {} was not semel's; it is kept as {}",
+                    from.display(),
+                    to.display()
+                ));
             }
             Event::Warning { text } => self.tell(&format!("warning: {text}")),
-            Event::StepFailed { step, failure, .. } => self.tell(&format!("{} failed: {failure}", step.name)),
-            Event::Stopping { signal, .. } => self.tell(&format!("signal {signal}: nothing new is begun")),
+            Event::StepFailed { step, failure, .. } => {
+                self.tell(&format!("{} failed: {failure}", step.name));
+            }
+            Event::Stopping { signal, .. } => {
+                self.tell(&format!("signal {signal}: nothing new is begun"));
+            }
             Event::Printed { task, bytes } => {
                 for line in String::from_utf8_lossy(bytes).lines() {
                     self.tell(&format!("{task} | {}", visible(line)));
@@ -106,12 +124,17 @@ impl<'a, W: Write> Plain<'a, W> {
 
     /// Tells of a step when the last of its tasks is settled.
     fn step_settled(&mut self, id: StepId) {
-        let Some(report) = self.report.step(id) else { return };
+        let Some(report) = self.report.step(id) else {
+            return;
+        };
         if report.unsettled() > 0 || self.told.contains(&id) {
             return;
         }
         let step = self.pipeline.step(id);
-        let facts: Vec<_> = <[String; 2]>::from(ending(report, step)).into_iter().filter(|fact| !fact.is_empty()).collect();
+        let facts: Vec<_> = <[String; 2]>::from(ending(report, step))
+            .into_iter()
+            .filter(|fact| !fact.is_empty())
+            .collect();
         let took = Some(report.took()).filter(|took| !took.is_zero()).map(clock);
         let facts: Vec<_> = facts.into_iter().chain(took).collect();
         let line = format!("{} {}: {}", step.name, state(report), facts.join(", "));

@@ -11,23 +11,16 @@ pub(crate) struct Styles {
 }
 
 impl Styles {
-    /// No colours.
-    pub(crate) const PLAIN: Self = Self { on: false };
-
     /// As standard error takes it, and `NO_COLOR` allows.
     pub(crate) fn for_stderr() -> Self {
         let choice = anstream::AutoStream::choice(&std::io::stderr());
-        Self {
-            on: choice != anstream::ColorChoice::Never && std::io::stderr().is_terminal(),
-        }
+        Self { on: choice != anstream::ColorChoice::Never && std::io::stderr().is_terminal() }
     }
 
     /// As standard output takes it, and `NO_COLOR` allows.
     pub(crate) fn for_stdout() -> Self {
         let choice = anstream::AutoStream::choice(&std::io::stdout());
-        Self {
-            on: choice != anstream::ColorChoice::Never && std::io::stdout().is_terminal(),
-        }
+        Self { on: choice != anstream::ColorChoice::Never && std::io::stdout().is_terminal() }
     }
 
     /// Whether colours are on.
@@ -40,7 +33,9 @@ impl Styles {
         let style = match word.trim_end() {
             "done" | "skip" | "adopt" | "reuse" => AnsiColor::Green.on_default(),
             "failed" | "broken" => AnsiColor::Red.on_default().bold(),
-            "refused" | "refuse" | "busy" | "blocked" | "interrupted" => AnsiColor::Yellow.on_default().bold(),
+            "refused" | "refuse" | "busy" | "blocked" | "interrupted" => {
+                AnsiColor::Yellow.on_default().bold()
+            }
             "run" | "run?" => AnsiColor::Cyan.on_default(),
             _ => return word.to_owned(),
         };

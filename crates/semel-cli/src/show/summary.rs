@@ -67,7 +67,11 @@ impl Summary<'_> {
             self.write_steps(out)?;
         }
         for (path, aside) in self.displaced.iter().take(10) {
-            writeln!(out, "{}  {path} was not made by semel; it is kept as", self.styles.bold("aside"))?;
+            writeln!(
+                out,
+                "{}  {path} was not made by semel; it is kept as",
+                self.styles.bold("aside")
+            )?;
             writeln!(out, "         {aside}\n")?;
         }
         if self.displaced.len() > 10 {
@@ -126,13 +130,21 @@ impl Summary<'_> {
     fn write_troubles(&self, out: &mut impl Write) -> std::io::Result<()> {
         let manifest = self.place.manifest().ok().flatten();
         let manifest = manifest.as_deref();
-        let told = |outcome: &Outcome| matches!(outcome, Outcome::Failed(_) | Outcome::Refused(_) | Outcome::Busy);
-        let troubles: Vec<_> = self.report().troubles.iter().filter(|trouble| told(&trouble.outcome)).collect();
+        let told = |outcome: &Outcome| {
+            matches!(outcome, Outcome::Failed(_) | Outcome::Refused(_) | Outcome::Busy)
+        };
+        let troubles: Vec<_> =
+            self.report().troubles.iter().filter(|trouble| told(&trouble.outcome)).collect();
         for trouble in troubles.iter().take(MOST) {
             match &trouble.outcome {
                 Outcome::Failed(failure) => self.write_failure(out, trouble, failure, manifest)?,
                 Outcome::Refused(reason) => self.write_refusal(out, trouble, *reason, manifest)?,
-                _ => writeln!(out, "{}  {}  somebody else is at work on it\n", self.styles.state("busy"), trouble.task)?,
+                _ => writeln!(
+                    out,
+                    "{}  {}  somebody else is at work on it\n",
+                    self.styles.state("busy"),
+                    trouble.task
+                )?,
             }
         }
         let total = self.report().totals();
@@ -154,9 +166,15 @@ impl Summary<'_> {
         failure: &Failure,
         manifest: Option<&dyn Manifest>,
     ) -> std::io::Result<()> {
-        let tries = if trouble.tries > 1 { format!(", {} tries", trouble.tries) } else { String::new() };
+        let tries =
+            if trouble.tries > 1 { format!(", {} tries", trouble.tries) } else { String::new() };
         let word = if failure.is_broken() { "broken" } else { "failed" };
-        writeln!(out, "{}  {}  {failure}{tries}", self.styles.state(word), self.styles.bold(&trouble.task.to_string()))?;
+        writeln!(
+            out,
+            "{}  {}  {failure}{tries}",
+            self.styles.state(word),
+            self.styles.bold(&trouble.task.to_string())
+        )?;
         if let Some(meaning) = meaning(failure) {
             writeln!(out, "        {meaning}")?;
         }
@@ -182,9 +200,16 @@ impl Summary<'_> {
     fn still_good(&self, task: &TaskName, manifest: Option<&dyn Manifest>) -> Vec<String> {
         let name = &self.place.file.pipeline.name;
         let receipt = manifest.and_then(|manifest| manifest.receipt(name, task).ok().flatten());
-        let Some(receipt) = receipt else { return Vec::new() };
-        let there = receipt.outs().filter(|out| self.place.home.path().join("..").join(&out.path).exists());
-        there.map(|out| format!("{} is still the last good one, of run {}", show(&out.path), receipt.run)).collect()
+        let Some(receipt) = receipt else {
+            return Vec::new();
+        };
+        let there =
+            receipt.outs().filter(|out| self.place.home.path().join("..").join(&out.path).exists());
+        there
+            .map(|out| {
+                format!("{} is still the last good one, of run {}", show(&out.path), receipt.run)
+            })
+            .collect()
     }
 
     fn write_refusal(
@@ -210,9 +235,15 @@ impl Summary<'_> {
                 writeln!(out, "  Run {run} began it {began}; {ended}")?;
             }
             (_, Reason::DoneWithOtherInputs) => {
-                let receipt = manifest.and_then(|manifest| manifest.receipt(pipeline, &trouble.task).ok().flatten());
+                let receipt = manifest
+                    .and_then(|manifest| manifest.receipt(pipeline, &trouble.task).ok().flatten());
                 if let Some(receipt) = receipt {
-                    writeln!(out, "  It was done in run {}, {}, with other inputs.", receipt.run, when_here(receipt.at))?;
+                    writeln!(
+                        out,
+                        "  It was done in run {}, {}, with other inputs.",
+                        receipt.run,
+                        when_here(receipt.at)
+                    )?;
                 }
             }
             _ => {}
@@ -244,7 +275,12 @@ impl Summary<'_> {
             .iter()
             .filter(|step| step.counts.reached() > 0)
             .map(|step| match step.has_items {
-                true => format!("{} {} of {}", step.name, thousands(step.counts.reached()), thousands(step.counts.total)),
+                true => format!(
+                    "{} {} of {}",
+                    step.name,
+                    thousands(step.counts.reached()),
+                    thousands(step.counts.total)
+                ),
                 false => step.name.clone(),
             })
             .collect();
@@ -252,7 +288,12 @@ impl Summary<'_> {
             .iter()
             .filter(|step| step.counts.blocked > 0)
             .map(|step| match step.has_items {
-                true => format!("{} {} of {}", step.name, thousands(step.counts.blocked), thousands(step.counts.total)),
+                true => format!(
+                    "{} {} of {}",
+                    step.name,
+                    thousands(step.counts.blocked),
+                    thousands(step.counts.total)
+                ),
                 false => step.name.clone(),
             })
             .collect();
@@ -266,14 +307,23 @@ impl Summary<'_> {
 
     fn write_next(&self, out: &mut impl Write, troubles: &[&Trouble]) -> std::io::Result<()> {
         let again = &self.place.again;
-        let targets: String = self.targets.iter().map(|target| format!(" {}", quote_words([target.as_str()]))).collect();
+        let targets: String = self
+            .targets
+            .iter()
+            .map(|target| format!(" {}", quote_words([target.as_str()])))
+            .collect();
         let has_printed = troubles.iter().any(|trouble| !trouble.tail.is_empty());
-        let has_failed = troubles.iter().any(|trouble| matches!(trouble.outcome, Outcome::Failed(_)));
+        let has_failed =
+            troubles.iter().any(|trouble| matches!(trouble.outcome, Outcome::Failed(_)));
         writeln!(out, "  next")?;
         if has_printed {
             writeln!(out, "    {:<25} all it printed, every try", format!("semel log{again}"))?;
         }
-        let what = if has_failed { "after the fix: what failed, then what is blocked" } else { "then, for what is left" };
+        let what = if has_failed {
+            "after the fix: what failed, then what is blocked"
+        } else {
+            "then, for what is left"
+        };
         writeln!(out, "    {:<25} {what}\n", format!("semel run{targets}{again}"))
     }
 
@@ -281,7 +331,10 @@ impl Summary<'_> {
     fn last_line(&self) -> String {
         let report = self.report();
         let (status, totals) = (report.status(), report.totals());
-        let run = self.ended.number.map_or_else(|| "the run".to_owned(), |number| format!("run {number}"));
+        let run = self
+            .ended
+            .number
+            .map_or_else(|| "the run".to_owned(), |number| format!("run {number}"));
         let word = match status {
             0 => "done",
             1 => "failed",
@@ -294,10 +347,18 @@ impl Summary<'_> {
         let time = clock(self.took);
         if status == 0 {
             let subject = if self.shows_steps { String::new() } else { format!("{run} ") };
-            return format!("{subject}{} in {time}: every step reached its desired state", self.styles.state(word));
+            return format!(
+                "{subject}{} in {time}: every step reached its desired state",
+                self.styles.state(word)
+            );
         }
         let mut facts = Vec::new();
-        for (number, what) in [(totals.failed, "failed"), (totals.refused, "refused"), (totals.busy, "busy"), (totals.blocked, "blocked")] {
+        for (number, what) in [
+            (totals.failed, "failed"),
+            (totals.refused, "refused"),
+            (totals.busy, "busy"),
+            (totals.blocked, "blocked"),
+        ] {
             if number > 0 {
                 facts.push(format!("{} {what}", thousands(number)));
             }
@@ -314,7 +375,12 @@ impl Summary<'_> {
 }
 
 fn last_attempt(manifest: &dyn Manifest, pipeline: &str, task: &TaskName) -> Option<AttemptRecord> {
-    manifest.attempts(pipeline, Attempts::OfTask(task)).ok()?.into_iter().rev().find(|attempt| attempt.open)
+    manifest
+        .attempts(pipeline, Attempts::OfTask(task))
+        .ok()?
+        .into_iter()
+        .rev()
+        .find(|attempt| attempt.open)
 }
 
 /// What a known exit status means.

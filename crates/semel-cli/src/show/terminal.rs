@@ -41,11 +41,7 @@ impl Terminal {
             running: Vec::new(),
             styles,
         };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-            bar: None,
-            styles,
-        }
+        Self { state: Arc::new(Mutex::new(state)), bar: None, styles }
     }
 
     /// Takes what stands above the board.
@@ -64,11 +60,12 @@ impl Terminal {
             let mut state = self.lock();
             state.report.take(event, now);
             match event {
-                Event::Attempt { task, .. } => state.running.push(Now {
-                    task: task.to_string(),
-                    since: now,
-                }),
-                Event::AttemptFailed { task, .. } | Event::Settled { task, .. } if !state.running.is_empty() => {
+                Event::Attempt { task, .. } => {
+                    state.running.push(Now { task: task.to_string(), since: now });
+                }
+                Event::AttemptFailed { task, .. } | Event::Settled { task, .. }
+                    if !state.running.is_empty() =>
+                {
                     let name = task.to_string();
                     state.running.retain(|running| running.task != name);
                 }
@@ -80,7 +77,11 @@ impl Terminal {
             Event::Printed { task, bytes } => {
                 let text = String::from_utf8_lossy(bytes);
                 for line in text.lines() {
-                    self.print(&format!("{} {}", self.styles.dim(&format!("{task} |")), visible(line)));
+                    self.print(&format!(
+                        "{} {}",
+                        self.styles.dim(&format!("{task} |")),
+                        visible(line)
+                    ));
                 }
             }
             _ => {}
@@ -96,7 +97,14 @@ impl Terminal {
         let state = Arc::clone(&self.state);
         let board = move |_: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
             let state = state.lock().expect("nobody panics while drawing");
-            let lines = board::live(&state.pipeline, &state.report, &state.running, state.styles, Instant::now(), 20);
+            let lines = board::live(
+                &state.pipeline,
+                &state.report,
+                &state.running,
+                state.styles,
+                Instant::now(),
+                20,
+            );
             // A line that cannot be drawn is drawn by the next tick.
             let _ = write!(out, "{}\n\n{}", state.header, lines.join("\n"));
         };
@@ -111,7 +119,10 @@ impl Terminal {
         match &self.bar {
             Some(bar) => bar.println(line),
             None => {
-                let _ = std::io::Write::write_all(&mut anstream::stderr().lock(), format!("{line}\n").as_bytes());
+                let _ = std::io::Write::write_all(
+                    &mut anstream::stderr().lock(),
+                    format!("{line}\n").as_bytes(),
+                );
             }
         }
     }

@@ -36,7 +36,8 @@ pub(crate) fn init(common: &Common, options: &args::Init) -> Result<Exit, Failed
         Failed::Broken(format!("cannot {doing} `{}`: {error}", path.display()))
     };
     if !options.bare && !path.exists() {
-        let absolute = std::path::absolute(folder).map_err(|error| failed("find", folder, error))?;
+        let absolute =
+            std::path::absolute(folder).map_err(|error| failed("find", folder, error))?;
         let name: String = absolute
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
@@ -45,18 +46,23 @@ pub(crate) fn init(common: &Common, options: &args::Init) -> Result<Exit, Failed
             .filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
             .collect();
         let name = if name.is_empty() { "pipeline".to_owned() } else { name };
-        std::fs::write(path, STARTER.replace("NAME", &name)).map_err(|error| failed("write", path, error))?;
+        std::fs::write(path, STARTER.replace("NAME", &name))
+            .map_err(|error| failed("write", path, error))?;
         writeln!(out, "done  made {}", path.display())?;
     }
     let home = Home::in_folder(folder);
     let is_new = !home.exists();
     home.make().map_err(|error| failed("make", home.path(), error))?;
-    SqliteManifest::open(&home.manifest()).map_err(|error| Failed::Manifest(home.manifest(), error))?;
+    SqliteManifest::open(&home.manifest())
+        .map_err(|error| Failed::Manifest(home.manifest(), error))?;
     if is_new {
         writeln!(out, "done  made {}", home.path().display())?;
     } else {
         writeln!(out, "done  {} was there already", home.path().display())?;
     }
-    writeln!(out, "\n  next\n    semel plan                what a run would do\n    semel run                 do it")?;
+    writeln!(
+        out,
+        "\n  next\n    semel plan                what a run would do\n    semel run                 do it"
+    )?;
     Ok(Exit::DONE)
 }

@@ -44,7 +44,11 @@ pub(crate) fn log(place: &Place, options: &args::Log) -> Result<Exit, Failed> {
     Ok(Exit::DONE)
 }
 
-fn find(place: &Place, manifest: &dyn Manifest, of: Option<&str>) -> Result<Vec<AttemptRecord>, Failed> {
+fn find(
+    place: &Place,
+    manifest: &dyn Manifest,
+    of: Option<&str>,
+) -> Result<Vec<AttemptRecord>, Failed> {
     let name = &place.file.pipeline.name;
     let broken = |error| Failed::Manifest(place.home.manifest(), error);
     let Some(of) = of else {
@@ -64,7 +68,10 @@ fn find(place: &Place, manifest: &dyn Manifest, of: Option<&str>) -> Result<Vec<
     let instance = pattern.instance.clone().unwrap_or_else(|| place.params.instance(&step.per));
     let task = TaskName::new(&step.name, &instance, None);
     let all = manifest.attempts(name, Attempts::OfTask(&task)).map_err(broken)?;
-    let mut named: Vec<_> = all.into_iter().filter(|attempt| pattern.takes_item(attempt.task.item.as_deref())).collect();
+    let mut named: Vec<_> = all
+        .into_iter()
+        .filter(|attempt| pattern.takes_item(attempt.task.item.as_deref()))
+        .collect();
     // Of each task, the last run that tried it.
     let last: std::collections::HashMap<_, _> =
         named.iter().map(|attempt| (attempt.task.clone(), attempt.run)).collect();
@@ -81,5 +88,10 @@ fn heading(attempt: &AttemptRecord, styles: Styles) -> String {
         (None, _) => styles.state("interrupted"),
     };
     let task = styles.bold(&attempt.task.to_string());
-    format!("==> {task}  run {}, try {}, {}  {ending}", attempt.run, attempt.tries, when_here(attempt.began))
+    format!(
+        "==> {task}  run {}, try {}, {}  {ending}",
+        attempt.run,
+        attempt.tries,
+        when_here(attempt.began)
+    )
 }

@@ -31,7 +31,8 @@ pub(crate) fn query(place: &Place, options: &args::Query) -> Result<Exit, Failed
     // Tab-separated, with a header: what cut, awk and column understand.
     writeln!(out, "{}", answer.columns.join("\t"))?;
     for row in answer.rows {
-        let values: Vec<_> = row.iter().map(|value| visible(value.as_deref().unwrap_or_default())).collect();
+        let values: Vec<_> =
+            row.iter().map(|value| visible(value.as_deref().unwrap_or_default())).collect();
         writeln!(out, "{}", values.join("\t"))?;
     }
     Ok(Exit::DONE)

@@ -55,10 +55,20 @@ pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Ex
     let about = usual_time(&place, &ended.report)?;
     let figure = match (least, most) {
         (0, 0) => "nothing would run".to_owned(),
-        (least, most) if least == most => format!("{} of {} would run", thousands(least), count(total, "task")),
-        (least, most) => format!("{} to {} of {} would run", thousands(least), thousands(most), count(total, "task")),
+        (least, most) if least == most => {
+            format!("{} of {} would run", thousands(least), count(total, "task"))
+        }
+        (least, most) => {
+            format!(
+                "{} to {} of {} would run",
+                thousands(least),
+                thousands(most),
+                count(total, "task")
+            )
+        }
     };
-    let about = about.map(|time| format!(", about {}", semel::words::clock(time))).unwrap_or_default();
+    let about =
+        about.map(|time| format!(", about {}", semel::words::clock(time))).unwrap_or_default();
     writeln!(out, "\n{figure}{about}; nothing was run")?;
     Ok(exit)
 }
@@ -72,10 +82,7 @@ pub(crate) struct Outlook {
 impl Outlook {
     /// Takes an event in.
     pub(crate) fn take(&mut self, event: &Event<'_>) {
-        if let Event::Settled {
-            task,
-            outcome: Outcome::Would(verdict),
-        } = event
+        if let Event::Settled { task, outcome: Outcome::Would(verdict) } = event
             && task.task.item.is_some()
             && self.named.len() < MOST
         {
@@ -84,13 +91,20 @@ impl Outlook {
     }
 
     /// Writes all of it.
-    pub(crate) fn write(&self, out: &mut impl Write, place: &Place, report: &Report, styles: Styles) -> std::io::Result<()> {
+    pub(crate) fn write(
+        &self,
+        out: &mut impl Write,
+        place: &Place,
+        report: &Report,
+        styles: Styles,
+    ) -> std::io::Result<()> {
         write_steps(out, place, report, styles)?;
         if self.named.is_empty() {
             return Ok(());
         }
         writeln!(out)?;
-        let width = self.named.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(50);
+        let width =
+            self.named.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(50);
         for (name, why) in &self.named {
             writeln!(out, "  {}  {why}", fit(name, width))?;
         }
@@ -102,7 +116,12 @@ impl Outlook {
 }
 
 /// Writes what would be done, step by step.
-fn write_steps(out: &mut impl Write, place: &Place, report: &Report, styles: Styles) -> std::io::Result<()> {
+fn write_steps(
+    out: &mut impl Write,
+    place: &Place,
+    report: &Report,
+    styles: Styles,
+) -> std::io::Result<()> {
     let pipeline = &place.file.pipeline;
     let per = instance(&pipeline.per, &place.instance());
     let per = if per.is_empty() { per } else { format!("  {per}") };
@@ -116,7 +135,13 @@ fn write_steps(out: &mut impl Write, place: &Place, report: &Report, styles: Sty
                 .reasons
                 .iter()
                 .filter(|(reason, _)| wanted(reason))
-                .map(|(reason, many)| if step.has_items { format!("{} {}", thousands(*many), reason.brief()) } else { reason.to_string() })
+                .map(|(reason, many)| {
+                    if step.has_items {
+                        format!("{} {}", thousands(*many), reason.brief())
+                    } else {
+                        reason.to_string()
+                    }
+                })
                 .collect();
             some.join(", ")
         };
@@ -124,11 +149,16 @@ fn write_steps(out: &mut impl Write, place: &Place, report: &Report, styles: Sty
             rows.push((ruling.to_string(), *many, reasons(semel::words::verdict::Reason::acts)));
         }
         if step.may > 0 {
-            let upstream: Vec<_> = pipeline.step(step.id).upstream().map(|id| pipeline.step(id).name.as_str()).collect();
+            let upstream: Vec<_> = pipeline
+                .step(step.id)
+                .upstream()
+                .map(|id| pipeline.step(id).name.as_str())
+                .collect();
             let why = format!("only if {} comes out different", upstream.join(" or "));
             rows.push(("run?".to_owned(), step.may, why));
         }
-        let quiet = |many: u64, word: &str, why: String| (many > 0).then(|| (word.to_owned(), many, why));
+        let quiet =
+            |many: u64, word: &str, why: String| (many > 0).then(|| (word.to_owned(), many, why));
         rows.extend(quiet(counts.skipped, "skip", reasons(|reason| !reason.acts())));
         rows.extend(quiet(counts.adopted, "adopt", "its effect is there".to_owned()));
         rows.extend(quiet(counts.refused, "refuse", step.note.clone()));
@@ -141,7 +171,12 @@ fn write_steps(out: &mut impl Write, place: &Place, report: &Report, styles: Sty
         for (at, (word, many, why)) in rows.iter().enumerate() {
             let name = if at == 0 { step.name.as_str() } else { "" };
             let many = if *many == 0 { String::new() } else { thousands(*many) };
-            writeln!(out, "  {}  {}{many:>7}     {why}", fit(name, names), styles.state(&fit(word, 8)))?;
+            writeln!(
+                out,
+                "  {}  {}{many:>7}     {why}",
+                fit(name, names),
+                styles.state(&fit(word, 8))
+            )?;
         }
     }
     Ok(())
@@ -149,7 +184,11 @@ fn write_steps(out: &mut impl Write, place: &Place, report: &Report, styles: Sty
 
 /// How many tasks would run, at least and at most.
 fn would(report: &Report) -> (u64, u64) {
-    let least = report.steps.iter().flat_map(|step| step.would.iter()).filter(|(ruling, _)| **ruling != Ruling::Adopt);
+    let least = report
+        .steps
+        .iter()
+        .flat_map(|step| step.would.iter())
+        .filter(|(ruling, _)| **ruling != Ruling::Adopt);
     let least = least.map(|(_, many)| many).sum();
     let may: u64 = report.steps.iter().map(|step| step.may).sum();
     (least, least + may)
@@ -173,7 +212,10 @@ fn usual_time(place: &Place, report: &Report) -> Result<Option<std::time::Durati
         let usual = manifest.usual_seconds(&place.file.pipeline.name, &step.name);
         let usual = usual.map_err(|error| Failed::Manifest(place.home.manifest(), error))?;
         match usual {
-            Some(usual) => seconds += usual * many as f64 / jobs.min(usize::try_from(many).unwrap_or(1)) as f64,
+            Some(usual) => {
+                seconds +=
+                    usual * many as f64 / jobs.min(usize::try_from(many).unwrap_or(1)) as f64;
+            }
             None => return Ok(None),
         }
     }

@@ -33,7 +33,8 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
         explains: None,
     };
     let (sender, signals) = signals();
-    listen(sender).map_err(|error| Failed::Broken(format!("signals cannot be listened for: {error}")))?;
+    listen(sender)
+        .map_err(|error| Failed::Broken(format!("signals cannot be listened for: {error}")))?;
     let styles = Styles::for_stderr();
     let mut view = View::choose(&place, options, styles);
     let mut goes_on_after = None;
@@ -43,7 +44,8 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
         match event {
             Event::CleanedUp { number, .. } => goes_on_after = Some(*number),
             Event::Displaced { from, to, .. } => {
-                let inside = to.strip_prefix(place.home.path().parent().unwrap_or(to)).unwrap_or(to);
+                let inside =
+                    to.strip_prefix(place.home.path().parent().unwrap_or(to)).unwrap_or(to);
                 displaced.push((from.display().to_string(), inside.display().to_string()));
             }
             _ => {}
@@ -75,9 +77,9 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
     let mut out = anstream::stderr().lock();
     // What cannot be told is still in the manifest, and in the exit status.
     let _ = if options.expect_noop && status == 6 {
-        outlook
-            .write(&mut out, &place, &ended.report, styles)
-            .and_then(|()| writeln!(out, "\nthis run would not be boring; nothing was started; exit 6"))
+        outlook.write(&mut out, &place, &ended.report, styles).and_then(|()| {
+            writeln!(out, "\nthis run would not be boring; nothing was started; exit 6")
+        })
     } else {
         summary.write(&mut out, options.quiet)
     };
@@ -114,17 +116,24 @@ impl<'a> View<'a> {
             }
             Self::Terminal(terminal, place, styles) => {
                 if let Event::Began { run, number } = event {
-                    let named = crate::show::text::instance(&place.file.pipeline.per, &run.instance);
+                    let named =
+                        crate::show::text::instance(&place.file.pipeline.per, &run.instance);
                     let named = if named.is_empty() { named } else { format!("  {named}") };
                     let since = crate::show::text::when_here(run.began);
                     let since = since.trim_start_matches("today ");
-                    terminal.header(format!("semel  {}{named}  run {number}  since {since}", styles.bold(&run.pipeline)));
+                    terminal.header(format!(
+                        "semel  {}{named}  run {number}  since {since}",
+                        styles.bold(&run.pipeline)
+                    ));
                 }
                 match event {
                     Event::NewMemory { once } => {
                         terminal.print(&styles.dim("new memory: no manifest was here"));
                         if !once.is_empty() {
-                            terminal.print(&format!("once steps that will be done as if never before: {}", once.join(", ")));
+                            terminal.print(&format!(
+                                "once steps that will be done as if never before: {}",
+                                once.join(", ")
+                            ));
                         }
                     }
                     Event::Warning { text } => terminal.print(&format!("warning: {text}")),

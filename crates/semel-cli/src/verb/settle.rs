@@ -36,7 +36,8 @@ fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, 
     if !path.exists() {
         return Err(Failed::Manifest(path, ManifestError::Absent));
     }
-    let mut manifest = SqliteManifest::open(&path).map_err(|error| Failed::Manifest(path.clone(), error))?;
+    let mut manifest =
+        SqliteManifest::open(&path).map_err(|error| Failed::Manifest(path.clone(), error))?;
     let mut resolutions = Vec::new();
     for typed in &options.tasks {
         let pattern = TaskPattern::parse(typed);
@@ -52,7 +53,11 @@ fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, 
             if verb == Verb::Done && !options.without_outputs {
                 let missing = missing_output(&place, &manifest, step, &instance, &task)?;
                 if let Some(missing) = missing {
-                    return refuse(&task.name(&step.name, &instance).to_string(), &missing, &place.again);
+                    return refuse(
+                        &task.name(&step.name, &instance).to_string(),
+                        &missing,
+                        &place.again,
+                    );
                 }
             }
             resolutions.push(Resolution {
@@ -113,7 +118,11 @@ fn missing_output(
 fn refuse(task: &str, missing: &str, again: &str) -> Result<Exit, Failed> {
     let mut out = anstream::stderr().lock();
     let quoted = semel::words::shell::quote_words([task]);
-    writeln!(out, "{}  {task}: its output {missing} is not there", Styles::for_stderr().state("refused"))?;
+    writeln!(
+        out,
+        "{}  {task}: its output {missing} is not there",
+        Styles::for_stderr().state("refused")
+    )?;
     writeln!(out, "\n  next")?;
     writeln!(out, "    put it there, and say so again; or, if none is wanted:")?;
     writeln!(out, "    semel done {quoted}{again} --without-outputs --because '...'")?;

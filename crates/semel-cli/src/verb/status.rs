@@ -50,14 +50,27 @@ pub(crate) fn status(place: &Place, options: &args::Status) -> Result<Exit, Fail
     let Some(manifest) = place.manifest()? else {
         if options.json {
             let exit = Exit::FAILED.0;
-            writeln!(out, "{}", json!({ "pipeline": place.file.pipeline.name, "state": "never run", "exit": exit }))?;
+            writeln!(
+                out,
+                "{}",
+                json!({ "pipeline": place.file.pipeline.name, "state": "never run", "exit": exit })
+            )?;
         } else {
-            writeln!(out, "{}  never run: there is no manifest yet", styles.bold(&place.file.pipeline.name))?;
-            writeln!(out, "\n  next\n    semel plan{0}                what a run would do\n    semel run{0}                 do it", place.again)?;
+            writeln!(
+                out,
+                "{}  never run: there is no manifest yet",
+                styles.bold(&place.file.pipeline.name)
+            )?;
+            writeln!(
+                out,
+                "\n  next\n    semel plan{0}                what a run would do\n    semel run{0}                 do it",
+                place.again
+            )?;
         }
         return Ok(Exit::FAILED);
     };
-    let overview = overview(place, &*manifest).map_err(|error| Failed::Manifest(place.home.manifest(), error))?;
+    let overview = overview(place, &*manifest)
+        .map_err(|error| Failed::Manifest(place.home.manifest(), error))?;
     let exit = overview.exit();
     if options.json {
         writeln!(out, "{}", overview.json(place, exit))?;
@@ -84,7 +97,11 @@ fn overview(place: &Place, manifest: &dyn Manifest) -> Result<Overview, Manifest
     let was_killed = holder.is_none() && last.as_ref().is_some_and(|run| run.ended.is_none());
     let mut steps = Vec::new();
     for step in &pipeline.steps {
-        let of_step = if step.per == pipeline.per { instance.clone() } else { place.params.instance(&step.per) };
+        let of_step = if step.per == pipeline.per {
+            instance.clone()
+        } else {
+            place.params.instance(&step.per)
+        };
         steps.push(standing(place, manifest, step, &of_step)?);
     }
     let mut others = BTreeMap::new();
@@ -102,16 +119,25 @@ fn overview(place: &Place, manifest: &dyn Manifest) -> Result<Overview, Manifest
     })
 }
 
-fn standing(place: &Place, manifest: &dyn Manifest, step: &Step, instance: &Instance) -> Result<Standing, ManifestError> {
+fn standing(
+    place: &Place,
+    manifest: &dyn Manifest,
+    step: &Step,
+    instance: &Instance,
+) -> Result<Standing, ManifestError> {
     let name = &place.file.pipeline.name;
     let last = manifest.last_run_step(name, &step.name, instance)?;
     let memory = manifest.memory_of(name, &step.name, instance)?;
     let since = last.as_ref().map_or(0, |(run, _)| *run);
     let cut_short: Vec<_> = memory.open.iter().filter(|attempt| attempt.run > since).collect();
     let (state, counts, note) = match &last {
-        _ if !cut_short.is_empty() => ("interrupted", last.as_ref().map(|(_, step)| step.counts), cut_short_note(&cut_short)),
+        _ if !cut_short.is_empty() => {
+            ("interrupted", last.as_ref().map(|(_, step)| step.counts), cut_short_note(&cut_short))
+        }
         Some((_, step)) => (state_of(step), Some(step.counts), step.note.clone()),
-        None if !memory.receipts.is_empty() => ("interrupted", None, "its run was killed".to_owned()),
+        None if !memory.receipts.is_empty() => {
+            ("interrupted", None, "its run was killed".to_owned())
+        }
         None => ("never run", None, String::new()),
     };
     Ok(Standing {
@@ -126,7 +152,11 @@ fn standing(place: &Place, manifest: &dyn Manifest, step: &Step, instance: &Inst
 fn cut_short_note(attempts: &[&OpenAttempt]) -> String {
     let first = &attempts[0];
     let item = if first.item.is_empty() { String::new() } else { format!("{}: ", first.item) };
-    let more = if attempts.len() > 1 { format!(", and {} more", attempts.len() - 1) } else { String::new() };
+    let more = if attempts.len() > 1 {
+        format!(", and {} more", attempts.len() - 1)
+    } else {
+        String::new()
+    };
     format!("{item}cut short in run {}{more}", first.run)
 }
 
@@ -165,7 +195,8 @@ impl Overview {
         match (&self.holder, last.ended, last.status) {
             (Some(_), ..) => format!("run {number} at work since {began}"),
             (None, Some(ended), Some(status)) => {
-                let took = std::time::Duration::try_from(ended.duration_since(last.new.began)).unwrap_or_default();
+                let took = std::time::Duration::try_from(ended.duration_since(last.new.began))
+                    .unwrap_or_default();
                 let word = match status {
                     0 => "done",
                     1 => "failed",
@@ -180,14 +211,22 @@ impl Overview {
         }
     }
 
-    fn write(&self, out: &mut impl Write, place: &Place, styles: Styles, exit: Exit) -> std::io::Result<()> {
+    fn write(
+        &self,
+        out: &mut impl Write,
+        place: &Place,
+        styles: Styles,
+        exit: Exit,
+    ) -> std::io::Result<()> {
         let pipeline = &place.file.pipeline;
         let per = instance(&pipeline.per, &self.instance);
         let per = if per.is_empty() { per } else { format!("  {per}") };
         writeln!(out, "{}{per}  {}\n", styles.bold(&pipeline.name), self.last_run())?;
         let names = name_width(self.steps.iter().map(|step| step.name.as_str()));
         for step in &self.steps {
-            let counts = step.counts.map(|counts| format!("{} of {}", thousands(counts.reached()), thousands(counts.total)));
+            let counts = step.counts.map(|counts| {
+                format!("{} of {}", thousands(counts.reached()), thousands(counts.total))
+            });
             let at = step.at.map_or_else(|| "-".to_owned(), when_here);
             let line = format!(
                 "  {}  {}{:>14}    {}  {}",
@@ -206,10 +245,20 @@ impl Overview {
         let now = Timestamp::now();
         if let Some(good) = &self.last_good {
             let at = good.ended.unwrap_or(good.new.began);
-            writeln!(out, "  last good run   {}, {}, {} ago", good.number, when_here(at), ago(at, now))?;
+            writeln!(
+                out,
+                "  last good run   {}, {}, {} ago",
+                good.number,
+                when_here(at),
+                ago(at, now)
+            )?;
         }
         if let Some(holder) = &self.holder {
-            writeln!(out, "  at work         {}@{}, pid {}: {}", holder.user, holder.host, holder.pid, holder.command)?;
+            writeln!(
+                out,
+                "  at work         {}@{}, pid {}: {}",
+                holder.user, holder.host, holder.pid, holder.command
+            )?;
         }
         for (at, (other, run)) in self.others.iter().take(6).enumerate() {
             let label = if at == 0 { "others" } else { "" };
@@ -218,7 +267,12 @@ impl Overview {
                 Some(status) => format!("exit {status}"),
                 None => "no end".to_owned(),
             };
-            writeln!(out, "  {label:<15} {} {state}, run {}", instance(&pipeline.per, other), run.number)?;
+            writeln!(
+                out,
+                "  {label:<15} {} {state}, run {}",
+                instance(&pipeline.per, other),
+                run.number
+            )?;
         }
         if self.others.len() > 6 {
             writeln!(out, "                  and {} more", self.others.len() - 6)?;

@@ -40,16 +40,19 @@ pub(crate) fn why(place: Place, options: &args::Why) -> Result<Exit, Failed> {
     };
     let (_, signals) = signals();
     let mut told = Told::default();
-    let ended = run_pipeline(&place.setting("semel why"), &how, &signals, &mut |event| match event {
-        Event::Evidence { task, evidence } => told.evidence.push((task.to_string(), (*evidence).clone())),
-        Event::Settled { task, outcome } if Some(task.id) == explains => {
-            told.outcomes.push((task.to_string(), (*outcome).clone()));
-        }
-        Event::Settled { task, outcome } if !outcome.is_reached() => {
-            told.before.get_or_insert_with(|| task.to_string());
-        }
-        _ => {}
-    });
+    let ended =
+        run_pipeline(&place.setting("semel why"), &how, &signals, &mut |event| match event {
+            Event::Evidence { task, evidence } => {
+                told.evidence.push((task.to_string(), (*evidence).clone()));
+            }
+            Event::Settled { task, outcome } if Some(task.id) == explains => {
+                told.outcomes.push((task.to_string(), (*outcome).clone()));
+            }
+            Event::Settled { task, outcome } if !outcome.is_reached() => {
+                told.before.get_or_insert_with(|| task.to_string());
+            }
+            _ => {}
+        });
     if let Err(error) = ended {
         return Err(Failed::to_begin(error, place.file));
     }
@@ -67,28 +70,50 @@ pub(crate) fn why(place: Place, options: &args::Why) -> Result<Exit, Failed> {
             continue;
         }
         match outcome {
-            Outcome::Failed(failure) => writeln!(out, "{task}  {}: {failure}", styles.state("failed"))?,
+            Outcome::Failed(failure) => {
+                writeln!(out, "{task}  {}: {failure}", styles.state("failed"))?;
+            }
             outcome => {
                 let word = if matches!(outcome, Outcome::May) { "run?" } else { outcome.name() };
                 let before = told.before.as_deref().unwrap_or("what is before it");
-                writeln!(out, "{task}  {}: it depends on what {before} makes, which is not as it must be", styles.state(word))?;
+                writeln!(
+                    out,
+                    "{task}  {}: it depends on what {before} makes, which is not as it must be",
+                    styles.state(word)
+                )?;
                 writeln!(out, "\n  next\n    semel why {before}{}", place.again)?;
             }
         }
     }
-    let failed = told.outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Failed(failure) if failure.is_broken()));
+    let failed = told
+        .outcomes
+        .iter()
+        .any(|(_, outcome)| matches!(outcome, Outcome::Failed(failure) if failure.is_broken()));
     Ok(if failed { Exit::BROKEN } else { Exit::DONE })
 }
 
-fn write(out: &mut impl Write, task: &str, evidence: &Evidence, styles: Styles, again: &str) -> std::io::Result<()> {
+fn write(
+    out: &mut impl Write,
+    task: &str,
+    evidence: &Evidence,
+    styles: Styles,
+    again: &str,
+) -> std::io::Result<()> {
     let verdict = evidence.verdict;
-    writeln!(out, "{}  {}: {}", styles.bold(task), styles.state(&verdict.ruling.to_string()), verdict.reason)?;
+    writeln!(
+        out,
+        "{}  {}: {}",
+        styles.bold(task),
+        styles.state(&verdict.ruling.to_string()),
+        verdict.reason
+    )?;
     writeln!(out)?;
     let then = match evidence.receipt {
         Some((run, at)) => format!("receipt of run {run}, {}", when_here(at)),
         None => "no receipt".to_owned(),
     };
-    let name_width = evidence.cues.iter().map(|cue| cue.name.chars().count()).max().unwrap_or(0).clamp(6, 34);
+    let name_width =
+        evidence.cues.iter().map(|cue| cue.name.chars().count()).max().unwrap_or(0).clamp(6, 34);
     match evidence.receipt {
         Some(_) => writeln!(out, "  {:5} {}  {}  now", "", fit("", name_width), fit(&then, 32))?,
         None => writeln!(out, "  {:5} {}  now; {then}", "", fit("", name_width))?,
@@ -135,7 +160,12 @@ fn write_part(
         if !has_receipt {
             writeln!(out, "  {label:<5} {name}  {now}")?;
         } else if cue.is_same() {
-            writeln!(out, "  {label:<5} {name}  {}  {}", fit(recorded, width), styles.dim("the same"))?;
+            writeln!(
+                out,
+                "  {label:<5} {name}  {}  {}",
+                fit(recorded, width),
+                styles.dim("the same")
+            )?;
         } else if recorded.chars().count() > width || now.chars().count() > width {
             // Texts that are too long for columns stand below one another.
             writeln!(out, "  {label:<5} {name}  {}", styles.bold("other"))?;
@@ -145,17 +175,33 @@ fn write_part(
                 }
             }
         } else {
-            writeln!(out, "  {label:<5} {name}  {}  {now}{}", fit(recorded, width), styles.bold("  other"))?;
+            writeln!(
+                out,
+                "  {label:<5} {name}  {}  {now}{}",
+                fit(recorded, width),
+                styles.bold("  other")
+            )?;
         }
         label = "";
     }
     if same > MOST_SAME {
-        writeln!(out, "  {label:<5} {}  {}", fit(&format!("{same} more"), name_width), styles.dim("the same"))?;
+        writeln!(
+            out,
+            "  {label:<5} {}  {}",
+            fit(&format!("{same} more"), name_width),
+            styles.dim("the same")
+        )?;
     }
     Ok(())
 }
 
-fn write_next(out: &mut impl Write, task: &str, ruling: Ruling, reason: Reason, again: &str) -> std::io::Result<()> {
+fn write_next(
+    out: &mut impl Write,
+    task: &str,
+    ruling: Ruling,
+    reason: Reason,
+    again: &str,
+) -> std::io::Result<()> {
     let quoted = semel::words::shell::quote_words([task]);
     match (ruling, reason) {
         (Ruling::Run, Reason::CommandChanged | Reason::InputsChanged) => {
@@ -164,7 +210,9 @@ fn write_next(out: &mut impl Write, task: &str, ruling: Ruling, reason: Reason, 
             writeln!(out, "    semel done {quoted}{again} --because '...'")?;
             writeln!(out, "                              if the change does not matter")
         }
-        (Ruling::Run | Ruling::Reuse | Ruling::Adopt, _) => writeln!(out, "\n  next\n    semel run {quoted}{again}"),
+        (Ruling::Run | Ruling::Reuse | Ruling::Adopt, _) => {
+            writeln!(out, "\n  next\n    semel run {quoted}{again}")
+        }
         (Ruling::Refuse, _) => {
             writeln!(out, "\n  look whether it is done, then type one of")?;
             writeln!(out, "    semel done {quoted}{again} --because '...'")?;

@@ -54,7 +54,10 @@ run   = "notify loaded {{ params.month }} {{ params.yaer }}"
 
 #[test]
 fn broken_toml() {
-    insta::assert_snapshot!("broken_toml", refused_pipeline("[step.a\nrun = 'x'\n[step.b]\nrun = 'unclosed\n", 2));
+    insta::assert_snapshot!(
+        "broken_toml",
+        refused_pipeline("[step.a\nrun = 'x'\n[step.b]\nrun = 'unclosed\n", 2)
+    );
 }
 
 #[test]
@@ -95,7 +98,8 @@ fn items_that_match_an_output() {
 fn a_missing_input() {
     let text = "[step.copy]\nin  = 'raw.csv'\nout = 'out.csv'\nrun = 'cp {{ in }} {{ out }}'\n";
     insta::assert_snapshot!("missing_input", refused_pipeline(text, 1));
-    let text = "[step.copy]\nin  = 'raw/*.csv'\nout = 'out.csv'\nrun = 'cat {{ in }} > {{ out }}'\n";
+    let text =
+        "[step.copy]\nin  = 'raw/*.csv'\nout = 'out.csv'\nrun = 'cat {{ in }} > {{ out }}'\n";
     insta::assert_snapshot!("missing_inputs", refused_pipeline(text, 1));
 }
 
@@ -136,7 +140,9 @@ fn a_list_that_lost_most_of_its_items() {
 #[test]
 fn an_output_that_is_a_folder() {
     let scratch = scratch();
-    scratch.file("out.csv/kept", "x").pipeline("[step.make]\nout = 'out.csv'\nrun = 'echo x > {{ out }}'\n");
+    scratch
+        .file("out.csv/kept", "x")
+        .pipeline("[step.make]\nout = 'out.csv'\nrun = 'echo x > {{ out }}'\n");
     insta::assert_snapshot!("output_is_folder", refused(&scratch, 1));
 }
 
@@ -154,7 +160,9 @@ fn an_output_that_became_a_folder_fails_its_task_only() {
 #[test]
 fn a_list_with_a_value_twice() {
     let scratch = scratch();
-    scratch.file("hosts", "a\nb\na\n").pipeline("[step.visit]\neach = { lines = 'hosts' }\nrun = 'ping {{ item }}'\n");
+    scratch
+        .file("hosts", "a\nb\na\n")
+        .pipeline("[step.visit]\neach = { lines = 'hosts' }\nrun = 'ping {{ item }}'\n");
     insta::assert_snapshot!("value_twice", refused(&scratch, 1));
 }
 
@@ -201,7 +209,10 @@ fn a_manifest_that_is_something_else() {
 /// A command as a user who is nobody, since nothing is forbidden to root.
 fn as_nobody(scratch: &Scratch, words: &[&str]) -> std::process::Output {
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(env!("CARGO_BIN_EXE_semel")).args(words);
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(env!("CARGO_BIN_EXE_semel"))
+        .args(words);
     command.current_dir(scratch.path()).env("TZ", "UTC").env("USER", "nobody").output().unwrap()
 }
 
@@ -216,7 +227,11 @@ fn an_unreadable_input() {
         "[step.copy]\neach = 'raw/*.csv'\nout = 'out/{{ item.name }}'\nrun = 'cp {{ item }} {{ out }}'\n",
     );
     scratch.sh("chmod 000 raw/2.csv; chmod 777 .");
-    let ran = if is_root() { as_nobody(&scratch, &["run"]) } else { scratch.command(["run"]).output().unwrap() };
+    let ran = if is_root() {
+        as_nobody(&scratch, &["run"])
+    } else {
+        scratch.command(["run"]).output().unwrap()
+    };
     let said = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(ran.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot read `raw/2.csv`: Permission denied"), "{said}");
@@ -237,8 +252,10 @@ fn reading_verbs_where_semel_may_only_be_read() {
         (&["manifest", "query", "select count(*) as n from receipt"], 0, "12"),
         (&["run"], 5, "broken"),
     ] {
-        let ran = if is_root() { as_nobody(&days, words) } else { days.command(words).output().unwrap() };
-        let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+        let ran =
+            if is_root() { as_nobody(&days, words) } else { days.command(words).output().unwrap() };
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned()
+            + &String::from_utf8_lossy(&ran.stderr);
         assert_eq!(ran.status.code(), Some(status), "{words:?}\n{said}");
         assert!(said.contains(says), "{words:?}\n{said}");
     }
@@ -246,6 +263,7 @@ fn reading_verbs_where_semel_may_only_be_read() {
 }
 
 /// A scratch folder on a file system of this size; `None` where none can be had.
+#[allow(clippy::print_stderr, reason = "what was skipped is told")]
 fn small_disk(size: &str) -> Option<(tempfile::TempDir, Mounted)> {
     let folder = tempfile::tempdir().unwrap();
     let mounted = Command::new("mount")
@@ -271,9 +289,21 @@ impl Drop for Mounted {
 
 #[test]
 fn no_space_for_a_first_run_leaves_nothing() {
-    let Some((folder, _mounted)) = small_disk("16k") else { return };
-    std::fs::write(folder.path().join("semel.toml"), "name = 'a'\n[step.a]\nout = 'a'\nrun = 'echo a > {{ out }}'").unwrap();
-    let run = || Command::new(env!("CARGO_BIN_EXE_semel")).arg("run").current_dir(folder.path()).output().unwrap();
+    let Some((folder, _mounted)) = small_disk("16k") else {
+        return;
+    };
+    std::fs::write(
+        folder.path().join("semel.toml"),
+        "name = 'a'\n[step.a]\nout = 'a'\nrun = 'echo a > {{ out }}'",
+    )
+    .unwrap();
+    let run = || {
+        Command::new(env!("CARGO_BIN_EXE_semel"))
+            .arg("run")
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
     let ran = run();
     let said = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(ran.status.code(), Some(5), "{said}");
@@ -283,10 +313,21 @@ fn no_space_for_a_first_run_leaves_nothing() {
 
 #[test]
 fn no_space_for_an_output_keeps_the_old_one_and_the_next_run_goes_on() {
-    let Some((folder, _mounted)) = small_disk("1m") else { return };
+    let Some((folder, _mounted)) = small_disk("1m") else {
+        return;
+    };
     let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    let run = || Command::new(env!("CARGO_BIN_EXE_semel")).arg("run").current_dir(folder.path()).output().unwrap();
-    file("semel.toml", "name = 'a'\n[step.a]\nin = 'n'\nout = 'a'\nrun = 'head -c $(cat {{ in }}) /dev/zero > {{ out }}'");
+    let run = || {
+        Command::new(env!("CARGO_BIN_EXE_semel"))
+            .arg("run")
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
+    file(
+        "semel.toml",
+        "name = 'a'\n[step.a]\nin = 'n'\nout = 'a'\nrun = 'head -c $(cat {{ in }}) /dev/zero > {{ out }}'",
+    );
     file("n", "1000");
     assert!(run().status.success());
     file("n", "2000000");

@@ -21,7 +21,9 @@ fn touched_copied_and_moved_back_inputs_change_nothing() {
     let days = days();
     days.semel("run").exits(0);
     trace(&days);
-    days.sh("touch raw/*.csv; cp raw/1.csv x && rm raw/1.csv && mv x raw/1.csv; chmod 600 raw/2.csv");
+    days.sh(
+        "touch raw/*.csv; cp raw/1.csv x && rm raw/1.csv && mv x raw/1.csv; chmod 600 raw/2.csv",
+    );
     days.semel("run --expect-noop").exits(0);
     days.semel("run").exits(0).says("nothing to do");
     assert_eq!(trace(&days), ran(&[]));
@@ -81,7 +83,9 @@ fn many_tasks_share_commits_and_leave_no_staging() {
     for item in 0..200 {
         scratch.file(format!("in/{item}"), format!("{item}"));
     }
-    scratch.pipeline("[step.copy]\neach = 'in/*'\nout = 'out/{{ item.name }}'\nrun = ['cp', '{{ item }}', '{{ out }}']");
+    scratch.pipeline(
+        "[step.copy]\neach = 'in/*'\nout = 'out/{{ item.name }}'\nrun = ['cp', '{{ item }}', '{{ out }}']",
+    );
     scratch.semel("run -j 8").exits(0);
     assert_eq!(scratch.list("out").len(), 200);
     assert_eq!(scratch.list(".semel/staging"), [""; 0]);

@@ -14,7 +14,9 @@ fn copying(run: &str) -> Scratch {
 }
 
 fn copy_step(run: &str) -> String {
-    format!("[step.copy]\neach = 'in/*'\nout = 'out/{{{{ item.name }}}}'\nrun = '''{run}; echo copy >> trace'''")
+    format!(
+        "[step.copy]\neach = 'in/*'\nout = 'out/{{{{ item.name }}}}'\nrun = '''{run}; echo copy >> trace'''"
+    )
 }
 
 const COPY: &str = "cp {{ item }} {{ out }}";
@@ -26,7 +28,11 @@ fn one_changed_byte_runs_that_day_and_the_report_only() {
     trace(&days);
     days.file("raw/3.csv", "day,flights\n3,301\n");
     days.semel("run").exits(0);
-    assert_eq!(trace(&days), ran(&[("clean", 1), ("report", 1), ("sum", 1)]), "and nothing is told twice");
+    assert_eq!(
+        trace(&days),
+        ran(&[("clean", 1), ("report", 1), ("sum", 1)]),
+        "and nothing is told twice"
+    );
     assert_eq!(days.text("report.txt"), "100\n200\n301\n400\n500\n");
 }
 
@@ -52,7 +58,10 @@ fn a_renamed_input_is_reused_not_recomputed() {
     assert_eq!(trace(&days), ran(&[("report", 1)]));
     assert_eq!(days.text("clean/9.csv"), "3,300\n");
     assert_eq!(days.text("sum/9.txt"), "300\n");
-    assert_eq!(days.query("select item, origin from receipt where origin = 'reuse' order by item"), ["clean/9.csv reuse", "raw/9.csv reuse"]);
+    assert_eq!(
+        days.query("select item, origin from receipt where origin = 'reuse' order by item"),
+        ["clean/9.csv reuse", "raw/9.csv reuse"]
+    );
     days.semel("run --expect-noop").exits(0);
 }
 
@@ -71,7 +80,12 @@ fn other_content_counts_even_with_an_older_time() {
     scratch.semel("run").exits(0);
     scratch.file("in/a", "two");
     let old = SystemTime::now() - Duration::from_secs(1_000_000);
-    std::fs::File::options().write(true).open(scratch.path().join("in/a")).unwrap().set_modified(old).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(scratch.path().join("in/a"))
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
     scratch.semel("run").exits(0);
     assert_eq!(scratch.text("out/a"), "two");
 }
@@ -107,7 +121,9 @@ fn a_file_changed_in_the_moment_it_was_hashed_is_seen() {
     scratch.file("in/a", "0000");
     // The command ends in the very moment in which its input is written, and the
     // next content has the same size: only its bytes tell.
-    scratch.pipeline("[step.copy]\neach = 'in/*'\nout = 'out/{{ item.name }}'\nrun = ['cp', '{{ item }}', '{{ out }}']");
+    scratch.pipeline(
+        "[step.copy]\neach = 'in/*'\nout = 'out/{{ item.name }}'\nrun = ['cp', '{{ item }}', '{{ out }}']",
+    );
     for round in 1..40 {
         let content = format!("{round:04}");
         scratch.file("in/a", &content);
@@ -132,7 +148,9 @@ fn a_changed_script_that_is_named_runs_again() {
         let scratch = copying(command);
         scratch.file("copy.sh", "#!/bin/bash\ncp \"$1\" \"$2\"\n").sh("chmod +x copy.sh");
         scratch.semel("run").exits(0);
-        scratch.file("copy.sh", "#!/bin/bash\ntr a-z A-Z < \"$1\" > \"$2\"\n").sh("chmod +x copy.sh");
+        scratch
+            .file("copy.sh", "#!/bin/bash\ntr a-z A-Z < \"$1\" > \"$2\"\n")
+            .sh("chmod +x copy.sh");
         scratch.semel("run").exits(0);
         assert_eq!(scratch.text("out/a"), "ONE", "{command}");
         scratch.sh("touch copy.sh").semel("run --expect-noop").exits(0);
@@ -184,7 +202,9 @@ fn further_inputs_count_by_name_and_content() {
 #[test]
 fn a_folder_as_input_is_all_that_is_in_it() {
     let scratch = scratch();
-    scratch.file("lib/a/x", "1").pipeline("[step.pack]\nin = 'lib'\nout = 'packed'\nrun = 'cat {{ in }}/a/* > {{ out }}; echo pack >> trace'");
+    scratch.file("lib/a/x", "1").pipeline(
+        "[step.pack]\nin = 'lib'\nout = 'packed'\nrun = 'cat {{ in }}/a/* > {{ out }}; echo pack >> trace'",
+    );
     scratch.semel("run").exits(0);
     scratch.semel("run --expect-noop").exits(0);
     scratch.file("lib/a/y", "2").semel("run").exits(0);
@@ -206,9 +226,9 @@ fn an_input_that_changes_under_the_command_voids_the_attempt() {
 #[test]
 fn an_input_that_always_changes_fails_and_nothing_is_published() {
     let scratch = scratch();
-    scratch
-        .file("in", "0")
-        .pipeline("[step.copy]\nin = 'in'\nout = 'out'\nrun = 'cp {{ in }} {{ out }}; echo x >> {{ in }}'");
+    scratch.file("in", "0").pipeline(
+        "[step.copy]\nin = 'in'\nout = 'out'\nrun = 'cp {{ in }} {{ out }}; echo x >> {{ in }}'",
+    );
     scratch.semel("run").exits(1).says("its input `in` changes whenever it runs");
     assert!(!scratch.has("out"));
 }
@@ -220,7 +240,9 @@ fn rehash_believes_nothing_that_is_remembered() {
     scratch.semel("run").exits(0);
     // A digest that was falsely remembered, as after a store through shared memory.
     let db = rusqlite::Connection::open(scratch.path().join(".semel/digests.db")).unwrap();
-    let changed = db.execute("update seen set digest = zeroblob(32) where path = cast('in/a' as blob)", []).unwrap();
+    let changed = db
+        .execute("update seen set digest = zeroblob(32) where path = cast('in/a' as blob)", [])
+        .unwrap();
     assert_eq!(changed, 1);
     scratch.semel("run --expect-noop").exits(6);
     scratch.semel("run --rehash --expect-noop").exits(0);

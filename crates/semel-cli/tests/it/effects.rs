@@ -31,7 +31,11 @@ fn rules_that_break_fail_the_task_and_publish_nothing() {
     let cases = [
         ("rows = '>= 2'", "a,b\\n1,2\\n", "`out.csv` has 1 rows; expected >= 2"),
         ("bytes = '> 100'", "a\\n", "`out.csv` has 2 bytes; expected > 100"),
-        ("same-rows-as = 'in'", "a,b\\n1,2\\n", "`out.csv` has 1 rows; expected 3, as many as the input"),
+        (
+            "same-rows-as = 'in'",
+            "a,b\\n1,2\\n",
+            "`out.csv` has 1 rows; expected 3, as many as the input",
+        ),
     ];
     for (rule, made, says) in cases {
         let scratch = scratch();
@@ -50,7 +54,10 @@ fn rules_that_hold_let_it_pass_and_rows_are_in_the_receipt() {
         "[step.make]\neach = 'in*.csv'\nout = 'out/{{ item.name }}'\nexpect = { rows = 2, bytes = '> 0', same-rows-as = 'in' }\nrun = 'cp {{ item }} {{ out }}'",
     );
     scratch.semel("run").exits(0);
-    assert_eq!(scratch.query("select role, path, bytes, rows from file order by role"), ["in in.csv 20 ", "out out/in.csv 20 2"]);
+    assert_eq!(
+        scratch.query("select role, path, bytes, rows from file order by role"),
+        ["in in.csv 20 ", "out out/in.csv 20 2"]
+    );
 }
 
 #[test]
@@ -65,7 +72,11 @@ fn the_last_good_output_stays_until_the_new_one_is_whole() {
     scratch.file("in.csv", "new");
     let running = scratch.start("run");
     gate.until_arrived();
-    assert_eq!(scratch.text("out.csv"), "old", "half of the new one is written, and nobody sees it");
+    assert_eq!(
+        scratch.text("out.csv"),
+        "old",
+        "half of the new one is written, and nobody sees it"
+    );
     gate.open();
     running.end().exits(0);
     assert_eq!(scratch.text("out.csv"), "new");
@@ -105,7 +116,9 @@ fn a_tampered_output_is_seen_though_size_and_time_are_the_same() {
     let days = days();
     days.semel("run").exits(0);
     days.semel("run").exits(0);
-    days.sh("touch -r clean/2.csv stamp; printf '2,999\\n' > clean/2.csv; touch -r stamp clean/2.csv");
+    days.sh(
+        "touch -r clean/2.csv stamp; printf '2,999\\n' > clean/2.csv; touch -r stamp clean/2.csv",
+    );
     days.semel("run").exits(0);
     assert_eq!(days.text("clean/2.csv"), "2,200\n");
 }
@@ -128,7 +141,10 @@ fn a_link_in_an_outputs_place_is_kept_aside_and_not_followed() {
     let scratch = one_output("echo made > {{ out }}");
     scratch.file("elsewhere", "precious").sh("ln -s elsewhere out.csv");
     scratch.semel("run").exits(0);
-    assert_eq!((scratch.text("elsewhere").as_str(), scratch.text("out.csv").as_str()), ("precious", "made\n"));
+    assert_eq!(
+        (scratch.text("elsewhere").as_str(), scratch.text("out.csv").as_str()),
+        ("precious", "made\n")
+    );
     scratch.sh("[ -L .semel/displaced/1/out.csv ]; [ ! -L out.csv ]");
 }
 
@@ -141,7 +157,10 @@ fn several_outputs_by_list_and_by_name() {
     scratch.semel("run").exits(0);
     assert!(scratch.has("a/x") && scratch.has("b/x"));
     assert_eq!((scratch.text("good.csv").as_str(), scratch.text("bad/x").as_str()), ("1\n", "2\n"));
-    assert_eq!(scratch.query("select name, path from file where role = 'out' order by path"), ["1 a/x", "2 b/x", "bad bad", "good good.csv"]);
+    assert_eq!(
+        scratch.query("select name, path from file where role = 'out' order by path"),
+        ["1 a/x", "2 b/x", "bad bad", "good good.csv"]
+    );
     scratch.semel("run --expect-noop").exits(0);
     // Two outputs that changed places do not prove each other.
     scratch.sh("cp -a a/x t; cp -a b/x a/x; cp -a t b/x");
@@ -194,7 +213,10 @@ fn an_output_on_another_file_system_is_staged_beside_it() {
     let scratch = scratch();
     let other = tempfile::Builder::new().prefix("semel-test-").tempdir_in("/dev/shm").unwrap();
     let out = other.path().join("deep/out");
-    scratch.pipeline(&format!("[step.make]\nout = '{}'\nrun = 'echo {{{{ out }}}} > where; echo x > {{{{ out }}}}'", out.display()));
+    scratch.pipeline(&format!(
+        "[step.make]\nout = '{}'\nrun = 'echo {{{{ out }}}} > where; echo x > {{{{ out }}}}'",
+        out.display()
+    ));
     scratch.semel("run").exits(0);
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "x\n");
     let staged = scratch.text("where");
@@ -211,7 +233,11 @@ fn a_check_that_does_not_hold_after_the_command_puts_the_old_output_back() {
         "[step.make]\nin = 'in'\nout = 'out'\nrun = 'cp {{ in }} {{ out }}'\ncheck = { run = 'cat {{ out }}', equals = 'good' }",
     );
     scratch.semel("run").exits(0);
-    scratch.file("in", "bad").semel("run").exits(1).says("it ended well, but its check does not hold");
+    scratch
+        .file("in", "bad")
+        .semel("run")
+        .exits(1)
+        .says("it ended well, but its check does not hold");
     assert_eq!(scratch.text("out"), "good");
     scratch.file("in", "good").semel("run --expect-noop").exits(0);
 }
@@ -219,7 +245,9 @@ fn a_check_that_does_not_hold_after_the_command_puts_the_old_output_back() {
 #[test]
 fn a_check_that_holds_skips_and_one_that_cannot_tell_fails() {
     let scratch = scratch();
-    let step = |check: &str| format!("[step.schema]\nrun = 'echo schema >> trace; touch done'\ncheck = '{check}'");
+    let step = |check: &str| {
+        format!("[step.schema]\nrun = 'echo schema >> trace; touch done'\ncheck = '{check}'")
+    };
     scratch.pipeline(&step("test -e done"));
     scratch.semel("run").exits(0);
     scratch.semel("run").exits(0);
@@ -234,7 +262,9 @@ fn a_check_that_holds_skips_and_one_that_cannot_tell_fails() {
 #[test]
 fn a_check_that_held_already_is_adopted() {
     let scratch = scratch();
-    scratch.file("done", "").pipeline("[step.schema]\nrun = 'echo schema >> trace'\ncheck = 'test -e done'");
+    scratch
+        .file("done", "")
+        .pipeline("[step.schema]\nrun = 'echo schema >> trace'\ncheck = 'test -e done'");
     scratch.semel("run").exits(0).says("adopt").says("its check held already");
     assert_eq!(trace(&scratch), ran(&[]));
     assert_eq!(scratch.query("select step, origin from receipt"), ["schema adopt"]);

@@ -40,13 +40,19 @@ fn with_one_job_an_item_that_was_begun_is_finished_before_another() {
 #[test]
 fn a_failure_blocks_what_comes_after_and_nothing_else() {
     let days = days();
-    days.sh("sed -i 's/^run  = .tail/run  = '\\''if grep -q 3, {{ item }}; then exit 1; fi; tail/' semel.toml");
-    days.semel("run").exits(1).says("failed  clean:raw/3.csv").says("of 12 tasks: 1 failed, 3 blocked");
+    days.sh(
+        "sed -i 's/^run  = .tail/run  = '\\''if grep -q 3, {{ item }}; then exit 1; fi; tail/' semel.toml",
+    );
+    days.semel("run")
+        .exits(1)
+        .says("failed  clean:raw/3.csv")
+        .says("of 12 tasks: 1 failed, 3 blocked");
     assert_eq!(trace(&days), ran(&[("clean", 4), ("sum", 4)]));
     assert!(!days.has("report.txt") && !days.has("outbox"));
-    assert_eq!(days.query("select step, failed, blocked, skipped + ran from run_step order by step"), [
-        "clean 1 0 4", "report 0 1 0", "sum 0 1 4", "tell 0 1 0"
-    ]);
+    assert_eq!(
+        days.query("select step, failed, blocked, skipped + ran from run_step order by step"),
+        ["clean 1 0 4", "report 0 1 0", "sum 0 1 4", "tell 0 1 0"]
+    );
 }
 
 #[test]
@@ -54,7 +60,9 @@ fn an_older_output_is_not_used_in_place_of_one_that_failed() {
     let days = days();
     days.semel("run").exits(0);
     trace(&days);
-    days.sh("sed -i 's/^run  = .tail/run  = '\\''if grep -q 999 {{ item }}; then exit 1; fi; tail/' semel.toml");
+    days.sh(
+        "sed -i 's/^run  = .tail/run  = '\\''if grep -q 999 {{ item }}; then exit 1; fi; tail/' semel.toml",
+    );
     days.semel_words(["done", "clean", "--because", "only guarded"]).exits(0);
     days.semel("run").exits(0);
     days.file("raw/3.csv", "day,flights\n3,999\n");
@@ -68,7 +76,9 @@ fn fail_fast_begins_nothing_new() {
     for item in 1..=50 {
         scratch.file(format!("in/{item:02}"), "x");
     }
-    scratch.pipeline("[step.a]\neach = 'in/*'\nout = 'a/{{ item.name }}'\nrun = 'echo a >> trace; false {{ out }}'");
+    scratch.pipeline(
+        "[step.a]\neach = 'in/*'\nout = 'a/{{ item.name }}'\nrun = 'echo a >> trace; false {{ out }}'",
+    );
     scratch.semel("run -j 1 --fail-fast").exits(1).says("not begun");
     assert!(trace(&scratch)[0].1 < 10);
 }
@@ -85,7 +95,9 @@ fn retries_follow_a_failure_and_every_try_is_logged() {
     for said in ["try 1", "said 1", "try 2", "said 2", "try 3", "said 3"] {
         assert!(log.stdout.contains(said), "{said}\n{log:?}");
     }
-    scratch.pipeline("[step.flaky]\nretry = { times = 2, wait = '1ms' }\nrun = 'echo try >> trace; exit 9'");
+    scratch.pipeline(
+        "[step.flaky]\nretry = { times = 2, wait = '1ms' }\nrun = 'echo try >> trace; exit 9'",
+    );
     scratch.semel("run").exits(1).says("failed  flaky  exit status 9, 3 tries");
     assert_eq!(trace(&scratch), ran(&[("try", 3)]));
 }
@@ -93,9 +105,9 @@ fn retries_follow_a_failure_and_every_try_is_logged() {
 #[test]
 fn at_its_limit_a_command_ends_with_its_whole_group() {
     let scratch = scratch();
-    scratch.sh("mkfifo alive").pipeline(
-        "[step.slow]\ntimeout = '200ms'\nrun = 'sleep 600 > alive & wait'",
-    );
+    scratch
+        .sh("mkfifo alive")
+        .pipeline("[step.slow]\ntimeout = '200ms'\nrun = 'sleep 600 > alive & wait'");
     // The fifo ends when the last who holds it is gone.
     let fifo = scratch.path().join("alive");
     let reader = std::thread::spawn(move || std::fs::read(fifo).unwrap());
@@ -110,9 +122,14 @@ fn no_more_tasks_at_a_time_than_asked_for() {
         scratch.file(format!("in/{item:02}"), "x");
     }
     let pipeline = |jobs: &str| {
-        format!("[step.a]\neach = 'in/*'\n{jobs}\nout = 'a/{{{{ item.name }}}}'\nrun = 'ls | grep -c ^busy >> most || true; : > busy.$$; sleep 0.02; rm busy.$$; : > {{{{ out }}}}'")
+        format!(
+            "[step.a]\neach = 'in/*'\n{jobs}\nout = 'a/{{{{ item.name }}}}'\nrun = 'ls | grep -c ^busy >> most || true; : > busy.$$; sleep 0.02; rm busy.$$; : > {{{{ out }}}}'"
+        )
     };
-    let most = || scratch.text("most").lines().map(|line| line.trim().parse::<u32>().unwrap()).max().unwrap() + 1;
+    let most = || {
+        scratch.text("most").lines().map(|line| line.trim().parse::<u32>().unwrap()).max().unwrap()
+            + 1
+    };
     scratch.pipeline(&pipeline("")).semel("run -j 3").exits(0);
     assert!(most() <= 3, "{}", most());
     scratch.sh("rm -r a most").pipeline(&pipeline("jobs = 1")).semel("run -j 3").exits(0);
@@ -135,7 +152,9 @@ fn run_of_a_task_brings_only_its_own_chain() {
     days.semel("run sum:clean/3.csv").exits(0);
     assert_eq!(trace(&days), ran(&[("clean", 1), ("sum", 1)]));
     assert_eq!(days.list("sum"), ["3.txt"]);
-    days.semel_words(["run", "clean:raw/[*", "clean:raw/4*"]).exits(2).says("there is no task `clean:raw/[*`");
+    days.semel_words(["run", "clean:raw/[*", "clean:raw/4*"])
+        .exits(2)
+        .says("there is no task `clean:raw/[*`");
     days.semel_words(["run", "clean:raw/4*"]).exits(0);
     assert_eq!(days.list("clean"), ["3.csv", "4.csv"]);
     days.semel("run claen").exits(2).says("did you mean `clean`?");
@@ -203,7 +222,10 @@ fn a_second_ctrl_c_ends_all_and_once_refuses_next_time() {
 fn sigterm_ends_all_at_once() {
     let scratch = scratch();
     let gate = Gate::new(scratch.path(), "gate");
-    scratch.pipeline(&format!("[step.slow]\nout = 'o'\nrun = '''{}; : > {{{{ out }}}}'''", gate.wait()));
+    scratch.pipeline(&format!(
+        "[step.slow]\nout = 'o'\nrun = '''{}; : > {{{{ out }}}}'''",
+        gate.wait()
+    ));
     let running = scratch.start("run");
     gate.until_arrived();
     running.signal(Signal::TERM);
@@ -244,7 +266,11 @@ fn another_instance_is_not_kept_waiting() {
     let running = scratch.start("run");
     gate.until_arrived();
     scratch.semel("run -p month=02").exits(0);
-    assert_eq!(trace(&scratch), ran(&[("load", 1), ("schema", 1)]), "what both share was done once");
+    assert_eq!(
+        trace(&scratch),
+        ran(&[("load", 1), ("schema", 1)]),
+        "what both share was done once"
+    );
     gate.open();
     running.end().exits(0);
 }
@@ -291,12 +317,16 @@ fn the_file_is_found_upwards_and_commands_run_in_its_folder() {
 fn verbose_shows_what_commands_print_as_it_comes() {
     let scratch = scratch();
     let gate = Gate::new(scratch.path(), "gate");
-    scratch.pipeline(&format!("[step.talk]\nrun = '''echo early; {}; echo late >&2'''", gate.wait()));
+    scratch
+        .pipeline(&format!("[step.talk]\nrun = '''echo early; {}; echo late >&2'''", gate.wait()));
     let mut command = scratch.command(["run", "-v"]);
     let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
     gate.until_arrived();
-    assert!(lines.by_ref().any(|line| line.unwrap().ends_with("talk | early")), "before the command ended");
+    assert!(
+        lines.by_ref().any(|line| line.unwrap().ends_with("talk | early")),
+        "before the command ended"
+    );
     gate.open();
     assert!(lines.any(|line| line.unwrap().ends_with("talk | late")));
     assert!(child.wait().unwrap().success());
@@ -325,9 +355,13 @@ fn events_come_as_one_json_object_a_line() {
     let days = days();
     let ran = days.semel("run --json").exits(0);
     assert_eq!(ran.stderr, "");
-    let events: Vec<serde_json::Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
-    assert_eq!((count("run-began"), count("attempt-began"), count("task-settled"), count("run-ended")), (1, 12, 12, 1));
+    assert_eq!(
+        (count("run-began"), count("attempt-began"), count("task-settled"), count("run-ended")),
+        (1, 12, 12, 1)
+    );
     let last = events.last().unwrap();
     assert_eq!((last["exit"].as_i64(), last["steps"][0]["ran"].as_i64()), (Some(0), Some(5)));
     assert!(events.iter().all(|event| event["at"].as_str().is_some_and(|at| at.ends_with('Z'))));

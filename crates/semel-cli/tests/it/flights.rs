@@ -27,7 +27,9 @@ fn reference() -> &'static BTreeMap<PathBuf, Vec<u8>> {
 
 /// How many commands a run started.
 fn started(flights: &Scratch, run: i64) -> Vec<String> {
-    flights.query(&format!("select step || ' ' || count(*) from attempt where run = {run} group by step order by step"))
+    flights.query(&format!(
+        "select step || ' ' || count(*) from attempt where run = {run} group by step order by step"
+    ))
 }
 
 #[test]
@@ -36,7 +38,11 @@ fn fifty_days_then_nothing() {
     flights.semel("run").exits(0);
     assert_eq!(started(&flights, 1), ["announce 1", "clean 50", "report 1", "summarise 50"]);
     assert_eq!(flights.text("outbox.txt").lines().count(), 1);
-    assert!(flights.text("report.txt").ends_with("\n50 days, 42034 flights, 10.1 minutes late on average\n"));
+    assert!(
+        flights
+            .text("report.txt")
+            .ends_with("\n50 days, 42034 flights, 10.1 minutes late on average\n")
+    );
     let before = flights.snapshot();
     flights.semel("run").exits(0).says("nothing to do; 102 of 102 proved done");
     flights.semel("run --expect-noop").exits(0);
@@ -45,8 +51,10 @@ fn fifty_days_then_nothing() {
     flights.semel("run").exits(0).says("nothing to do");
     assert_eq!(flights.snapshot(), touched);
     let same = |path: &PathBuf| !path.starts_with("raw");
-    let (before, after): (Vec<_>, Vec<_>) =
-        (before.iter().filter(|(path, _)| same(path)).collect(), touched.iter().filter(|(path, _)| same(path)).collect());
+    let (before, after): (Vec<_>, Vec<_>) = (
+        before.iter().filter(|(path, _)| same(path)).collect(),
+        touched.iter().filter(|(path, _)| same(path)).collect(),
+    );
     assert_eq!(before, after, "no output was touched");
     assert_eq!(started(&flights, 2), [""; 0]);
 }
@@ -75,7 +83,10 @@ fn one_changed_byte_runs_that_day_and_the_report() {
 fn deleted_and_tampered_outputs_are_repaired() {
     let flights = flights();
     flights.semel("run").exits(0);
-    flights.remove("clean/2013-01-31.csv").file("summary/2013-02-01.csv", "tampered").remove("report.txt");
+    flights
+        .remove("clean/2013-01-31.csv")
+        .file("summary/2013-02-01.csv", "tampered")
+        .remove("report.txt");
     flights.semel("run").exits(0);
     assert_eq!(started(&flights, 2), ["clean 1", "report 1", "summarise 1"]);
     assert_eq!(&flights.contents(), reference());
@@ -90,7 +101,9 @@ fn killed_in_the_middle_it_goes_on_and_finished_days_are_untouched() {
     });
     running.kill();
     // What has a receipt, or carries a stamp, was finished.
-    let done = flights.query("select path from file join receipt on receipt.id = file.receipt where role = 'out'");
+    let done = flights.query(
+        "select path from file join receipt on receipt.id = file.receipt where role = 'out'",
+    );
     let before = flights.snapshot();
     assert!(done.len() < 100 && !flights.has("report.txt"), "{} were done already", done.len());
     flights.semel("run").exits(0);
@@ -111,7 +124,11 @@ fn a_bad_line_fails_its_day_and_says_which_line() {
         .exits(1)
         .says("raw/2013-02-17.csv: line 850 has 3 columns, expected 19")
         .says("of 102 tasks: 1 failed, 3 blocked");
-    assert!(!flights.has("clean/2013-02-17.csv") && !flights.has("report.txt") && !flights.has("outbox.txt"));
+    assert!(
+        !flights.has("clean/2013-02-17.csv")
+            && !flights.has("report.txt")
+            && !flights.has("outbox.txt")
+    );
     flights.sh("sed -i '$d' raw/2013-02-17.csv").semel("run").exits(0);
     assert_eq!(&flights.contents(), reference());
 }

@@ -17,7 +17,14 @@ fn killed_in_the_middle_and_run_again_gives_the_reference() {
     let scratch = days();
     let gate = Gate::new(scratch.path(), "gate");
     scratch.sh("cp semel.toml good.toml");
-    let text = scratch.text("semel.toml").replace("{{ out }}; echo clean", &format!("{{{{ out }}}}; [ {{{{ item.stem }}}} != 4 ] || {{ {}; }}; echo clean", gate.wait()).replace('\'', ""));
+    let text = scratch.text("semel.toml").replace(
+        "{{ out }}; echo clean",
+        &format!(
+            "{{{{ out }}}}; [ {{{{ item.stem }}}} != 4 ] || {{ {}; }}; echo clean",
+            gate.wait()
+        )
+        .replace('\'', ""),
+    );
     scratch.file("semel.toml", text);
     let running = scratch.start("run -j 1");
     gate.until_arrived();
@@ -26,7 +33,16 @@ fn killed_in_the_middle_and_run_again_gives_the_reference() {
     scratch.sh("mv good.toml semel.toml; rm gate.*");
     // The command that was killed is another than the one that goes on; what was
     // done by it is settled, so that only the rest is run.
-    scratch.semel_words(["done", "clean:raw/1.csv", "clean:raw/2.csv", "clean:raw/3.csv", "--because", "the gate"]).exits(0);
+    scratch
+        .semel_words([
+            "done",
+            "clean:raw/1.csv",
+            "clean:raw/2.csv",
+            "clean:raw/3.csv",
+            "--because",
+            "the gate",
+        ])
+        .exits(0);
     trace(&scratch);
     scratch.semel("run").exits(0).says("run 1 was killed: 1 half attempt cleaned up");
     let after = scratch.snapshot();
@@ -54,7 +70,12 @@ fn killed_after_any_of_its_outputs_appeared() {
     let outputs: Vec<PathBuf> = reference
         .contents()
         .into_keys()
-        .filter(|path| path.starts_with("clean") || path.starts_with("sum") || path == &PathBuf::from("report.txt") || path == &PathBuf::from("outbox"))
+        .filter(|path| {
+            path.starts_with("clean")
+                || path.starts_with("sum")
+                || path == &PathBuf::from("report.txt")
+                || path == &PathBuf::from("outbox")
+        })
         .collect();
     assert_eq!(outputs.len(), 12);
     for output in outputs {
@@ -97,12 +118,16 @@ fn a_finished_task_is_not_repeated_when_a_later_one_is_killed() {
 fn what_an_interrupted_command_printed_is_kept() {
     let scratch = scratch();
     let gate = Gate::new(scratch.path(), "gate");
-    scratch.pipeline(&format!("[step.talk]\nrun = '''seq 20000; [ -e open ] || {{ {}; }}'''", gate.wait()));
+    scratch.pipeline(&format!(
+        "[step.talk]\nrun = '''seq 20000; [ -e open ] || {{ {}; }}'''",
+        gate.wait()
+    ));
     let running = scratch.start("run");
     gate.until_arrived();
     eventually("what it printed is on disk", || {
         std::fs::read_dir(scratch.path().join(".semel/staging")).unwrap().flatten().any(|run| {
-            std::fs::read_to_string(run.path().join("1.log")).is_ok_and(|text| text.ends_with("20000\n"))
+            std::fs::read_to_string(run.path().join("1.log"))
+                .is_ok_and(|text| text.ends_with("20000\n"))
         })
     });
     eventually("its beginning is noted", || scratch.query("select count(*) from attempt") == ["1"]);
@@ -116,12 +141,17 @@ fn what_an_interrupted_command_printed_is_kept() {
 #[test]
 fn an_output_published_without_its_receipt_is_adopted() {
     let scratch = scratch();
-    scratch.file("in", "x").pipeline("[step.make]\nin = 'in'\nout = 'out'\nrun = 'cp {{ in }} {{ out }}; echo make >> trace'");
+    scratch.file("in", "x").pipeline(
+        "[step.make]\nin = 'in'\nout = 'out'\nrun = 'cp {{ in }} {{ out }}; echo make >> trace'",
+    );
     scratch.semel("run").exits(0);
     trace(&scratch);
     // As if killed between the rename and the receipt.
     let db = rusqlite::Connection::open(scratch.path().join(".semel/manifest.db")).unwrap();
-    db.execute_batch("pragma foreign_keys = on; delete from receipt; update attempt set open = 1, ending = null").unwrap();
+    db.execute_batch(
+        "pragma foreign_keys = on; delete from receipt; update attempt set open = 1, ending = null",
+    )
+    .unwrap();
     drop(db);
     scratch.semel("run").exits(0).says("found done: its output carries the proof");
     assert_eq!(trace(&scratch), ran(&[]));

@@ -7,7 +7,15 @@ use std::path::Path;
 use crate::scratch;
 
 const ODD: [&[u8]; 10] = [
-    b"with blank", b"it's", b"\"double\"", b"new\nline", b"not\xffutf8", b"-rf", b"a,b:c@d*e%f", b"$HOME `x` \\ !", b"\xc3\xbc",
+    b"with blank",
+    b"it's",
+    b"\"double\"",
+    b"new\nline",
+    b"not\xffutf8",
+    b"-rf",
+    b"a,b:c@d*e%f",
+    b"$HOME `x` \\ !",
+    b"\xc3\xbc",
     b"[a]{b}?",
 ];
 
@@ -30,7 +38,10 @@ fn check(run: &str) {
     assert_eq!(scratch.text("dashed/-x.csv"), "dash");
     assert_eq!(std::fs::read(scratch.path().join("all")).unwrap().len(), ODD.concat().len());
     scratch.semel("run --expect-noop").exits(0);
-    scratch.semel_words(["why", "copy:in/a,b:c@d*e%f"]).exits(0).says("copy:in/a%2Cb%3Ac%40d%2Ae%25f");
+    scratch
+        .semel_words(["why", "copy:in/a,b:c@d*e%f"])
+        .exits(0)
+        .says("copy:in/a%2Cb%3Ac%40d%2Ae%25f");
     scratch.semel_words(["run", "copy:in/not%FFutf8"]).exits(0);
     scratch.semel("status").exits(0);
     assert_eq!(scratch.query("select count(*) from receipt"), ["22"]);
@@ -49,13 +60,20 @@ fn odd_names_of_files_without_a_shell() {
 #[test]
 fn odd_values_of_lines() {
     let scratch = scratch();
-    scratch
-        .file("list", b"with blank\r\n\nit's\n-x\n\xff\n$HOME\n".as_slice())
-        .pipeline("[step.say]\neach = { lines = 'list' }\nrun = 'printf \"%s\\n\" {{ item }} >> said'\njobs = 1");
+    scratch.file("list", b"with blank\r\n\nit's\n-x\n\xff\n$HOME\n".as_slice()).pipeline(
+        "[step.say]\neach = { lines = 'list' }\nrun = 'printf \"%s\\n\" {{ item }} >> said'\njobs = 1",
+    );
     scratch.semel("run").exits(0);
-    let mut said: Vec<_> = std::fs::read(scratch.path().join("said")).unwrap().split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+    let mut said: Vec<_> = std::fs::read(scratch.path().join("said"))
+        .unwrap()
+        .split(|b| *b == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect();
     said.sort();
-    assert_eq!(said, [&b""[..], b"$HOME", b"-x", b"it's", b"with blank", b"\xff"].map(<[u8]>::to_vec));
+    assert_eq!(
+        said,
+        [&b""[..], b"$HOME", b"-x", b"it's", b"with blank", b"\xff"].map(<[u8]>::to_vec)
+    );
     scratch.semel("run --expect-noop").exits(0);
 }
 
@@ -84,7 +102,9 @@ fn values_of_parameters_are_not_patterns() {
 fn a_hundred_thousand_items_are_planned_and_told() {
     let scratch = scratch();
     let lines: String = (0..100_000).map(|line| format!("host-{line}\n")).collect();
-    scratch.file("list", &lines).pipeline("[step.visit]\neach = { lines = 'list' }\nrun = ['true', '{{ item }}']");
+    scratch
+        .file("list", &lines)
+        .pipeline("[step.visit]\neach = { lines = 'list' }\nrun = ['true', '{{ item }}']");
     scratch.semel("plan").exits(0).says("100,000 of 100,000 tasks would run");
     // One of them alone is found and run.
     scratch.semel("run visit:host-77777").exits(0);

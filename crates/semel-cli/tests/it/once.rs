@@ -43,7 +43,10 @@ fn killed_in_mid_flight_it_refuses_and_names_what_settles_it() {
 #[test]
 fn done_accepts_it() {
     let scratch = killed_while_paying("");
-    scratch.semel_words(["done", "pay", "--because", "seen in the bank"]).exits(0).says("the next run accepts what is there");
+    scratch
+        .semel_words(["done", "pay", "--because", "seen in the bank"])
+        .exits(0)
+        .says("the next run accepts what is there");
     scratch.semel("run").exits(0);
     scratch.semel("run").exits(0).says("nothing to do");
     assert_eq!(scratch.text("ledger"), "paid\n");
@@ -78,7 +81,11 @@ fn redo_that_is_killed_refuses_again() {
 #[test]
 fn a_failed_attempt_refuses_unless_its_status_is_safe() {
     let scratch = scratch();
-    let pipeline = |status: i32| format!("[step.pay]\nonce = true\nsafe-exits = [75]\nrun = 'echo pay >> trace; exit {status}'");
+    let pipeline = |status: i32| {
+        format!(
+            "[step.pay]\nonce = true\nsafe-exits = [75]\nrun = 'echo pay >> trace; exit {status}'"
+        )
+    };
     scratch.pipeline(&pipeline(75));
     scratch.semel("run").exits(1);
     scratch.semel("run").exits(1);
@@ -102,7 +109,11 @@ fn a_command_that_could_not_be_started_did_nothing() {
 #[test]
 fn retry_is_for_what_provably_did_not_happen() {
     let scratch = scratch();
-    let pipeline = |run: &str| format!("[step.pay]\nonce = true\nsafe-exits = 75\nretry = {{ times = 3, wait = '1ms' }}\nrun = '{run}'");
+    let pipeline = |run: &str| {
+        format!(
+            "[step.pay]\nonce = true\nsafe-exits = 75\nretry = {{ times = 3, wait = '1ms' }}\nrun = '{run}'"
+        )
+    };
     scratch.pipeline(&pipeline("echo pay >> trace; exit 1"));
     scratch.semel("run").exits(1);
     assert_eq!(trace(&scratch), ran(&[("pay", 1)]));
@@ -115,10 +126,15 @@ fn retry_is_for_what_provably_did_not_happen() {
 #[test]
 fn a_check_looks_for_itself_after_a_crash() {
     for (there, runs) in [(true, 0), (false, 1)] {
-        let scratch = killed_while_paying("check = { run = 'cat state 2> /dev/null || echo no', equals = 'yes' }\nafter = []");
+        let scratch = killed_while_paying(
+            "check = { run = 'cat state 2> /dev/null || echo no', equals = 'yes' }\nafter = []",
+        );
         scratch.file("state", if there { "yes\n" } else { "no\n" });
         let gate = Gate::new(scratch.path(), "unused");
-        scratch.pipeline(&paying(&gate, "check = { run = 'cat state', equals = 'yes' }").replace("echo paid", "echo yes > state; echo paid"));
+        scratch.pipeline(
+            &paying(&gate, "check = { run = 'cat state', equals = 'yes' }")
+                .replace("echo paid", "echo yes > state; echo paid"),
+        );
         scratch.semel("run").exits(0);
         assert_eq!(trace(&scratch).len(), runs, "there: {there}");
         scratch.semel("run --expect-noop").exits(0);
@@ -132,7 +148,11 @@ fn a_checks_no_never_starts_a_completed_one_again() {
         "[step.pay]\nonce = true\nrun = 'echo pay >> trace; echo yes > state'\ncheck = { run = 'cat state', equals = 'yes' }",
     );
     scratch.file("state", "no").semel("run").exits(0);
-    scratch.file("state", "no").semel("run").exits(3).says("the receipt says done, the world does not");
+    scratch
+        .file("state", "no")
+        .semel("run")
+        .exits(3)
+        .says("the receipt says done, the world does not");
     assert_eq!(trace(&scratch), ran(&[("pay", 1)]));
 }
 
@@ -140,12 +160,18 @@ fn a_checks_no_never_starts_a_completed_one_again() {
 fn another_command_is_no_reason_and_other_inputs_refuse() {
     let scratch = scratch();
     let pipeline = |typo: &str| {
-        format!("[step.pay]\neach = 'orders/*'\nsame = 'content'\nonce = true\nrun = 'cat {{{{ item }}}} >> ledger # {typo}'")
+        format!(
+            "[step.pay]\neach = 'orders/*'\nsame = 'content'\nonce = true\nrun = 'cat {{{{ item }}}} >> ledger # {typo}'"
+        )
     };
     scratch.file("orders/1", "one\n").file("orders/2", "two\n").pipeline(&pipeline("typo"));
     scratch.semel("run -j 1").exits(0);
     scratch.pipeline(&pipeline("mended")).semel("run").exits(0).says("nothing to do");
-    scratch.file("orders/2", "other\n").semel("run").exits(3).says("refused  pay:orders/2  it was done with other inputs");
+    scratch
+        .file("orders/2", "other\n")
+        .semel("run")
+        .exits(3)
+        .says("refused  pay:orders/2  it was done with other inputs");
     scratch.file("orders/2", "two\n").semel("run").exits(0);
     // A new order is a new task.
     scratch.file("orders/3", "three\n").semel("run").exits(0);
@@ -181,7 +207,10 @@ fn each_month_has_its_own_once() {
     scratch.semel("run -p month=2013-02").exits(0).says("nothing to do");
     scratch.semel("run").exits(0).says("nothing to do");
     assert_eq!(scratch.text("outbox"), "loaded 2013-01\nloaded 2013-02\n");
-    assert_eq!(scratch.query("select step, instance from receipt order by instance"), ["announce 2013-01", "announce 2013-02"]);
+    assert_eq!(
+        scratch.query("select step, instance from receipt order by instance"),
+        ["announce 2013-01", "announce 2013-02"]
+    );
 }
 
 #[test]
@@ -222,14 +251,17 @@ fn what_a_refused_attempt_wrote_is_kept_and_done_publishes_it() {
 #[test]
 fn done_without_its_outputs_is_asked_back() {
     let scratch = scratch();
-    scratch.pipeline("[step.buy]\nonce = true\nout = 'answer.json'\nrun = 'true {{ out }}; exit 1'");
+    scratch
+        .pipeline("[step.buy]\nonce = true\nout = 'answer.json'\nrun = 'true {{ out }}; exit 1'");
     scratch.semel("run").exits(1);
     scratch
         .semel_words(["done", "buy", "--because", "x"])
         .exits(3)
         .says("its output `answer.json` is not there")
         .says("semel done buy --without-outputs --because '...'");
-    scratch.semel_words(["done", "buy", "--without-outputs", "--because", "none is wanted"]).exits(0);
+    scratch
+        .semel_words(["done", "buy", "--without-outputs", "--because", "none is wanted"])
+        .exits(0);
     scratch.semel("run").exits(0);
 }
 
@@ -237,12 +269,18 @@ fn done_without_its_outputs_is_asked_back() {
 fn done_spares_work_after_a_change_that_does_not_matter() {
     let scratch = scratch();
     let pipeline = |comment: &str| {
-        format!("[step.slow]\neach = 'in/*'\nout = 'out/{{{{ item.name }}}}'\nrun = 'cp {{{{ item }}}} {{{{ out }}}}; echo slow >> trace # {comment}'")
+        format!(
+            "[step.slow]\neach = 'in/*'\nout = 'out/{{{{ item.name }}}}'\nrun = 'cp {{{{ item }}}} {{{{ out }}}}; echo slow >> trace # {comment}'"
+        )
     };
     scratch.file("in/1", "1").file("in/2", "2").pipeline(&pipeline("a"));
     scratch.semel("run").exits(0);
     trace(&scratch);
-    scratch.pipeline(&pipeline("b")).semel_words(["done", "slow", "--because", "a comment"]).exits(0).says("2 tasks");
+    scratch
+        .pipeline(&pipeline("b"))
+        .semel_words(["done", "slow", "--because", "a comment"])
+        .exits(0)
+        .says("2 tasks");
     scratch.semel("run").exits(0);
     scratch.semel("run").exits(0).says("nothing to do");
     assert_eq!(trace(&scratch), ran(&[]));
@@ -257,7 +295,10 @@ fn settling_wants_a_task_and_a_reason() {
     scratch.semel("done pay").exits(2).says("--because");
     scratch.semel_words(["done", "pay", "--because", " "]).exits(2);
     scratch.semel_words(["done", "pya", "--because", "x"]).exits(2).says("did you mean `pay`?");
-    scratch.semel_words(["done", "pay:7", "--because", "x"]).exits(2).says("there is no task `pay:7`");
+    scratch
+        .semel_words(["done", "pay:7", "--because", "x"])
+        .exits(2)
+        .says("there is no task `pay:7`");
     scratch.semel("run").exits(3);
 }
 

@@ -132,11 +132,19 @@ fn r8_finished_steps_survive_a_later_kill_and_changed_actions_run() {
 #[test]
 fn r9_an_item_inserted_at_the_front_is_the_one_that_runs() {
     let scratch = scratch();
-    let pipeline = |command: &str| format!("[step.visit]\neach = {{ lines = 'hosts' }}\nrun = 'echo {command} {{{{ item }}}} >> trace'");
+    let pipeline = |command: &str| {
+        format!(
+            "[step.visit]\neach = {{ lines = 'hosts' }}\nrun = 'echo {command} {{{{ item }}}} >> trace'"
+        )
+    };
     scratch.file("hosts", "b\nc\n").pipeline(&pipeline("visit")).semel("run").exits(0);
     trace(&scratch);
     scratch.file("hosts", "a\nb\nc\n").semel("run").exits(0);
     assert_eq!(trace(&scratch), ran(&[("visit a", 1)]));
     scratch.pipeline(&pipeline("call")).semel("run").exits(0);
-    assert_eq!(trace(&scratch), ran(&[("call a", 1), ("call b", 1), ("call c", 1)]), "a changed command is not skipped");
+    assert_eq!(
+        trace(&scratch),
+        ran(&[("call a", 1), ("call b", 1), ("call c", 1)]),
+        "a changed command is not skipped"
+    );
 }

@@ -8,7 +8,8 @@ use crate::{days, ran, scratch, trace};
 fn months() -> Scratch {
     let scratch = scratch();
     for day in 1..=3 {
-        scratch.file(format!("raw/2013-02-0{day}.csv"), format!("day,flights\n{day},{}\n", day * 100));
+        scratch
+            .file(format!("raw/2013-02-0{day}.csv"), format!("day,flights\n{day},{}\n", day * 100));
     }
     scratch.file("clean.sh", "tail -n +2 \"$1\"\n").file(
         "semel.toml",
@@ -57,7 +58,9 @@ fn plan_before_between_and_after() {
     assert!(!months.has(".semel"), "it changes nothing");
     months.semel("run").exits(0);
     insta::assert_snapshot!("plan_nothing", months.semel("plan").exits(0).shown());
-    months.file("raw/2013-02-02.csv", "day,flights\n2,201\n").file("raw/2013-02-04.csv", "day,flights\n4,400\n");
+    months
+        .file("raw/2013-02-02.csv", "day,flights\n2,201\n")
+        .file("raw/2013-02-04.csv", "day,flights\n4,400\n");
     insta::assert_snapshot!("plan_changed", months.semel("plan").exits(0).shown());
     months.file("clean.sh", "tail -n+2 \"$1\"\n");
     insta::assert_snapshot!("plan_command_changed", months.semel("plan").exits(0).shown());
@@ -111,7 +114,10 @@ fn a_refusal_is_told_with_both_ways_out() {
     running.kill();
     insta::assert_snapshot!("refusal", scratch.semel("run").exits(3).shown());
     insta::assert_snapshot!("refusal_status", scratch.semel("status").exits(3).shown());
-    insta::assert_snapshot!("refusal_why", scratch.semel("why announce").exits(0).shown().replace(&*gate.wait(), "[gate]"));
+    insta::assert_snapshot!(
+        "refusal_why",
+        scratch.semel("why announce").exits(0).shown().replace(&*gate.wait(), "[gate]")
+    );
 }
 
 #[test]
@@ -132,14 +138,23 @@ fn known_exit_statuses_are_explained() {
 fn why_shows_cue_by_cue_what_was_and_what_is() {
     let months = months();
     months.semel("run").exits(0);
-    insta::assert_snapshot!("why_skip", months.semel("why clean:raw/2013-02-02.csv").exits(0).shown());
-    months.file("raw/2013-02-02.csv", "day,flights\n2,201\n").file("clean.sh", "tail -n+2 \"$1\"\n");
-    insta::assert_snapshot!("why_changed", months.semel("why clean:raw/2013-02-02.csv").exits(0).shown());
+    insta::assert_snapshot!(
+        "why_skip",
+        months.semel("why clean:raw/2013-02-02.csv").exits(0).shown()
+    );
+    months
+        .file("raw/2013-02-02.csv", "day,flights\n2,201\n")
+        .file("clean.sh", "tail -n+2 \"$1\"\n");
+    insta::assert_snapshot!(
+        "why_changed",
+        months.semel("why clean:raw/2013-02-02.csv").exits(0).shown()
+    );
     insta::assert_snapshot!("why_downstream", months.semel("why report").exits(0).shown());
     months.remove("clean/2013-02-03.csv");
     months.semel("why clean:raw/2013-02-03.csv").exits(0).says("not there");
     months.semel("why clean:raw/7").exits(2).says("there is no task");
-    let json: serde_json::Value = serde_json::from_str(&months.semel("why schema --json").exits(0).stdout).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&months.semel("why schema --json").exits(0).stdout).unwrap();
     assert_eq!((&json["verdict"], &json["truth"]), (&"skip".into(), &"claimed".into()));
 }
 
@@ -147,20 +162,27 @@ fn why_shows_cue_by_cue_what_was_and_what_is() {
 fn status_tells_where_every_step_stands() {
     let months = months();
     insta::assert_snapshot!("status_never", months.semel("status").exits(1).shown());
-    assert_eq!(months.semel("").exits(1).stdout, months.semel("status").exits(1).stdout, "`semel` alone does this");
+    assert_eq!(
+        months.semel("").exits(1).stdout,
+        months.semel("status").exits(1).stdout,
+        "`semel` alone does this"
+    );
     months.semel("run").exits(0);
     months.file("raw/2013-03-01.csv", "day,flights\n1,7\n").semel("run -p month=2013-03").exits(0);
     months.semel("run").exits(0);
     insta::assert_snapshot!("status_done", months.semel("status").exits(0).shown());
     months.semel("status -p month=2013-03").exits(0).says("month 2013-03");
-    let json: serde_json::Value = serde_json::from_str(&months.semel("status --json").exits(0).stdout).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&months.semel("status --json").exits(0).stdout).unwrap();
     assert_eq!((&json["exit"], &json["steps"][1]["state"]), (&0.into(), &"done".into()));
 }
 
 #[test]
 fn log_of_a_run_of_a_task_and_of_nothing() {
     let scratch = scratch();
-    scratch.pipeline("[step.a]\nrun = 'echo said a'\n[step.b]\nafter = ['a']\nrun = 'echo said b >&2'");
+    scratch.pipeline(
+        "[step.a]\nrun = 'echo said a'\n[step.b]\nafter = ['a']\nrun = 'echo said b >&2'",
+    );
     scratch.semel("log").exits(5).says("there is none");
     scratch.semel("run").exits(0);
     scratch.semel("log").exits(0).says("no task has failed");
@@ -189,11 +211,26 @@ fn init_makes_a_starter_that_runs_and_touches_nothing_that_is_there() {
 fn the_manifest_answers_queries_and_nothing_else() {
     let days = days();
     days.semel("run").exits(0);
-    let ran = days.semel_words(["manifest", "query", "select step, count(*) as tasks from receipt group by step"]).exits(0);
+    let ran = days
+        .semel_words([
+            "manifest",
+            "query",
+            "select step, count(*) as tasks from receipt group by step",
+        ])
+        .exits(0);
     assert_eq!(ran.stdout, "step\ttasks\nclean\t5\nreport\t1\nsum\t5\ntell\t1\n");
-    let json = days.semel_words(["manifest", "query", "--json", "select step, effect from receipt where step = 'tell'"]).exits(0);
+    let json = days
+        .semel_words([
+            "manifest",
+            "query",
+            "--json",
+            "select step, effect from receipt where step = 'tell'",
+        ])
+        .exits(0);
     assert_eq!(json.stdout, "{\"effect\":null,\"step\":\"tell\"}\n");
-    days.semel_words(["manifest", "query", "delete from receipt"]).exits(2).says("this would change the manifest");
+    days.semel_words(["manifest", "query", "delete from receipt"])
+        .exits(2)
+        .says("this would change the manifest");
     days.semel_words(["manifest", "query", "selec"]).exits(2).says("syntax error");
     days.semel("run --expect-noop").exits(0);
     // What stands there can be checked with common tools.
@@ -206,7 +243,10 @@ fn the_manifest_answers_queries_and_nothing_else() {
 #[test]
 fn a_new_memory_says_so_and_names_what_is_done_once() {
     let days = days();
-    days.semel("run").exits(0).says("new memory").says("once steps that will be done as if never before: tell");
+    days.semel("run")
+        .exits(0)
+        .says("new memory")
+        .says("once steps that will be done as if never before: tell");
     days.semel("run").exits(0).keeps_silent_of("new memory");
 }
 
@@ -222,8 +262,15 @@ fn help_and_version() {
 fn a_reader_that_leaves_early_is_no_crash() {
     let days = days();
     days.semel("run").exits(0);
-    let script = format!("{} manifest query 'with recursive n(x) as (select 1 union all select x + 1 from n limit 100000) select x from n' | head -1", env!("CARGO_BIN_EXE_semel"));
-    let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(days.path()).output().unwrap();
+    let script = format!(
+        "{} manifest query 'with recursive n(x) as (select 1 union all select x + 1 from n limit 100000) select x from n' | head -1",
+        env!("CARGO_BIN_EXE_semel")
+    );
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(days.path())
+        .output()
+        .unwrap();
     assert_eq!((output.stdout, output.stderr), (b"x\n".to_vec(), Vec::new()));
 }
 
@@ -235,8 +282,15 @@ fn nothing_is_lost_when_the_log_is_a_closed_pipe() {
         "[step.slow]\nout = 'out'\nrun = '''echo x > {{{{ out }}}}; {}'''\n[step.more]\nafter = ['slow']\nrun = 'echo more >> trace'",
         gate.wait()
     ));
-    let script = format!("{} run 2>&1 | true; echo ${{PIPESTATUS[0]}} > status", env!("CARGO_BIN_EXE_semel"));
-    let mut shell = std::process::Command::new("bash").args(["-c", &script]).current_dir(scratch.path()).spawn().unwrap();
+    let script = format!(
+        "{} run 2>&1 | true; echo ${{PIPESTATUS[0]}} > status",
+        env!("CARGO_BIN_EXE_semel")
+    );
+    let mut shell = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(scratch.path())
+        .spawn()
+        .unwrap();
     gate.until_arrived();
     gate.open();
     shell.wait().unwrap();

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::deed::log::{RunLog, Spool};
-use crate::deed::look::{Seen, Sight, StepView, input_paths, wrong_kind};
+use crate::deed::look::{Sight, wrong_kind};
 use crate::deed::stage::{Place, Staging};
+use crate::deed::view::{Input, StepView};
 use crate::deed::{Site, command};
 use crate::ground::digests::{self, Content};
 use crate::ground::world::disk::{DiskError, Kind};
@@ -88,19 +89,11 @@ pub struct Attempted {
 
 impl Attempted {
     fn silent(acted: Acted) -> Self {
-        Self {
-            acted,
-            log: LogRange::default(),
-            tail: Vec::new(),
-            log_error: None,
-        }
+        Self { acted, log: LogRange::default(), tail: Vec::new(), log_error: None }
     }
 
     fn not_begun(failure: Failure) -> Self {
-        Self::silent(Acted::Failed {
-            failure,
-            provably_undone: true,
-        })
+        Self::silent(Acted::Failed { failure, provably_undone: true })
     }
 }
 
@@ -125,22 +118,19 @@ pub fn attempt(
     if let Err(failure) = intend() {
         return clear(workshop, &place, Attempted::not_begun(failure));
     }
-    let inputs = input_paths(view, &sight.own_inputs);
+    let inputs = view.input_paths(&sight.own_inputs);
     let bindings = view.bindings(site, task, &inputs, &place.paths);
     let words = command::words(&view.step.action.command, &bindings);
     let name = task.name(&view.step.name, &view.instance).to_string();
     let env = command::env(view.step, &bindings, &name);
-    let order = Order {
-        words: &words,
-        folder: site.disk.root(),
-        env: &env,
-        streams: Streams::Together,
-    };
+    let order =
+        Order { words: &words, folder: site.disk.root(), env: &env, streams: Streams::Together };
     let began = Instant::now();
     let running = match start(&order) {
         Ok(running) => running,
         Err(error) => {
-            let attempted = Attempted::not_begun(Failure::NotStarted(why_not_started(&error, &words)));
+            let attempted =
+                Attempted::not_begun(Failure::NotStarted(why_not_started(&error, &words)));
             return clear(workshop, &place, attempted);
         }
     };
@@ -161,31 +151,26 @@ pub fn attempt(
     });
     let ended_badly = match end {
         Ok(End::Exited(0)) => None,
-        Ok(End::Exited(status)) => Some(failed(Failure::Exit(status), view.step.safe_exits.contains(&status))),
+        Ok(End::Exited(status)) => {
+            Some(failed(Failure::Exit(status), view.step.safe_exits.contains(&status)))
+        }
         Ok(End::Signalled(signal)) => Some(failed(Failure::Signal(signal), false)),
         Ok(End::TimedOut) => {
             let limit = view.step.timeout.unwrap_or_default();
             Some(failed(Failure::TimedOut(limit), false))
         }
         Ok(End::Stopped) => Some(Acted::Stopped),
-        Err(error) => Some(failed(Failure::Broken(format!("cannot wait for the command: {error}")), false)),
+        Err(error) => {
+            Some(failed(Failure::Broken(format!("cannot wait for the command: {error}")), false))
+        }
     };
     let inspected = match ended_badly {
         None => inspect(site, job, &place),
         Some(acted) => Err(acted),
     };
-    let attempted = |acted| Attempted {
-        acted,
-        log,
-        tail,
-        log_error,
-    };
+    let attempted = |acted| Attempted { acted, log, tail, log_error };
     match inspected {
-        Ok(contents) => attempted(Acted::Staged(Staged {
-            place,
-            contents,
-            took,
-        })),
+        Ok(contents) => attempted(Acted::Staged(Staged { place, contents, took })),
         Err(acted) => clear(workshop, &place, attempted(acted)),
     }
 }
@@ -194,7 +179,11 @@ pub fn attempt(
 ///
 /// # Errors
 /// If they cannot be read, or are not what they must be.
-pub fn take_kept(workshop: &Workshop<'_>, job: &Job<'_>, kept: &[PathBuf]) -> Result<Staged, Failure> {
+pub fn take_kept(
+    workshop: &Workshop<'_>,
+    job: &Job<'_>,
+    kept: &[PathBuf],
+) -> Result<Staged, Failure> {
     let broken = |error: DiskError| Failure::Broken(error.to_string());
     let disk = workshop.site.disk;
     let place = workshop.staging.place(job.view.step, job.task, job.number).map_err(broken)?;
@@ -203,11 +192,7 @@ pub fn take_kept(workshop: &Workshop<'_>, job: &Job<'_>, kept: &[PathBuf]) -> Re
         disk.rename_new(from, to).map_err(broken)?;
     }
     let contents = contents(workshop.site, job, &place)?;
-    Ok(Staged {
-        place,
-        contents,
-        took: Duration::ZERO,
-    })
+    Ok(Staged { place, contents, took: Duration::ZERO })
 }
 
 /// Takes copies of the outputs of a task that did the same.
@@ -218,11 +203,12 @@ pub fn copy_twin(workshop: &Workshop<'_>, job: &Job<'_>) -> Result<Staged, Failu
     let broken = |error: DiskError| Failure::Broken(error.to_string());
     let disk = workshop.site.disk;
     let place = workshop.staging.place(job.view.step, job.task, job.number).map_err(broken)?;
-    let roles = (0..job.view.step.outs.len()).map(|at| crate::deed::look::role(job.view.step, at));
     let twin = job.sight.twin.as_ref();
-    for (role, to) in roles.zip(&place.paths) {
-        let original = twin.and_then(|twin| twin.outs().find(|out| out.name == role));
-        let original = original.ok_or_else(|| Failure::BadEffect("the task with the same content has other outputs".to_owned()))?;
+    for (role, to) in job.view.roles.iter().zip(&place.paths) {
+        let original = twin.and_then(|twin| twin.outs().find(|out| out.name == *role));
+        let original = original.ok_or_else(|| {
+            Failure::BadEffect("the task with the same content has other outputs".to_owned())
+        })?;
         copy_all(disk, &original.path, to).map_err(broken)?;
         let copied = content_of(workshop.site, to, None)?;
         if copied.digest != original.digest {
@@ -231,25 +217,19 @@ pub fn copy_twin(workshop: &Workshop<'_>, job: &Job<'_>) -> Result<Staged, Failu
         }
     }
     let contents = contents(workshop.site, job, &place)?;
-    Ok(Staged {
-        place,
-        contents,
-        took: Duration::ZERO,
-    })
+    Ok(Staged { place, contents, took: Duration::ZERO })
 }
 
 fn failed(failure: Failure, provably_undone: bool) -> Acted {
-    Acted::Failed {
-        failure,
-        provably_undone,
-    }
+    Acted::Failed { failure, provably_undone }
 }
 
 /// Clears the place of an attempt that did not end well. What a `once` attempt
 /// wrote is kept, unless it provably did nothing.
 fn clear(workshop: &Workshop<'_>, place: &Place, mut attempted: Attempted) -> Attempted {
     let undone = matches!(attempted.acted, Acted::Failed { provably_undone: true, .. });
-    let cleared = if undone { workshop.staging.clear(place) } else { workshop.staging.clear_failed(place) };
+    let cleared =
+        if undone { workshop.staging.clear(place) } else { workshop.staging.clear_failed(place) };
     if let Err(error) = cleared {
         attempted.acted = failed(Failure::Broken(error.to_string()), undone);
     }
@@ -271,7 +251,8 @@ fn contents(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Content
     let outs = job.view.step.outs.iter().zip(&*job.task.outs).zip(&place.paths);
     let mut contents = Vec::with_capacity(place.paths.len());
     for ((out, path), staged) in outs {
-        let meta = site.disk.look_at_link(staged).map_err(|error| Failure::Broken(error.to_string()))?;
+        let meta =
+            site.disk.look_at_link(staged).map_err(|error| Failure::Broken(error.to_string()))?;
         let Some(meta) = meta else {
             let what = format!("it ended well, but did not write its output {}", show(path));
             return Err(Failure::BadEffect(what));
@@ -279,9 +260,12 @@ fn contents(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Content
         if let Some(why) = wrong_kind(out.folder, meta.kind) {
             return Err(Failure::BadEffect(format!("what it wrote as {} {why}", show(path))));
         }
-        let wants_rows = job.view.step.expect.as_ref().is_some_and(|expect| {
-            expect.rows.is_some() || expect.same_rows_as_in
-        });
+        let wants_rows = job
+            .view
+            .step
+            .expect
+            .as_ref()
+            .is_some_and(|expect| expect.rows.is_some() || expect.same_rows_as_in);
         let records = Records::of_name(path).or(wants_rows.then_some(Records::Lines));
         contents.push(content_of(site, staged, records.filter(|_| meta.kind == Kind::File))?);
     }
@@ -291,15 +275,26 @@ fn contents(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Content
     Ok(contents)
 }
 
-fn content_of(site: &Site<'_>, staged: &Path, records: Option<Records>) -> Result<Content, Failure> {
+fn content_of(
+    site: &Site<'_>,
+    staged: &Path,
+    records: Option<Records>,
+) -> Result<Content, Failure> {
     let broken = |error: DiskError| Failure::Broken(error.to_string());
     match site.disk.look_at_link(staged).map_err(broken)? {
-        Some(meta) if meta.kind == Kind::Folder => digests::read_folder(site.disk, staged).map_err(broken),
+        Some(meta) if meta.kind == Kind::Folder => {
+            digests::read_folder(site.disk, staged).map_err(broken)
+        }
         _ => digests::read(site.disk, staged, records).map_err(broken),
     }
 }
 
-fn meets(site: &Site<'_>, job: &Job<'_>, expect: &Expect, contents: &[Content]) -> Result<(), Failure> {
+fn meets(
+    site: &Site<'_>,
+    job: &Job<'_>,
+    expect: &Expect,
+    contents: &[Content],
+) -> Result<(), Failure> {
     let rows_in = if expect.same_rows_as_in { Some(rows_of_inputs(site, job)?) } else { None };
     for (path, content) in job.task.outs.iter().zip(contents) {
         let rows = content.rows.unwrap_or(0);
@@ -319,39 +314,43 @@ fn meets(site: &Site<'_>, job: &Job<'_>, expect: &Expect, contents: &[Content]) 
 
 fn rows_of_inputs(site: &Site<'_>, job: &Job<'_>) -> Result<u64, Failure> {
     let mut rows = 0;
-    for seen in inputs_of(job) {
-        let records = Records::of_name(&seen.path).unwrap_or(Records::Lines);
-        let content = digests::read(site.disk, &seen.path, Some(records));
+    for input in inputs_of(job) {
+        let records = Records::of_name(&input.path).unwrap_or(Records::Lines);
+        let content = digests::read(site.disk, &input.path, Some(records));
         let content = content.map_err(|error| Failure::BadInput(error.to_string()))?;
         rows += content.rows.unwrap_or(0);
     }
     Ok(rows)
 }
 
-fn inputs_of<'j>(job: &'j Job<'_>) -> impl Iterator<Item = &'j Seen> {
+fn inputs_of<'j>(job: &'j Job<'_>) -> impl Iterator<Item = &'j Input> {
     job.sight.item.iter().chain(&job.view.inputs).chain(&job.sight.own_inputs)
 }
 
 /// An input or a program that is not what it was when the attempt began.
 fn changed_input(site: &Site<'_>, job: &Job<'_>) -> Result<Option<PathBuf>, Failure> {
     let broken = |error: DiskError| Failure::BadInput(error.to_string());
-    for seen in inputs_of(job).chain(&job.view.programs) {
-        let Some(meta) = site.disk.look(&seen.path).map_err(broken)? else {
-            return Ok(Some(seen.path.clone()));
+    for Input { path, seen, .. } in inputs_of(job).chain(&job.view.programs) {
+        let Some(meta) = site.disk.look(path).map_err(broken)? else {
+            return Ok(Some(path.clone()));
         };
         if meta.kind == Kind::File && meta.stat == seen.meta.stat {
             continue;
         }
-        let content = site.digests.content(site.disk, &seen.path, &meta, &mut 0).map_err(broken)?;
+        let content = site.digests.content(site.disk, path, &meta, &mut 0).map_err(broken)?;
         if content.digest != seen.content.digest {
-            return Ok(Some(seen.path.clone()));
+            return Ok(Some(path.clone()));
         }
     }
     Ok(None)
 }
 
 /// Copies a file, or a folder with all that is in it.
-fn copy_all(disk: &dyn crate::ground::world::disk::Disk, from: &Path, to: &Path) -> Result<(), DiskError> {
+fn copy_all(
+    disk: &dyn crate::ground::world::disk::Disk,
+    from: &Path,
+    to: &Path,
+) -> Result<(), DiskError> {
     match disk.look(from)? {
         Some(meta) if meta.kind == Kind::Folder => {
             disk.make_folders(to)?;
@@ -377,7 +376,10 @@ fn why_not_started(error: &std::io::Error, words: &[std::ffi::OsString]) -> Stri
         std::io::ErrorKind::PermissionDenied => format!("`{program}` may not be executed"),
         std::io::ErrorKind::ArgumentListTooLong => {
             let bytes: usize = words.iter().map(|word| word.len()).sum();
-            format!("its command line is too long for the system: {bytes} bytes in {} words", words.len())
+            format!(
+                "its command line is too long for the system: {bytes} bytes in {} words",
+                words.len()
+            )
         }
         _ => format!("`{program}`: {error}"),
     }

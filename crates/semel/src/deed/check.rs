@@ -31,12 +31,7 @@ pub fn ask(
     stop: &Stop,
 ) -> Result<bool, String> {
     let words = command::words(&check.command, bindings);
-    let order = Order {
-        words: &words,
-        folder: site.disk.root(),
-        env,
-        streams: Streams::Apart,
-    };
+    let order = Order { words: &words, folder: site.disk.root(), env, streams: Streams::Apart };
     let (mut said, mut complained) = (Vec::new(), Vec::new());
     let running = start(&order).map_err(|error| format!("it could not be started: {error}"))?;
     let end = running.wait(Some(LIMIT), stop, |stream, bytes| {
@@ -52,8 +47,12 @@ pub fn ask(
         (End::Exited(0), None) => Ok(true),
         (End::Exited(1), None) => Ok(false),
         (End::Exited(0), Some(wanted)) => Ok(said.trim_ascii_end() == wanted.trim_ascii_end()),
-        (End::Exited(status), _) => Err(with_last_line(&format!("exit status {status}"), &complained)),
-        (End::Signalled(signal), _) => Err(with_last_line(&format!("ended by signal {signal}"), &complained)),
+        (End::Exited(status), _) => {
+            Err(with_last_line(&format!("exit status {status}"), &complained))
+        }
+        (End::Signalled(signal), _) => {
+            Err(with_last_line(&format!("ended by signal {signal}"), &complained))
+        }
         (End::TimedOut, _) => Err(format!("no answer within {}", clock(LIMIT))),
         (End::Stopped, _) => Err("it was stopped".to_owned()),
     }

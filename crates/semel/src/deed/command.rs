@@ -26,7 +26,9 @@ pub fn words(command: &Command, bindings: &Bindings<'_>) -> Vec<OsString> {
 #[must_use]
 pub fn as_typed(command: &Command, bindings: &Bindings<'_>) -> String {
     match command {
-        Command::Shell { text, .. } => String::from_utf8_lossy(&text.render_shell(bindings)).trim().to_owned(),
+        Command::Shell { text, .. } => {
+            String::from_utf8_lossy(&text.render_shell(bindings)).trim().to_owned()
+        }
         Command::Words(_) => {
             let words = words(command, bindings);
             let texts: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
@@ -38,9 +40,10 @@ pub fn as_typed(command: &Command, bindings: &Bindings<'_>) -> String {
 /// The variables that a step sets for its command.
 #[must_use]
 pub fn env(step: &Step, bindings: &Bindings<'_>, task: &str) -> Vec<(OsString, OsString)> {
-    let set = step.env.iter().map(|(name, value)| {
-        (OsString::from(name), OsString::from_vec(value.render(bindings)))
-    });
+    let set = step
+        .env
+        .iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from_vec(value.render(bindings))));
     // So that a command can say for whom it works.
     let told = [("SEMEL_RUN", bindings.run_id), ("SEMEL_TASK", task)];
     let told = told.map(|(name, value)| (OsString::from(name), OsString::from(value)));

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::deed::Site;
-use crate::deed::look::{Seen, StepView};
+use crate::deed::view::{Input, Seen, StepView};
 use crate::thought::decide::Case;
 use crate::words::digest::Digest;
 use crate::words::evidence::{Cue, Evidence, Part};
@@ -20,7 +20,7 @@ pub(crate) struct Found<'a> {
     pub(crate) view: &'a StepView<'a>,
     pub(crate) task: &'a Task,
     pub(crate) item: Option<&'a Seen>,
-    pub(crate) own_inputs: &'a [Seen],
+    pub(crate) own_inputs: &'a [Input],
     pub(crate) outs: &'a [Option<Seen>],
     pub(crate) case: &'a Case,
     pub(crate) verdict: Verdict,
@@ -31,8 +31,7 @@ pub(crate) struct Found<'a> {
 pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Failure> {
     let view = found.view;
     let name = found.task.name(&view.step.name, &view.instance);
-    let receipt = site.ask_manifest(|manifest| manifest.receipt(&site.pipeline.name, &name));
-    let receipt = receipt.map_err(|error| Failure::Broken(format!("the manifest: {error}")))?;
+    let receipt = site.ask_manifest(|manifest| manifest.receipt(&site.pipeline.name, &name))?;
     let mut cues = Vec::new();
     item_cues(found, receipt.as_ref(), &mut cues);
     input_cues(found, receipt.as_ref(), &mut cues);
@@ -86,10 +85,14 @@ fn recorded(file: &FileRecord) -> String {
 /// The item: a file by its content, a value as it is; and the parts of its path
 /// that count.
 fn item_cues(found: &Found<'_>, receipt: Option<&Receipt>, cues: &mut Vec<Cue>) {
-    let Some(raw) = found.task.item.as_deref() else { return };
+    let Some(raw) = found.task.item.as_deref() else {
+        return;
+    };
     let path = Path::new(std::ffi::OsStr::from_bytes(raw));
     if let Some(item) = found.item {
-        let was = receipt.and_then(|receipt| receipt.ins().find(|file| file.name.is_empty() && file.path == path));
+        let was = receipt.and_then(|receipt| {
+            receipt.ins().find(|file| file.name.is_empty() && file.path == path)
+        });
         cues.push(Cue {
             part: Part::What,
             name: "item".to_owned(),
@@ -101,20 +104,22 @@ fn item_cues(found: &Found<'_>, receipt: Option<&Receipt>, cues: &mut Vec<Cue>) 
 
 /// The inputs beside the item, by their keys and paths.
 fn input_cues(found: &Found<'_>, receipt: Option<&Receipt>, cues: &mut Vec<Cue>) {
-    let item = found.item.map(|item| &item.path);
+    let item = found.item.map(|_| {
+        Path::new(std::ffi::OsStr::from_bytes(found.task.item.as_deref().unwrap_or_default()))
+    });
     let name = |key: &str, path: &Path| {
         let key = if key.is_empty() { "in".to_owned() } else { format!("in.{key}") };
         format!("{key} {}", path.display())
     };
     let mut now = BTreeMap::new();
-    for seen in found.view.inputs.iter().chain(found.own_inputs) {
-        let key = seen.key.as_deref().unwrap_or_default();
-        now.insert(name(key, &seen.path), content(seen.content.digest, seen.content.bytes));
+    for Input { key, path, seen } in found.view.inputs.iter().chain(found.own_inputs) {
+        let key = key.as_deref().unwrap_or_default();
+        now.insert(name(key, path), content(seen.content.digest, seen.content.bytes));
     }
     let was: BTreeMap<_, _> = receipt
         .into_iter()
         .flat_map(Receipt::ins)
-        .filter(|file| Some(&file.path) != item || !file.name.is_empty())
+        .filter(|file| Some(file.path.as_path()) != item || !file.name.is_empty())
         .map(|file| (name(&file.name, &file.path), recorded(file)))
         .collect();
     push_all(Part::What, &was, &now, cues);
@@ -127,7 +132,12 @@ fn json_cues(part: Part, now: &str, was: Option<&String>, cues: &mut Vec<Cue>) {
     push_all(part, &was, &now, cues);
 }
 
-fn push_all(part: Part, was: &BTreeMap<String, String>, now: &BTreeMap<String, String>, cues: &mut Vec<Cue>) {
+fn push_all(
+    part: Part,
+    was: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+    cues: &mut Vec<Cue>,
+) {
     let names: BTreeSet<_> = was.keys().chain(now.keys()).collect();
     cues.extend(names.into_iter().map(|name| Cue {
         part,
@@ -146,8 +156,15 @@ fn flat(json: &str) -> BTreeMap<String, String> {
     for (field, value) in object {
         match value {
             Value::Object(named) => {
-                let field = field.strip_suffix('s').filter(|_| field != "needs" && field != "env-counts").unwrap_or(&field);
-                fields.extend(named.into_iter().map(|(name, value)| (format!("{field} {name}"), text(field, value))));
+                let field = field
+                    .strip_suffix('s')
+                    .filter(|_| field != "needs" && field != "env-counts")
+                    .unwrap_or(&field);
+                fields.extend(
+                    named
+                        .into_iter()
+                        .map(|(name, value)| (format!("{field} {name}"), text(field, value))),
+                );
             }
             Value::Array(words) => {
                 let words: Vec<_> = words.into_iter().map(|word| text(&field, word)).collect();
@@ -166,7 +183,9 @@ fn text(field: &str, value: Value) -> String {
     match value {
         Value::Null => "not set".to_owned(),
         // Of a digest eight digits are enough to see whether it is the same.
-        Value::String(digest) if matches!(field, "needs" | "program") => digest.chars().take(8).collect(),
+        Value::String(digest) if matches!(field, "needs" | "program") => {
+            digest.chars().take(8).collect()
+        }
         Value::String(text) => text,
         value => value.to_string(),
     }
@@ -177,7 +196,10 @@ fn output_cues(found: &Found<'_>, receipt: Option<&Receipt>, cues: &mut Vec<Cue>
     let mut now = BTreeMap::new();
     for (path, seen) in found.task.outs.iter().zip(found.outs) {
         if let Some(seen) = seen {
-            now.insert(format!("out {}", path.display()), content(seen.content.digest, seen.content.bytes));
+            now.insert(
+                format!("out {}", path.display()),
+                content(seen.content.digest, seen.content.bytes),
+            );
         }
     }
     let was: BTreeMap<_, _> = receipt

@@ -61,10 +61,7 @@ impl Lease {
     /// # Errors
     /// If somebody else holds it, or the lock file cannot be used.
     pub fn take(path: &Path, holder: &Holder) -> Result<Self, LeaseError> {
-        let failed = |source| LeaseError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| LeaseError::Io { path: path.to_owned(), source };
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
@@ -170,13 +167,18 @@ mod tests {
         let lease = Lease::take(&path, &me("a much longer command than the next")).expect("free");
         assert!(is_held(&path).expect("it can be asked"));
         match Lease::take(&path, &me("other")) {
-            Err(LeaseError::Busy(Some(holder))) => assert_eq!(*holder, me("a much longer command than the next")),
+            Err(LeaseError::Busy(Some(holder))) => {
+                assert_eq!(*holder, me("a much longer command than the next"));
+            }
             other => panic!("it is busy: {other:?}"),
         }
         drop(lease);
         assert!(!is_held(&path).expect("it can be asked"));
         let _lease = Lease::take(&path, &me("other")).expect("free again");
-        assert_eq!(holder(&path).expect("it can be asked").map(|holder| holder.command).as_deref(), Some("other"));
+        assert_eq!(
+            holder(&path).expect("it can be asked").map(|holder| holder.command).as_deref(),
+            Some("other")
+        );
     }
 
     #[test]
@@ -195,7 +197,11 @@ mod tests {
                     })
                 })
                 .collect();
-            tries.into_iter().map(|thread| thread.join().expect("no panic")).filter(|got| *got).count()
+            tries
+                .into_iter()
+                .map(|thread| thread.join().expect("no panic"))
+                .filter(|got| *got)
+                .count()
         });
         assert_eq!(taken, 1);
     }

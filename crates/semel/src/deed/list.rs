@@ -51,12 +51,18 @@ fn nothing_found(each: &Each) -> &'static str {
 ///
 /// # Errors
 /// If it lost more than half of its items, and may not.
-pub fn check_length(step: &Step, each: &Each, now: usize, last: Option<u64>) -> Result<(), Trouble> {
+pub fn check_length(
+    step: &Step,
+    each: &Each,
+    now: usize,
+    last: Option<u64>,
+) -> Result<(), Trouble> {
     let Some(last) = last else { return Ok(()) };
     if each.may_shrink || (now == 0 && each.may_be_empty) || (now as u64) * 2 >= last {
         return Ok(());
     }
-    let title = format!("step `{}` lost most of its items: {now}, where there were {last}", step.name);
+    let title =
+        format!("step `{}` lost most of its items: {now}, where there were {last}", step.name);
     Err(Trouble::Input(
         Fault::new(title, &each.span, "is something not mounted, or not yet there?")
             .help("if that can be right:  each = { …, shrink = \"ok\" }"),
@@ -88,7 +94,9 @@ pub fn files(
     }
     glob(site.disk, &template.render_glob(&bindings)).map_err(|error| match error {
         GlobError::Disk(error) => unreadable(&error, span),
-        GlobError::Pattern(_) => Trouble::File(Fault::new("a pattern that cannot be read", span, error.to_string())),
+        GlobError::Pattern(_) => {
+            Trouble::File(Fault::new("a pattern that cannot be read", span, error.to_string()))
+        }
     })
 }
 
@@ -141,7 +149,11 @@ fn lines(site: &Site<'_>, step: &Step, path: &Template, span: &Span) -> Result<V
     };
     if meta.kind != Kind::File {
         let title = format!("a list that is not a file: {}", show(&path));
-        return Err(Trouble::Input(Fault::new(title, span, "wants a file with a line for each item")));
+        return Err(Trouble::Input(Fault::new(
+            title,
+            span,
+            "wants a file with a line for each item",
+        )));
     }
     let mut text = Vec::new();
     let mut file = site.disk.open(&path).map_err(|error| unreadable(&error, span))?;
@@ -165,8 +177,12 @@ fn lines(site: &Site<'_>, step: &Step, path: &Template, span: &Span) -> Result<V
         }
         if let Some(first) = seen.insert(line, at) {
             let value = String::from_utf8_lossy(line);
-            let title = format!("`{value}` comes twice: in line {} and in line {}", first + 1, at + 1);
-            return Err(wrong(title, "each line is a piece of work of its own; two equal ones would be one"));
+            let title =
+                format!("`{value}` comes twice: in line {} and in line {}", first + 1, at + 1);
+            return Err(wrong(
+                title,
+                "each line is a piece of work of its own; two equal ones would be one",
+            ));
         }
         items.push(Item::from(line));
     }

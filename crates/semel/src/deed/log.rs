@@ -36,10 +36,7 @@ impl RunLog {
     /// The log at a path; the file is made when there is something to keep.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
-        Self {
-            path,
-            file: Mutex::default(),
-        }
+        Self { path, file: Mutex::default() }
     }
 
     /// Appends what an attempt printed.

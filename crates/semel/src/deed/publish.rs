@@ -16,8 +16,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::deed::act::{Job, Staged, Workshop};
-use crate::deed::look::{Seen, is_own, role, wrong_kind};
+use crate::deed::look::{is_own, wrong_kind};
 use crate::deed::stage::Place;
+use crate::deed::view::Seen;
 use crate::deed::{Site, check, command};
 use crate::ground::digests::{self, Content};
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta};
@@ -67,22 +68,11 @@ pub fn publish(
     displaced: &Path,
     stop: &Stop,
 ) -> Result<Published, Failure> {
-    let Staged {
-        place,
-        contents,
-        took,
-    } = staged;
+    let Staged { place, contents, took } = staged;
     let site = workshop.site;
-    let mut publication = Publication {
-        site,
-        job,
-        displaced,
-        placed: Vec::new(),
-        unsynced: Vec::new(),
-    };
-    let done = publication
-        .place_all(&place, &contents)
-        .and_then(|()| publication.ask_check(stop));
+    let mut publication =
+        Publication { site, job, displaced, placed: Vec::new(), unsynced: Vec::new() };
+    let done = publication.place_all(&place, &contents).and_then(|()| publication.ask_check(stop));
     if let Err(failure) = done {
         let failure = match publication.take_back() {
             Ok(()) => failure,
@@ -97,13 +87,13 @@ pub fn publish(
     let mut outs = Vec::with_capacity(contents.len());
     for (placed, content) in publication.placed.iter().zip(&contents) {
         let meta = site.disk.look(&placed.path).map_err(|error| broken(&error))?;
-        let gone = || Failure::BadEffect(format!("{} was removed in the moment it was published", show(&placed.path)));
-        outs.push(Seen {
-            key: None,
-            path: placed.path.clone(),
-            meta: meta.ok_or_else(gone)?,
-            content: content.clone(),
-        });
+        let gone = || {
+            Failure::BadEffect(format!(
+                "{} was removed in the moment it was published",
+                show(&placed.path)
+            ))
+        };
+        outs.push(Seen { meta: meta.ok_or_else(gone)?, content: *content });
         site.digests.published(&placed.path);
     }
     let mut unsynced = publication.unsynced;
@@ -129,7 +119,7 @@ fn records(job: &Job<'_>, contents: &[Content]) -> Vec<FileRecord> {
     let outs = job.task.outs.iter().zip(contents).enumerate();
     outs.map(|(at, (path, content))| FileRecord {
         role: FileRole::Out,
-        name: role(job.view.step, at),
+        name: job.view.roles[at].clone(),
         path: path.clone(),
         bytes: content.bytes,
         rows: content.rows,
@@ -152,13 +142,13 @@ struct Publication<'a> {
 
 impl Publication<'_> {
     fn place_all(&mut self, place: &Place, contents: &[Content]) -> Result<(), Failure> {
-        let step = self.job.view.step;
+        let view = self.job.view;
         // All are durable before the first takes its place.
         for (at, (staged, content)) in place.paths.iter().zip(contents).enumerate() {
-            let stamp = Stamp::new(&self.job.sight.fingerprint, &role(step, at), content.digest);
+            let stamp = Stamp::new(&self.job.sight.fingerprint, &view.roles[at], content.digest);
             let disk = self.site.disk;
             disk.put_stamp(staged, &stamp.to_bytes()).map_err(|error| broken(&error))?;
-            sync_all(disk, staged, step.outs[at].folder).map_err(|error| broken(&error))?;
+            sync_all(disk, staged, view.step.outs[at].folder).map_err(|error| broken(&error))?;
         }
         for (at, staged) in place.paths.iter().enumerate() {
             self.place_one(at, staged)?;
@@ -231,12 +221,7 @@ impl Publication<'_> {
         let path = self.job.task.outs[at].clone();
         self.unsynced.push(path.parent().unwrap_or(Path::new("")).to_owned());
         self.unsynced.extend(displaced_to.as_deref().and_then(Path::parent).map(Path::to_owned));
-        self.placed.push(Placed {
-            path,
-            staged: staged.to_owned(),
-            replaced,
-            displaced_to,
-        });
+        self.placed.push(Placed { path, staged: staged.to_owned(), replaced, displaced_to });
     }
 
     fn amend(&mut self, replaced: bool, aside: PathBuf) {
@@ -258,8 +243,12 @@ impl Publication<'_> {
                 seen.content.digest
             }
             _ => match meta.kind {
-                Kind::Folder => digests::read_folder(site.disk, path).map_err(|error| broken(&error))?.digest,
-                Kind::File => digests::read(site.disk, path, None).map_err(|error| broken(&error))?.digest,
+                Kind::Folder => {
+                    digests::read_folder(site.disk, path).map_err(|error| broken(&error))?.digest
+                }
+                Kind::File => {
+                    digests::read(site.disk, path, None).map_err(|error| broken(&error))?.digest
+                }
                 Kind::Link | Kind::Other => return Ok(false),
             },
         };
@@ -309,13 +298,15 @@ impl Publication<'_> {
         for folder in std::mem::take(&mut self.unsynced) {
             self.site.disk.sync(&folder).map_err(|error| broken(&error))?;
         }
-        let inputs = crate::deed::look::input_paths(view, &self.job.sight.own_inputs);
+        let inputs = view.input_paths(&self.job.sight.own_inputs);
         let bindings = view.bindings(self.site, self.job.task, &inputs, &self.job.task.outs);
         let name = self.job.task.name(&view.step.name, &view.instance).to_string();
         let env = command::env(view.step, &bindings, &name);
         match check::ask(self.site, state_check, &bindings, &env, stop) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Failure::BadEffect("it ended well, but its check does not hold".to_owned())),
+            Ok(false) => {
+                Err(Failure::BadEffect("it ended well, but its check does not hold".to_owned()))
+            }
             Err(why) => Err(Failure::Broken(format!("its check cannot tell: {why}"))),
         }
     }

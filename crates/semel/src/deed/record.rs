@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::deed::look::{Seen, StepView};
 use crate::deed::publish::Published;
 use crate::deed::stage::{Place, Staging};
+use crate::deed::view::{Input, Seen, StepView};
 use crate::ground::manifest::{Entry, Manifest};
 use crate::ground::world::disk::Disk;
 use crate::words::fingerprint::{ENCODING, Fingerprint, effect};
@@ -55,7 +55,7 @@ pub struct Particulars<'a> {
     /// Its fingerprint.
     pub fingerprint: Fingerprint,
     /// Its inputs, as they were seen.
-    pub inputs: Vec<&'a Seen>,
+    pub inputs: Vec<&'a Input>,
     /// The run.
     pub run: i64,
     /// The human's word that it acts on.
@@ -84,16 +84,16 @@ impl Completion {
     /// A task whose effect was found in place: proven, claimed by its check, or
     /// accepted by a human.
     pub fn found(particulars: &Particulars<'_>, outs: &[Option<Seen>], origin: Origin) -> Self {
-        let step = particulars.view.step;
-        let files = outs.iter().enumerate().filter_map(|(at, seen)| {
-            let seen = seen.as_ref()?;
+        let files = particulars.task.outs.iter().zip(&particulars.view.roles).zip(outs);
+        let files = files.filter_map(|((path, role), seen)| {
+            let content = seen.as_ref()?.content;
             Some(FileRecord {
                 role: FileRole::Out,
-                name: crate::deed::look::role(step, at),
-                path: seen.path.clone(),
-                bytes: seen.content.bytes,
-                rows: seen.content.rows,
-                digest: seen.content.digest,
+                name: role.clone(),
+                path: path.clone(),
+                bytes: content.bytes,
+                rows: content.rows,
+                digest: content.digest,
             })
         });
         Self {
@@ -102,21 +102,26 @@ impl Completion {
             said: particulars.said,
             unsynced: Vec::new(),
             place: None,
-            hurries: step.once,
+            hurries: particulars.view.step.once,
         }
     }
 }
 
-fn receipt(particulars: &Particulars<'_>, outs: Vec<FileRecord>, origin: Origin, took: Duration) -> Receipt {
+fn receipt(
+    particulars: &Particulars<'_>,
+    outs: Vec<FileRecord>,
+    origin: Origin,
+    took: Duration,
+) -> Receipt {
     let view = particulars.view;
     let left = effect(outs.iter().map(|out| (out.name.as_str(), out.digest)));
-    let ins = particulars.inputs.iter().map(|seen| FileRecord {
+    let ins = particulars.inputs.iter().map(|input| FileRecord {
         role: FileRole::In,
-        name: seen.key.clone().unwrap_or_default(),
-        path: seen.path.clone(),
-        bytes: seen.content.bytes,
-        rows: seen.content.rows,
-        digest: seen.content.digest,
+        name: input.key.clone().unwrap_or_default(),
+        path: input.path.clone(),
+        bytes: input.seen.content.bytes,
+        rows: input.seen.content.rows,
+        digest: input.seen.content.digest,
     });
     Receipt {
         task: particulars.task.name(&view.step.name, &view.instance),
@@ -254,8 +259,13 @@ impl<T> Recorder<'_, T> {
                 self.sort(order, &mut batch, &mut begun);
             }
             let late = begun.iter().take_while(|(since, ..)| since.elapsed() >= LONG).count();
-            batch.extend(begun.drain(..late).map(|(_, attempt, said)| Pending::of(Entry::Begin { attempt, said })));
-            let (urgent, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|pending| pending.hurries);
+            batch.extend(
+                begun
+                    .drain(..late)
+                    .map(|(_, attempt, said)| Pending::of(Entry::Begin { attempt, said })),
+            );
+            let (urgent, others): (Vec<_>, Vec<_>) =
+                batch.into_iter().partition(|pending| pending.hurries);
             for pending in urgent {
                 self.commit(vec![pending]);
             }
@@ -263,7 +273,12 @@ impl<T> Recorder<'_, T> {
         }
     }
 
-    fn sort(&mut self, order: Order<T>, batch: &mut Vec<Pending<T>>, begun: &mut Vec<(Instant, Attempt, Option<i64>)>) {
+    fn sort(
+        &mut self,
+        order: Order<T>,
+        batch: &mut Vec<Pending<T>>,
+        begun: &mut Vec<(Instant, Attempt, Option<i64>)>,
+    ) {
         match order {
             Order::Begin(attempt, said) => begun.push((Instant::now(), attempt, said)),
             Order::Intend(attempt, said, answer) => batch.push(Pending {
@@ -276,14 +291,7 @@ impl<T> Recorder<'_, T> {
                 batch.push(Pending::of(Entry::End { attempt, end, said }));
             }
             Order::Complete(task, completion) => {
-                let Completion {
-                    receipt,
-                    attempt,
-                    said,
-                    unsynced,
-                    place,
-                    hurries,
-                } = *completion;
+                let Completion { receipt, attempt, said, unsynced, place, hurries } = *completion;
                 if let Some((attempt, _)) = &attempt {
                     begun.retain(|(_, known, _)| known.number != attempt.number);
                 }
@@ -325,7 +333,11 @@ impl<T> Recorder<'_, T> {
         for (result, (task, answer, place)) in results.into_iter().zip(rest) {
             let error = result.err().map(|error| format!("the manifest: {error}"));
             if let (None, Some((place, left_something))) = (&error, place) {
-                let cleared = if left_something { self.staging.clear(&place) } else { self.staging.clear_empty(&place) };
+                let cleared = if left_something {
+                    self.staging.clear(&place)
+                } else {
+                    self.staging.clear_empty(&place)
+                };
                 if let Err(error) = cleared {
                     (self.complain)(error.to_string());
                 }
@@ -334,7 +346,12 @@ impl<T> Recorder<'_, T> {
         }
     }
 
-    fn tell(&mut self, task: Option<T>, answer: Option<SyncSender<Result<(), String>>>, error: Option<String>) {
+    fn tell(
+        &mut self,
+        task: Option<T>,
+        answer: Option<SyncSender<Result<(), String>>>,
+        error: Option<String>,
+    ) {
         match (task, answer) {
             (Some(task), _) => (self.report)(Recorded { task, error }),
             // Who asked waits for the answer.
@@ -352,13 +369,6 @@ impl<T> Recorder<'_, T> {
 
 impl<T> Pending<T> {
     fn of(entry: Entry) -> Self {
-        Self {
-            entry,
-            task: None,
-            answer: None,
-            place: None,
-            unsynced: Vec::new(),
-            hurries: false,
-        }
+        Self { entry, task: None, answer: None, place: None, unsynced: Vec::new(), hurries: false }
     }
 }

@@ -40,7 +40,11 @@ pub enum RecoverError {
 ///
 /// # Errors
 /// If something cannot be looked at or removed.
-pub fn recover(disk: &dyn Disk, home: &Home, manifest: &mut dyn Manifest) -> Result<Vec<Recovered>, RecoverError> {
+pub fn recover(
+    disk: &dyn Disk,
+    home: &Home,
+    manifest: &mut dyn Manifest,
+) -> Result<Vec<Recovered>, RecoverError> {
     let staging = home.staging();
     let mut recovered = Vec::new();
     if disk.look(&staging)?.is_none() {
@@ -90,14 +94,19 @@ fn attempts_in(disk: &dyn Disk, folder: &Path, open: &[u64]) -> Result<usize, Di
     let cut_short = entries.iter().filter(|entry| {
         let name = entry.name.to_string_lossy();
         let number: Option<u64> = name.strip_prefix("once-").unwrap_or(&name).parse().ok();
-        let is_kept = name.starts_with("once-") && number.is_some_and(|number| open.contains(&number));
+        let is_kept =
+            name.starts_with("once-") && number.is_some_and(|number| open.contains(&number));
         entry.kind == Kind::Folder && number.is_some() && !is_kept
     });
     Ok(cut_short.count())
 }
 
 /// Appends what cut-short attempts printed to the run's log.
-fn pack_logs(disk: &dyn Disk, folder: &Path, log: &RunLog) -> Result<Vec<(u64, LogRange)>, DiskError> {
+fn pack_logs(
+    disk: &dyn Disk,
+    folder: &Path,
+    log: &RunLog,
+) -> Result<Vec<(u64, LogRange)>, DiskError> {
     let mut logs = Vec::new();
     for entry in disk.list(folder)? {
         let name = entry.name.to_string_lossy();

@@ -29,10 +29,10 @@ use self::worker::{Message, Shop};
 use crate::deed::act::Workshop;
 use crate::deed::lease::{Holder, Lease, LeaseError};
 use crate::deed::log::RunLog;
-use crate::deed::look::Manner;
 use crate::deed::record::{self, Recorded, Recorder};
 use crate::deed::recover::{RecoverError, recover};
 use crate::deed::stage::Staging;
+use crate::deed::view::Manner;
 use crate::deed::{Site, Trouble, list};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
@@ -195,16 +195,11 @@ pub fn run(
     let home = Home::in_folder(setting.disk.root());
     let has_memory = home.manifest().exists();
     // Nothing is there to adopt into, and nothing may be made.
-    let mode = if options.mode == Mode::ExpectNoop && !has_memory { Mode::Plan } else { options.mode };
+    let mode =
+        if options.mode == Mode::ExpectNoop && !has_memory { Mode::Plan } else { options.mode };
     let run_id = uuid::Uuid::now_v7().to_string();
     let digests = Digests::at(home.digests(), !options.rehash);
-    let first = Preparation {
-        setting,
-        options,
-        mode,
-        home: &home,
-        run_id: &run_id,
-    };
+    let first = Preparation { setting, options, mode, home: &home, run_id: &run_id };
     std::thread::scope(|scope| {
         if has_memory {
             scope.spawn(|| digests.warm());
@@ -238,13 +233,7 @@ impl Preparation<'_> {
         signals: &Signals,
         report: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Ended, CannotBegin> {
-        let Setting {
-            pipeline,
-            params,
-            disk,
-            env,
-            ..
-        } = *self.setting;
+        let Setting { pipeline, params, disk, env, .. } = *self.setting;
         let outputs = plain_outputs(pipeline, params);
         // With memory, the lease comes before anything is read of it.
         let mut lease = None;
@@ -263,7 +252,9 @@ impl Preparation<'_> {
             self.only_file(&**manifest)?;
         }
         let asked = match &manifest {
-            Some(manifest) => Some(Mutex::new(manifest.again().map_err(|error| self.no_manifest(error))?)),
+            Some(manifest) => {
+                Some(Mutex::new(manifest.again().map_err(|error| self.no_manifest(error))?))
+            }
             None => None,
         };
         let site = Site {
@@ -296,20 +287,21 @@ impl Preparation<'_> {
             }
         }
         let asked = match (&asked, &manifest) {
-            (None, Some(manifest)) => Some(Mutex::new(manifest.again().map_err(|error| self.no_manifest(error))?)),
+            (None, Some(manifest)) => {
+                Some(Mutex::new(manifest.again().map_err(|error| self.no_manifest(error))?))
+            }
             _ => None,
         };
-        let site = Site {
-            manifest: asked.as_ref().or(site.manifest),
-            ..site
-        };
+        let site = Site { manifest: asked.as_ref().or(site.manifest), ..site };
         let mut fold = Report::new();
         let mut tell = |event: &Event<'_>| {
             fold.take(event, Instant::now());
             report(event);
         };
         let number = match (&mut manifest, self.mode) {
-            (Some(manifest), Mode::Act | Mode::ExpectNoop) => Some(self.begin(&mut **manifest, &mut tell)?),
+            (Some(manifest), Mode::Act | Mode::ExpectNoop) => {
+                Some(self.begin(&mut **manifest, &mut tell)?)
+            }
             _ => {
                 let (run, number) = (&self.new_run(), 0);
                 tell(&Event::Began { run, number });
@@ -317,7 +309,8 @@ impl Preparation<'_> {
             }
         };
         if !has_memory && self.mode == Mode::Act {
-            let once = pipeline.steps.iter().filter(|step| step.once).map(|step| step.name.as_str());
+            let once =
+                pipeline.steps.iter().filter(|step| step.once).map(|step| step.name.as_str());
             let once: Vec<_> = once.collect();
             tell(&Event::NewMemory { once: &once });
         }
@@ -335,7 +328,8 @@ impl Preparation<'_> {
             tell(&Event::Warning { text: &text });
         }
         if let (Some(number), Some(manifest)) = (number, &mut manifest) {
-            let steps: Vec<_> = fold.steps.iter().map(crate::thought::report::StepReport::record).collect();
+            let steps: Vec<_> =
+                fold.steps.iter().map(crate::thought::report::StepReport::record).collect();
             if let Err(error) = manifest.end_run(number, Timestamp::now(), fold.status(), &steps) {
                 fold.is_broken = true;
                 let text = format!("the manifest: {error}");
@@ -343,17 +337,11 @@ impl Preparation<'_> {
             }
         }
         drop(lease);
-        Ok(Ended {
-            report: fold,
-            number,
-        })
+        Ok(Ended { report: fold, number })
     }
 
     fn no_manifest(&self, error: ManifestError) -> CannotBegin {
-        CannotBegin::Manifest {
-            path: self.home.manifest(),
-            error,
-        }
+        CannotBegin::Manifest { path: self.home.manifest(), error }
     }
 
     fn no_home(&self, error: &std::io::Error) -> CannotBegin {
@@ -362,7 +350,11 @@ impl Preparation<'_> {
 
     fn open_manifest(&self) -> Result<Box<dyn Manifest>, CannotBegin> {
         let path = self.home.manifest();
-        let opened = if self.mode == Mode::Plan { SqliteManifest::read(&path) } else { SqliteManifest::open(&path) };
+        let opened = if self.mode == Mode::Plan {
+            SqliteManifest::read(&path)
+        } else {
+            SqliteManifest::open(&path)
+        };
         match opened {
             Ok(manifest) => Ok(Box::new(manifest)),
             Err(error) => Err(self.no_manifest(error)),
@@ -373,8 +365,10 @@ impl Preparation<'_> {
     /// not share it. A file that was renamed is fine.
     fn only_file(&self, manifest: &dyn Manifest) -> Result<(), CannotBegin> {
         let Setting { pipeline, file, disk, .. } = *self.setting;
-        let last = manifest.runs(&pipeline.name, None, 1).map_err(|error| self.no_manifest(error))?;
-        let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file) else {
+        let last =
+            manifest.runs(&pipeline.name, None, 1).map_err(|error| self.no_manifest(error))?;
+        let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file)
+        else {
             return Ok(());
         };
         let text = std::fs::read_to_string(disk.root().join(&other)).unwrap_or_default();
@@ -420,11 +414,16 @@ impl Preparation<'_> {
     }
 
     /// Reads the lists that are there, and works out what is wanted.
-    fn prepare(&self, site: &Site<'_>, manifest: Option<&dyn Manifest>) -> Result<Prepared, CannotBegin> {
+    fn prepare(
+        &self,
+        site: &Site<'_>,
+        manifest: Option<&dyn Manifest>,
+    ) -> Result<Prepared, CannotBegin> {
         let Setting { pipeline, params, .. } = *self.setting;
         let lists = plan::lists_made_by_steps(pipeline, params);
         let order = plan::order(pipeline, &lists).map_err(Trouble::File)?;
-        let instances: Vec<_> = pipeline.steps.iter().map(|step| params.instance(&step.per)).collect();
+        let instances: Vec<_> =
+            pipeline.steps.iter().map(|step| params.instance(&step.per)).collect();
         let mut tasks: Vec<Option<StepTasks>> = vec![None; pipeline.steps.len()];
         let mut last_totals = vec![None; pipeline.steps.len()];
         for (id, _) in &order {
@@ -438,7 +437,8 @@ impl Preparation<'_> {
                     },
                     _ => {
                         if let Some(manifest) = manifest {
-                            let total = manifest.last_total(&pipeline.name, &step.name, &instances[id.0]);
+                            let total =
+                                manifest.last_total(&pipeline.name, &step.name, &instances[id.0]);
                             last_totals[id.0] = total.map_err(|error| self.no_manifest(error))?;
                         }
                         if lists.contains_key(id) {
@@ -455,10 +455,14 @@ impl Preparation<'_> {
         let known: Vec<_> = tasks.iter().map(Option::as_ref).collect();
         plan::check_outputs(pipeline, &known).map_err(Trouble::File)?;
         check_patterns(site, &known)?;
-        let wanted = selection::select(pipeline, &self.options.targets, &known, &instances, &lists, &order);
+        let wanted =
+            selection::select(pipeline, &self.options.targets, &known, &instances, &lists, &order);
         Ok(Prepared {
             wanted: wanted.map_err(CannotBegin::Target)?,
-            tasks: tasks.into_iter().map(|tasks| tasks.map_or_else(OnceLock::new, OnceLock::from)).collect(),
+            tasks: tasks
+                .into_iter()
+                .map(|tasks| tasks.map_or_else(OnceLock::new, OnceLock::from))
+                .collect(),
             order,
             lists,
             last_totals,
@@ -480,7 +484,11 @@ impl Preparation<'_> {
         }
     }
 
-    fn begin(&self, manifest: &mut dyn Manifest, tell: &mut dyn FnMut(&Event<'_>)) -> Result<i64, CannotBegin> {
+    fn begin(
+        &self,
+        manifest: &mut dyn Manifest,
+        tell: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<i64, CannotBegin> {
         let run = self.new_run();
         let number = manifest.begin_run(&run).map_err(|error| self.no_manifest(error))?;
         tell(&Event::Began { run: &run, number });
@@ -499,8 +507,10 @@ impl Preparation<'_> {
         signals: &Signals,
         tell: &mut dyn FnMut(&Event<'_>),
     ) -> Result<(), CannotBegin> {
-        let no_descriptor = |error: std::io::Error| CannotBegin::Broken(format!("no descriptor is left: {error}"));
-        let (stop, stop_all) = (Stop::new().map_err(no_descriptor)?, Stop::new().map_err(no_descriptor)?);
+        let no_descriptor =
+            |error: std::io::Error| CannotBegin::Broken(format!("no descriptor is left: {error}"));
+        let (stop, stop_all) =
+            (Stop::new().map_err(no_descriptor)?, Stop::new().map_err(no_descriptor)?);
         let staging = match number {
             Some(_) => Some(Staging::begin(site.disk, self.home, self.run_id, &self.holder())?),
             None => None,
@@ -515,11 +525,7 @@ impl Preparation<'_> {
         let views: Vec<_> = site.pipeline.steps.iter().map(|_| RwLock::new(None)).collect();
         let shop = Shop {
             site,
-            workshop: staging.as_ref().map(|staging| Workshop {
-                site,
-                staging,
-                log: &log,
-            }),
+            workshop: staging.as_ref().map(|staging| Workshop { site, staging, log: &log }),
             views: &views,
             tasks: &prepared.tasks,
             manner: Manner {
@@ -564,7 +570,8 @@ impl Preparation<'_> {
                 });
             }
             let hire = |orders: &Receiver<_>| {
-                let (shop, orders, messages, recorder) = (&shop, orders.clone(), messages_in.clone(), recorder.clone());
+                let (shop, orders, messages, recorder) =
+                    (&shop, orders.clone(), messages_in.clone(), recorder.clone());
                 scope.spawn(move || shop.work(&orders, &messages, &recorder));
             };
             for _ in 0..lookers {
@@ -604,7 +611,10 @@ impl Preparation<'_> {
 ///
 /// # Errors
 /// If the step or the task is not there, or a list cannot be read.
-pub fn tasks_named(setting: &Setting<'_>, pattern: &TaskPattern) -> Result<(StepId, Vec<Task>), CannotBegin> {
+pub fn tasks_named(
+    setting: &Setting<'_>,
+    pattern: &TaskPattern,
+) -> Result<(StepId, Vec<Task>), CannotBegin> {
     let id = selection::find_step(setting.pipeline, pattern).map_err(CannotBegin::Target)?;
     let home = Home::in_folder(setting.disk.root());
     let site = Site {
@@ -635,7 +645,9 @@ fn listed_tasks(site: &Site<'_>, id: StepId) -> Result<Vec<Task>, Trouble> {
     let items = match &step.each {
         None => None,
         Some(each) => match each.source {
-            EachSource::OutputsOf(before) => Some(plan::items_from_outputs(&listed_tasks(site, before)?)),
+            EachSource::OutputsOf(before) => {
+                Some(plan::items_from_outputs(&listed_tasks(site, before)?))
+            }
             _ => Some(list::items(site, step, each)?),
         },
     };
@@ -652,7 +664,8 @@ fn plain_outputs(pipeline: &Pipeline, params: &Params) -> HashSet<PathBuf> {
 
 /// Finds patterns that take outputs without saying so.
 fn check_patterns(site: &Site<'_>, known: &[Option<&StepTasks>]) -> Result<(), Trouble> {
-    let mut matchers: BTreeMap<(usize, Option<usize>), Option<crate::ground::glob::Matcher>> = BTreeMap::new();
+    let mut matchers: BTreeMap<(usize, Option<usize>), Option<crate::ground::glob::Matcher>> =
+        BTreeMap::new();
     let matches = |id: StepId, pattern: PatternOf, path: &Path| {
         let step = site.pipeline.step(id);
         let (key, template) = match pattern {

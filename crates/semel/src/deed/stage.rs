@@ -55,12 +55,14 @@ impl<'a> Staging<'a> {
     ///
     /// # Errors
     /// If the folder cannot be made or locked.
-    pub fn begin(disk: &'a dyn Disk, home: &Home, run_id: &str, holder: &Holder) -> Result<Self, LeaseError> {
+    pub fn begin(
+        disk: &'a dyn Disk,
+        home: &Home,
+        run_id: &str,
+        holder: &Holder,
+    ) -> Result<Self, LeaseError> {
         let folder = home.staging_of(run_id);
-        let failed = |source| LeaseError::Io {
-            path: folder.clone(),
-            source,
-        };
+        let failed = |source| LeaseError::Io { path: folder.clone(), source };
         // Whoever cleans up after dead runs never sees it without its lock held.
         let _gate = Gate::pass(home).map_err(failed)?;
         disk.make_folders(&folder).map_err(|error| failed(error.source))?;
@@ -157,9 +159,8 @@ impl<'a> Staging<'a> {
             return Ok(beside.clone().unwrap_or_else(|| self.folder.clone()));
         }
         let (existing, device) = self.nearest(parent)?;
-        let beside = (device != self.device).then(|| {
-            self.disk.root().join(existing).join(format!(".semel-{}", self.run_id))
-        });
+        let beside = (device != self.device)
+            .then(|| self.disk.root().join(existing).join(format!(".semel-{}", self.run_id)));
         if let Some(folder) = &beside {
             self.note_elsewhere(folder, known.values().flatten())?;
         }
@@ -181,7 +182,11 @@ impl<'a> Staging<'a> {
     }
 
     /// Lists a staging folder that lies elsewhere, before it is used.
-    fn note_elsewhere<'b>(&self, folder: &'b Path, known: impl Iterator<Item = &'b PathBuf>) -> DiskResult<()> {
+    fn note_elsewhere<'b>(
+        &self,
+        folder: &'b Path,
+        known: impl Iterator<Item = &'b PathBuf>,
+    ) -> DiskResult<()> {
         let mut list: Vec<&Path> = known.map(PathBuf::as_path).chain([folder]).collect();
         list.sort_unstable();
         list.dedup();
@@ -205,7 +210,7 @@ fn staged_path(step: &Step, at: usize, folder: &Path, output: &Path) -> PathBuf 
         folder.join(name)
     } else {
         // Two outputs of one file name must not meet.
-        folder.join(crate::deed::look::role(step, at)).join(name)
+        folder.join(step.role(at)).join(name)
     }
 }
 
@@ -225,7 +230,9 @@ pub fn kept_outputs(
     let bases = bases(disk, &home.staging_of(run_id))?;
     let mut found = Vec::new();
     for (at, output) in task.outs.iter().enumerate() {
-        let mut paths = bases.iter().map(|base| staged_path(step, at, &base.join(attempt_folder(true, number)), output));
+        let mut paths = bases
+            .iter()
+            .map(|base| staged_path(step, at, &base.join(attempt_folder(true, number)), output));
         let there = paths.find_map(|path| match disk.look_at_link(&path) {
             Ok(None) => None,
             Ok(Some(_)) => Some(Ok(path)),
@@ -244,7 +251,11 @@ pub fn kept_outputs(
 ///
 /// # Errors
 /// If something cannot be removed.
-pub fn clear_run(disk: &dyn Disk, folder: &Path, keeps: &mut dyn FnMut(u64) -> bool) -> DiskResult<()> {
+pub fn clear_run(
+    disk: &dyn Disk,
+    folder: &Path,
+    keeps: &mut dyn FnMut(u64) -> bool,
+) -> DiskResult<()> {
     let mut has_kept = false;
     for base in bases(disk, folder)?.iter().rev() {
         let mut is_empty = true;
@@ -284,11 +295,7 @@ fn bases(disk: &dyn Disk, folder: &Path) -> DiskResult<Vec<PathBuf>> {
     }
     let mut list = Vec::new();
     let read = disk.open(&path)?.read_to_end(&mut list);
-    read.map_err(|source| DiskError {
-        doing: "read",
-        path,
-        source,
-    })?;
+    read.map_err(|source| DiskError { doing: "read", path, source })?;
     let paths = list.split(|&byte| byte == 0).filter(|path| !path.is_empty());
     bases.extend(paths.map(|path| path_of(path.to_vec())));
     Ok(bases)

@@ -35,7 +35,7 @@ const COARSE_TICK: i64 = 2_000_000_000;
 const WORTH_WAITING: u64 = 4 * 1024 * 1024;
 
 /// What was found in a file or folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content {
     /// The SHA-256 of its bytes; of a folder, of its list.
     pub digest: Digest,
@@ -81,9 +81,7 @@ impl Known {
         let at = if *hint < self.files.len() && self.path(*hint) == path {
             *hint
         } else {
-            self.files
-                .binary_search_by(|file| self.paths[file.path.clone()].cmp(path))
-                .ok()?
+            self.files.binary_search_by(|file| self.paths[file.path.clone()].cmp(path)).ok()?
         };
         *hint = at + 1;
         Some(&self.files[at])
@@ -108,11 +106,7 @@ impl Digests {
     /// replaced.
     #[must_use]
     pub fn at(path: PathBuf, trusts: bool) -> Self {
-        Self {
-            store: trusts.then_some(path),
-            trusts,
-            ..Self::empty()
-        }
+        Self { store: trusts.then_some(path), trusts, ..Self::empty() }
     }
 
     /// Reads what is remembered, so that nobody waits for it later.
@@ -134,17 +128,19 @@ impl Digests {
     ///
     /// # Errors
     /// If it cannot be read, or is neither a file nor a folder.
-    pub fn content(&self, disk: &dyn Disk, path: &Path, meta: &Meta, hint: &mut usize) -> DiskResult<Content> {
+    pub fn content(
+        &self,
+        disk: &dyn Disk,
+        path: &Path,
+        meta: &Meta,
+        hint: &mut usize,
+    ) -> DiskResult<Content> {
         match meta.kind {
             Kind::Folder => self.folder(disk, path),
             Kind::Other => Err(not_readable(path)),
             Kind::File | Kind::Link => {
                 if let Some(digest) = self.remembered(path, &meta.stat, hint) {
-                    return Ok(Content {
-                        digest,
-                        bytes: meta.stat.size,
-                        rows: None,
-                    });
+                    return Ok(Content { digest, bytes: meta.stat.size, rows: None });
                 }
                 self.hash(disk, path, meta, None)
             }
@@ -155,14 +151,22 @@ impl Digests {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn hash(&self, disk: &dyn Disk, path: &Path, meta: &Meta, records: Option<Records>) -> DiskResult<Content> {
+    pub fn hash(
+        &self,
+        disk: &dyn Disk,
+        path: &Path,
+        meta: &Meta,
+        records: Option<Records>,
+    ) -> DiskResult<Content> {
         if meta.stat.size >= WORTH_WAITING {
             wait_until_settled(&meta.stat);
         }
         let began = now();
         let content = read(disk, path, records)?;
         // What changed while it was read has no digest worth keeping.
-        if is_settled(&meta.stat, began) && disk.look(path)?.map(|meta| meta.stat) == Some(meta.stat) {
+        if is_settled(&meta.stat, began)
+            && disk.look(path)?.map(|meta| meta.stat) == Some(meta.stat)
+        {
             self.fresh().push((path.to_owned(), meta.stat, content.digest));
         } else {
             self.racy().push(path.to_owned());
@@ -265,7 +269,9 @@ fn folder(
             }
             Kind::Other => return Err(not_readable(&inside)),
             Kind::File => {
-                let Some(meta) = disk.look(&inside)? else { continue };
+                let Some(meta) = disk.look(&inside)? else {
+                    continue;
+                };
                 let content = content(&inside, &meta)?;
                 bytes += content.bytes;
                 fields.put("file", bytes_of(&name));
@@ -273,11 +279,7 @@ fn folder(
             }
         }
     }
-    Ok(Content {
-        digest: fields.digest(),
-        bytes,
-        rows: None,
-    })
+    Ok(Content { digest: fields.digest(), bytes, rows: None })
 }
 
 /// All that is in a folder, by paths relative to it, in order. Links are not
@@ -309,11 +311,7 @@ pub fn tree(disk: &dyn Disk, folder: &Path) -> DiskResult<Vec<(PathBuf, Kind)>> 
 /// # Errors
 /// If it cannot be read.
 pub fn read(disk: &dyn Disk, path: &Path, records: Option<Records>) -> DiskResult<Content> {
-    let failed = |source| DiskError {
-        doing: "read",
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| DiskError { doing: "read", path: path.to_owned(), source };
     let mut file = disk.open(path)?;
     let mut stream = Stream::default();
     let mut counter = records.map(Counter::new);
@@ -336,11 +334,7 @@ pub fn read(disk: &dyn Disk, path: &Path, records: Option<Records>) -> DiskResul
             Err(error) => return Err(failed(error)),
         }
     }
-    Ok(Content {
-        digest: stream.digest(),
-        bytes,
-        rows: counter.map(Counter::rows),
-    })
+    Ok(Content { digest: stream.digest(), bytes, rows: counter.map(Counter::rows) })
 }
 
 /// A pipe would be waited on for ever.
@@ -406,7 +400,11 @@ fn load(path: &Path) -> Option<Known> {
     Some(known)
 }
 
-fn save(path: &Path, files: &[(PathBuf, Stat, Digest)], keeps_others: bool) -> Result<(), rusqlite::Error> {
+fn save(
+    path: &Path,
+    files: &[(PathBuf, Stat, Digest)],
+    keeps_others: bool,
+) -> Result<(), rusqlite::Error> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(30))?;
     connection.execute_batch(
@@ -416,12 +414,14 @@ fn save(path: &Path, files: &[(PathBuf, Stat, Digest)], keeps_others: bool) -> R
              ctime integer not null, inode integer not null, digest blob not null
          ) strict, without rowid;",
     )?;
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     if !keeps_others {
         transaction.execute("delete from seen", [])?;
     }
     {
-        let mut insert = transaction.prepare("insert or replace into seen values (?, ?, ?, ?, ?, ?)")?;
+        let mut insert =
+            transaction.prepare("insert or replace into seen values (?, ?, ?, ?, ?, ?)")?;
         for (path, stat, digest) in files {
             insert.execute(params![
                 bytes_of(path),
@@ -457,12 +457,7 @@ mod tests {
     }
 
     fn stat(mtime: i64, ctime: i64) -> Stat {
-        Stat {
-            size: 1,
-            mtime,
-            ctime,
-            inode: 1,
-        }
+        Stat { size: 1, mtime, ctime, inode: 1 }
     }
 
     #[test]
@@ -497,10 +492,7 @@ mod tests {
         digests.save(&store).expect("saved");
         let loaded = Digests::at(store.clone(), true);
         assert_eq!(loaded.remembered(path, &meta.stat, &mut 0), Some(Digest::of(b"one")));
-        let touched = Stat {
-            ctime: meta.stat.ctime + 1,
-            ..meta.stat
-        };
+        let touched = Stat { ctime: meta.stat.ctime + 1, ..meta.stat };
         assert_eq!(loaded.remembered(path, &touched, &mut 0), None);
         assert_eq!(Digests::at(store.clone(), false).remembered(path, &meta.stat, &mut 0), None);
     }
@@ -516,7 +508,11 @@ mod tests {
         wait_until_settled(&meta.stat);
         digests.content(&disk, Path::new("a"), &meta, &mut 0).expect("hashed");
         digests.save(&store).expect("saved over the damage");
-        assert!(Digests::at(store.clone(), true).remembered(Path::new("a"), &meta.stat, &mut 0).is_some());
+        assert!(
+            Digests::at(store.clone(), true)
+                .remembered(Path::new("a"), &meta.stat, &mut 0)
+                .is_some()
+        );
     }
 
     #[test]

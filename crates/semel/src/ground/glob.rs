@@ -35,7 +35,8 @@ impl Matcher {
     /// If it is none.
     pub fn new(pattern: &[u8]) -> Result<Self, GlobError> {
         let pattern = normal(pattern);
-        let text = std::str::from_utf8(bytes_of(&pattern)).map_err(|error| GlobError::Pattern(error.to_string()))?;
+        let text = std::str::from_utf8(bytes_of(&pattern))
+            .map_err(|error| GlobError::Pattern(error.to_string()))?;
         let glob = GlobBuilder::new(text).literal_separator(true).build();
         let glob = glob.map_err(|error| GlobError::Pattern(error.kind().to_string()))?;
         Ok(Self(glob.compile_matcher()))
@@ -64,13 +65,8 @@ pub fn glob(disk: &dyn Disk, pattern: &[u8]) -> Result<Vec<PathBuf>, GlobError> 
     let is_deep = text.contains("**") || text.contains('{');
     let depth = if is_deep { usize::MAX } else { rest.components().count() };
     let hidden = rest.components().any(|part| part.as_os_str().as_bytes().starts_with(b"."));
-    let mut search = Search {
-        disk,
-        matcher,
-        hidden,
-        follows: !text.contains("**"),
-        found: Vec::new(),
-    };
+    let mut search =
+        Search { disk, matcher, hidden, follows: !text.contains("**"), found: Vec::new() };
     search.within(&folder, depth)?;
     search.found.sort_unstable_by(|one, other| bytes_of(one).cmp(bytes_of(other)));
     Ok(search.found)
@@ -112,7 +108,9 @@ impl Search<'_> {
                 entry.kind
             };
             match kind {
-                Kind::Folder if depth > 1 && (self.follows || !is_link) => self.within(&path, depth - 1)?,
+                Kind::Folder if depth > 1 && (self.follows || !is_link) => {
+                    self.within(&path, depth - 1)?;
+                }
                 Kind::File if self.matcher.takes(&path) => self.found.push(path),
                 _ => {}
             }
@@ -169,7 +167,10 @@ mod tests {
         disk.make_link(Path::new("real"), Path::new("linked")).expect("made");
         disk.make_link(Path::new("nowhere"), Path::new("real/b.csv")).expect("made");
         let paths = glob(&disk, b"*/*.csv").expect("a good pattern");
-        assert_eq!(paths, ["linked/a.csv", "linked/b.csv", "real/a.csv", "real/b.csv"].map(Path::new));
+        assert_eq!(
+            paths,
+            ["linked/a.csv", "linked/b.csv", "real/a.csv", "real/b.csv"].map(Path::new)
+        );
     }
 
     #[test]

@@ -19,9 +19,7 @@ impl Home {
     /// The home in a folder, whether it is there or not.
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
-        Self {
-            folder: folder.join(NAME),
-        }
+        Self { folder: folder.join(NAME) }
     }
 
     /// Its path.

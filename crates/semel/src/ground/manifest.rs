@@ -23,7 +23,9 @@ use crate::words::task::{Instance, TaskName};
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// It was written by a newer semel.
-    #[error("it was written by a newer semel: its version is {found}, this one knows up to {known}")]
+    #[error(
+        "it was written by a newer semel: its version is {found}, this one knows up to {known}"
+    )]
     Newer {
         /// Its version.
         found: i64,
@@ -258,7 +260,12 @@ pub trait Manifest: Send {
     fn identity(&self) -> ManifestResult<Identity>;
 
     /// What is remembered of a step and instance.
-    fn memory_of(&self, pipeline: &str, step: &str, instance: &Instance) -> ManifestResult<StepMemory>;
+    fn memory_of(
+        &self,
+        pipeline: &str,
+        step: &str,
+        instance: &Instance,
+    ) -> ManifestResult<StepMemory>;
 
     /// The whole receipt of a task.
     fn receipt(&self, pipeline: &str, task: &TaskName) -> ManifestResult<Option<Receipt>>;
@@ -268,23 +275,43 @@ pub trait Manifest: Send {
 
     /// How many tasks a step had in the last run that brought all of them to
     /// their state.
-    fn last_total(&self, pipeline: &str, step: &str, instance: &Instance) -> ManifestResult<Option<u64>>;
+    fn last_total(
+        &self,
+        pipeline: &str,
+        step: &str,
+        instance: &Instance,
+    ) -> ManifestResult<Option<u64>>;
 
     /// How many seconds a task of a step takes on average.
     fn usual_seconds(&self, pipeline: &str, step: &str) -> ManifestResult<Option<f64>>;
 
     /// The last runs of a pipeline, newest first; of one instance, where one is
     /// given.
-    fn runs(&self, pipeline: &str, instance: Option<&Instance>, most: u32) -> ManifestResult<Vec<RunRecord>>;
+    fn runs(
+        &self,
+        pipeline: &str,
+        instance: Option<&Instance>,
+        most: u32,
+    ) -> ManifestResult<Vec<RunRecord>>;
 
     /// What a run did, step by step.
     fn run_steps(&self, run: i64) -> ManifestResult<Vec<RunStep>>;
 
     /// What the last run that knew of it did to a step, and which run that was.
-    fn last_run_step(&self, pipeline: &str, step: &str, instance: &Instance) -> ManifestResult<Option<(i64, RunStep)>>;
+    fn last_run_step(
+        &self,
+        pipeline: &str,
+        step: &str,
+        instance: &Instance,
+    ) -> ManifestResult<Option<(i64, RunStep)>>;
 
     /// When the newest receipt of a step was written.
-    fn last_receipt(&self, pipeline: &str, step: &str, instance: &Instance) -> ManifestResult<Option<Timestamp>>;
+    fn last_receipt(
+        &self,
+        pipeline: &str,
+        step: &str,
+        instance: &Instance,
+    ) -> ManifestResult<Option<Timestamp>>;
 
     /// The attempts of a pipeline that are meant, oldest first.
     fn attempts(&self, pipeline: &str, which: Attempts<'_>) -> ManifestResult<Vec<AttemptRecord>>;
@@ -303,7 +330,13 @@ pub trait Manifest: Send {
     fn begin_run(&mut self, run: &NewRun) -> ManifestResult<i64>;
 
     /// Notes that a run ended.
-    fn end_run(&mut self, number: i64, ended: Timestamp, status: i32, steps: &[RunStep]) -> ManifestResult<()>;
+    fn end_run(
+        &mut self,
+        number: i64,
+        ended: Timestamp,
+        status: i32,
+        steps: &[RunStep],
+    ) -> ManifestResult<()>;
 
     /// Notes that the attempts of a dead run were interrupted, and where in its
     /// log stands what some of them printed.

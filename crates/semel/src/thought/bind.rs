@@ -31,16 +31,16 @@ impl Params {
     /// # Errors
     /// If a value is given for a parameter that the pipeline does not have.
     pub fn of(pipeline: &Pipeline, given: &[(String, String)]) -> Result<Self, NoSuchParam> {
-        let mut values: BTreeMap<_, _> = pipeline
-            .params
-            .iter()
-            .map(|param| (param.name.clone(), param.value.clone()))
-            .collect();
+        let mut values: BTreeMap<_, _> =
+            pipeline.params.iter().map(|param| (param.name.clone(), param.value.clone())).collect();
         for (name, value) in given {
             let known = values.get_mut(name).ok_or_else(|| NoSuchParam {
                 name: name.clone(),
-                near: crate::words::nearest(name, pipeline.params.iter().map(|param| param.name.as_str()))
-                    .map(str::to_owned),
+                near: crate::words::nearest(
+                    name,
+                    pipeline.params.iter().map(|param| param.name.as_str()),
+                )
+                .map(str::to_owned),
                 known: pipeline.params.iter().map(|param| param.name.clone()).collect(),
             })?;
             value.clone_into(known);
@@ -93,22 +93,22 @@ impl Values for Bindings<'_> {
         match name {
             Name::Item(part) => {
                 let text = self.item.map_or(&b""[..], |item| part.of(item));
-                let is_path = matches!(part, ItemPart::Whole | ItemPart::Path | ItemPart::Dir) && self.items_are_files();
+                let is_path = matches!(part, ItemPart::Whole | ItemPart::Path | ItemPart::Dir)
+                    && self.step.has_file_items();
                 Value::One(if is_path { self.path(text) } else { Cow::Borrowed(text) })
             }
             Name::In(key) => {
-                let wanted = self.inputs.iter().filter(|(known, _)| key.is_none() || *known == key.as_deref());
+                let wanted = self
+                    .inputs
+                    .iter()
+                    .filter(|(known, _)| key.is_none() || *known == key.as_deref());
                 Value::Many(wanted.map(|(_, path)| self.path(bytes_of(path))).collect())
             }
             Name::Out(key) => {
                 let outs = self.step.outs.iter().zip(self.outs);
                 let wanted = outs.filter(|(out, _)| key.is_none() || out.key == *key);
                 let mut paths: Vec<_> = wanted.map(|(_, path)| self.path(bytes_of(path))).collect();
-                if paths.len() == 1 {
-                    Value::One(paths.remove(0))
-                } else {
-                    Value::Many(paths)
-                }
+                if paths.len() == 1 { Value::One(paths.remove(0)) } else { Value::Many(paths) }
             }
             Name::Param(name) => Value::text(self.params.get(name)),
             Name::Env(name) => Value::bytes(self.env.get(name).map_or(b"", Vec::as_slice)),
@@ -118,10 +118,6 @@ impl Values for Bindings<'_> {
 }
 
 impl<'a> Bindings<'a> {
-    fn items_are_files(&self) -> bool {
-        self.step.each.as_ref().is_some_and(|each| each.source.gives_files())
-    }
-
     fn path(&self, path: &'a [u8]) -> Cow<'a, [u8]> {
         if self.for_command && path.starts_with(b"-") {
             Cow::Owned([b"./", path].concat())

@@ -92,7 +92,8 @@ pub fn decide(case: &Case) -> Verdict {
         Nature::Once => row.once,
     };
     let choice = cell.iter().find(|choice| choice.when.holds(case));
-    let choice = choice.expect("the last choice of a cell has no condition; a test walks all cases");
+    let choice =
+        choice.expect("the last choice of a cell has no condition; a test walks all cases");
     match choice.then {
         Then::Give(ruling, reason) => Verdict { ruling, reason },
         Then::AsIfSame => as_if_same(case),
@@ -103,15 +104,9 @@ pub fn decide(case: &Case) -> Verdict {
 /// A completed `once` task whose command changed is looked at as if it had not,
 /// but the skip says so.
 fn as_if_same(case: &Case) -> Verdict {
-    let verdict = decide(&Case {
-        memory: Memory::Complete(Likeness::Same),
-        ..*case
-    });
+    let verdict = decide(&Case { memory: Memory::Complete(Likeness::Same), ..*case });
     match verdict.ruling {
-        Ruling::Skip => Verdict {
-            reason: Reason::DoneByEarlierCommand,
-            ..verdict
-        },
+        Ruling::Skip => Verdict { reason: Reason::DoneByEarlierCommand, ..verdict },
         _ => verdict,
     }
 }
@@ -193,20 +188,11 @@ const fn give(ruling: Ruling, reason: Reason) -> Choice {
 }
 
 const fn when(when: When, ruling: Ruling, reason: Reason) -> Choice {
-    Choice {
-        when,
-        then: Then::Give(ruling, reason),
-    }
+    Choice { when, then: Then::Give(ruling, reason) }
 }
 
-const AS_IF_SAME: Choice = Choice {
-    when: When::Always,
-    then: Then::AsIfSame,
-};
-const AS_IF_NOT_FRESH: Choice = Choice {
-    when: When::Always,
-    then: Then::AsIfNotFresh,
-};
+const AS_IF_SAME: Choice = Choice { when: When::Always, then: Then::AsIfSame };
+const AS_IF_NOT_FRESH: Choice = Choice { when: When::Always, then: Then::AsIfNotFresh };
 
 const SKIP: &[Choice] = &[
     when(When::CheckHolds, Ruling::Skip, Reason::CheckHolds),
@@ -255,12 +241,7 @@ const RULES: &[Row] = &[
         ordinary: &[give(Ruling::Run, Reason::Fresh)],
         once: &[AS_IF_NOT_FRESH],
     },
-    Row {
-        memory: MemoryIs::CompleteSame,
-        truth: TruthIs::NotLost,
-        ordinary: SKIP,
-        once: SKIP,
-    },
+    Row { memory: MemoryIs::CompleteSame, truth: TruthIs::NotLost, ordinary: SKIP, once: SKIP },
     Row {
         memory: MemoryIs::CompleteSame,
         truth: TruthIs::Missing,
@@ -355,7 +336,9 @@ impl MemoryIs {
             Self::CompleteOtherWhat => case.memory == Memory::Complete(OtherWhat),
             Self::NoneButTwin => case.memory == Memory::None && case.twin != Twin::None,
             Self::None => case.memory == Memory::None,
-            Self::FailedOrInterrupted => matches!(case.memory, Memory::Failed | Memory::Interrupted),
+            Self::FailedOrInterrupted => {
+                matches!(case.memory, Memory::Failed | Memory::Interrupted)
+            }
         }
     }
 
@@ -366,7 +349,9 @@ impl MemoryIs {
             Self::CompleteSame => "complete, same",
             Self::CompleteOtherHow => "complete, other *how*",
             Self::CompleteOtherWhat => "complete, other *what*",
-            Self::NoneButTwin => "none, and a completed task of the same step and instance has this fingerprint",
+            Self::NoneButTwin => {
+                "none, and a completed task of the same step and instance has this fingerprint"
+            }
             Self::None => "none",
             Self::FailedOrInterrupted => "failed, interrupted",
         }
@@ -395,7 +380,9 @@ impl TruthIs {
         match self {
             Self::Any => "any",
             Self::Else => "else",
-            Self::UpstreamNotReached => "something it needs, or comes after, has not reached its state",
+            Self::UpstreamNotReached => {
+                "something it needs, or comes after, has not reached its state"
+            }
             Self::SaidDone => "any, and a human said `semel done`",
             Self::SaidRedo => "any, and a human said `semel redo`",
             Self::Fresh => "any, under `--fresh`",
@@ -428,7 +415,9 @@ impl When {
             Self::CheckHolds => "if its check holds",
             Self::MemoryIncomplete => "if the memory is incomplete",
             Self::RenamedOrSameContent => "if that item is gone, or `same = \"content\"`",
-            Self::ProvablyUndone => "if the check says missing, after a safe exit, or if it never started",
+            Self::ProvablyUndone => {
+                "if the check says missing, after a safe exit, or if it never started"
+            }
         }
     }
 }
@@ -436,7 +425,8 @@ impl When {
 /// The table as Markdown, as the docs show it.
 #[must_use]
 pub fn table() -> String {
-    let mut text = String::from("| memory | truth | ordinary step | `once` step |\n|---|---|---|---|\n");
+    let mut text =
+        String::from("| memory | truth | ordinary step | `once` step |\n|---|---|---|---|\n");
     for row in RULES {
         let (memory, truth) = (row.memory.text(), row.truth.text());
         let (ordinary, once) = (cell(row.ordinary), cell(row.once));
@@ -453,12 +443,20 @@ fn cell(choices: &[Choice]) -> String {
             Then::AsIfSame => "as *same*".to_owned(),
             Then::AsIfNotFresh => "as without it".to_owned(),
             Then::Give(ruling, reason) => {
-                let differs = |other: &&Choice| !matches!(other.then, Then::Give(same, _) if same == ruling);
+                let differs =
+                    |other: &&Choice| !matches!(other.then, Then::Give(same, _) if same == ruling);
                 if choices[at + 1..].iter().any(|other| !differs(&other)) {
                     continue;
                 }
                 match (ruling, choice.when) {
-                    (Ruling::Skip | Ruling::Adopt | Ruling::Reuse | Ruling::Wait | Ruling::Blocked, When::Always) => ruling.to_string(),
+                    (
+                        Ruling::Skip
+                        | Ruling::Adopt
+                        | Ruling::Reuse
+                        | Ruling::Wait
+                        | Ruling::Blocked,
+                        When::Always,
+                    ) => ruling.to_string(),
                     (_, When::Always) => format!("{ruling}: {reason}"),
                     (_, when) => format!("{ruling} {}", when.text()),
                 }
@@ -497,7 +495,8 @@ mod tests {
             Memory::Interrupted,
             Memory::Running,
         ];
-        let outputs = [Outputs::None, Outputs::Missing, Outputs::Altered, Outputs::Proven, Outputs::Older];
+        let outputs =
+            [Outputs::None, Outputs::Missing, Outputs::Altered, Outputs::Proven, Outputs::Older];
         vary(&mut cases, &[Nature::Ordinary, Nature::Once], |case, nature| case.nature = nature);
         vary(&mut cases, &memories, |case, memory| case.memory = memory);
         vary(&mut cases, &outputs, |case, outputs| case.outputs = outputs);
@@ -526,7 +525,9 @@ mod tests {
             _ if case.word == Some(Word::Redo) => Ruling::Run,
             (_, _, Ordinary) if case.word == Some(Word::Fresh) => Ruling::Run,
             (Memory::Complete(OtherHow), _, Ordinary) => Ruling::Run,
-            (Memory::Complete(Same | OtherHow), Truth::Missing | Truth::Altered, Once) => Ruling::Refuse,
+            (Memory::Complete(Same | OtherHow), Truth::Missing | Truth::Altered, Once) => {
+                Ruling::Refuse
+            }
             (Memory::Complete(Same), Truth::Missing | Truth::Altered, Ordinary) => Ruling::Run,
             (Memory::Complete(Same | OtherHow), _, _) => Ruling::Skip,
             (Memory::Complete(OtherWhat), _, Once) => Ruling::Refuse,
@@ -571,7 +572,9 @@ mod tests {
         for case in all_cases() {
             let may_be_done = match case.memory {
                 Memory::Complete(_) => true,
-                Memory::Failed | Memory::Interrupted => !case.provably_undone && case.check != Some(false),
+                Memory::Failed | Memory::Interrupted => {
+                    !case.provably_undone && case.check != Some(false)
+                }
                 Memory::None => !case.memory_is_whole,
                 Memory::Running => true,
             };
@@ -585,7 +588,10 @@ mod tests {
     #[test]
     fn i6_no_checks_word_starts_a_completed_once_task_again() {
         for case in all_cases() {
-            if case.nature == Nature::Once && matches!(case.memory, Memory::Complete(_)) && case.word.is_none() {
+            if case.nature == Nature::Once
+                && matches!(case.memory, Memory::Complete(_))
+                && case.word.is_none()
+            {
                 assert_ne!(decide(&case).ruling, Ruling::Run, "{case:?}");
             }
         }

@@ -26,7 +26,11 @@ pub struct StepTasks {
 ///
 /// # Errors
 /// If an output's path cannot be one.
-pub fn tasks(step: &Step, items: Option<Vec<Box<[u8]>>>, params: &Params) -> Result<StepTasks, Fault> {
+pub fn tasks(
+    step: &Step,
+    items: Option<Vec<Box<[u8]>>>,
+    params: &Params,
+) -> Result<StepTasks, Fault> {
     let env = BTreeMap::new();
     let task = |item: Option<Box<[u8]>>| {
         let bindings = Bindings {
@@ -46,24 +50,20 @@ pub fn tasks(step: &Step, items: Option<Vec<Box<[u8]>>>, params: &Params) -> Res
                 Some(why) => Err(Fault::new("an output that cannot be", &out.span, why)),
             }
         });
-        Ok(Task {
-            outs: outs.collect::<Result<_, _>>()?,
-            item,
-        })
+        Ok(Task { outs: outs.collect::<Result<_, _>>()?, item })
     };
     let tasks = match items {
         None => vec![task(None)?],
         Some(items) => items.into_iter().map(|item| task(Some(item))).collect::<Result<_, _>>()?,
     };
-    Ok(StepTasks {
-        instance: params.instance(&step.per),
-        tasks,
-    })
+    Ok(StepTasks { instance: params.instance(&step.per), tasks })
 }
 
 /// Why a path cannot be an output.
 fn why_no_output(path: &Path) -> Option<&'static str> {
-    if path.as_os_str().is_empty() || matches!(path.components().next_back(), Some(Component::ParentDir | Component::RootDir)) {
+    if path.as_os_str().is_empty()
+        || matches!(path.components().next_back(), Some(Component::ParentDir | Component::RootDir))
+    {
         Some("names no file")
     } else if path.components().any(|part| part.as_os_str() == ".semel") {
         Some("lies in semel's own folder")
@@ -88,21 +88,30 @@ pub fn items_from_outputs(tasks: &[Task]) -> Vec<Box<[u8]>> {
 ///
 /// # Errors
 /// If the steps wait for each other, which only a list can cause here.
-pub fn order(pipeline: &Pipeline, lists: &BTreeMap<StepId, StepId>) -> Result<Vec<(StepId, usize)>, Fault> {
+pub fn order(
+    pipeline: &Pipeline,
+    lists: &BTreeMap<StepId, StepId>,
+) -> Result<Vec<(StepId, usize)>, Fault> {
     let upstream: Vec<Vec<StepId>> = pipeline
         .ids()
         .map(|(id, step)| step.upstream().chain(lists.get(&id).copied()).collect())
         .collect();
     if let Some(circle) = find_cycle(&upstream) {
         let first = pipeline.step(circle[0]);
-        let names: Vec<_> = circle.iter().map(|id| format!("`{}`", pipeline.step(*id).name)).collect();
-        return Err(Fault::new("steps that wait for each other", &first.span, names.join(" waits for ")));
+        let names: Vec<_> =
+            circle.iter().map(|id| format!("`{}`", pipeline.step(*id).name)).collect();
+        return Err(Fault::new(
+            "steps that wait for each other",
+            &first.span,
+            names.join(" waits for "),
+        ));
     }
     let mut depths: Vec<Option<usize>> = vec![None; upstream.len()];
     for start in 0..upstream.len() {
         let mut open = vec![start];
         while let Some(&at) = open.last() {
-            let missing: Vec<_> = upstream[at].iter().filter(|id| depths[id.0].is_none()).map(|id| id.0).collect();
+            let missing: Vec<_> =
+                upstream[at].iter().filter(|id| depths[id.0].is_none()).map(|id| id.0).collect();
             if missing.is_empty() {
                 let deepest = upstream[at].iter().filter_map(|id| depths[id.0]).max();
                 depths[at] = Some(deepest.map_or(0, |depth| depth + 1));
@@ -178,12 +187,7 @@ pub fn check_outputs(pipeline: &Pipeline, steps: &[Option<&StepTasks>]) -> Resul
             if is_apart && step.outs.len() == 1 && is_plainly_distinct(paths.clone()) {
                 continue;
             }
-            outs.extend(paths.enumerate().map(|(task, path)| OutRef {
-                path,
-                step: id,
-                task,
-                out,
-            }));
+            outs.extend(paths.enumerate().map(|(task, path)| OutRef { path, step: id, task, out }));
         }
     }
     outs.sort_by(|one, other| by_component(one.path, other.path));
@@ -231,7 +235,8 @@ impl Heads {
     /// way round.
     fn near<'a>(&'a self, head: &'a [u8]) -> impl Iterator<Item = StepId> + 'a {
         let from = self.sorted.partition_point(|(known, _)| known.as_slice() < head);
-        let longer = self.sorted[from..].iter().take_while(move |(known, _)| known.starts_with(head));
+        let longer =
+            self.sorted[from..].iter().take_while(move |(known, _)| known.starts_with(head));
         let shorter = (0..head.len()).flat_map(move |length| {
             let head = &head[..length];
             let from = self.sorted.partition_point(|(known, _)| known.as_slice() < head);
@@ -267,7 +272,12 @@ fn by_component(one: &Path, other: &Path) -> Ordering {
     one.components().cmp(other.components())
 }
 
-fn conflict(pipeline: &Pipeline, steps: &[Option<&StepTasks>], one: &OutRef<'_>, other: &OutRef<'_>) -> Fault {
+fn conflict(
+    pipeline: &Pipeline,
+    steps: &[Option<&StepTasks>],
+    one: &OutRef<'_>,
+    other: &OutRef<'_>,
+) -> Fault {
     let name = |out: &OutRef<'_>| {
         let tasks = steps[out.step.0].expect("it was taken from there");
         tasks.tasks[out.task].name(&pipeline.step(out.step).name, &tasks.instance).to_string()
@@ -310,7 +320,8 @@ pub fn check_patterns<'a>(
                     continue;
                 }
                 let tasks = steps[maker.0].iter().flat_map(|step| &step.tasks);
-                let taken = tasks.flat_map(|task| &*task.outs).find(|path| matches(id, pattern, path));
+                let taken =
+                    tasks.flat_map(|task| &*task.outs).find(|path| matches(id, pattern, path));
                 if let Some(path) = taken {
                     return Err(takes_output(step, pipeline.step(maker), pattern, span, path));
                 }
@@ -329,7 +340,9 @@ pub enum PatternOf {
     Input(usize),
 }
 
-fn patterns(step: &Step) -> Vec<(PatternOf, &crate::words::template::Template, &crate::words::pipeline::Span)> {
+fn patterns(
+    step: &Step,
+) -> Vec<(PatternOf, &crate::words::template::Template, &crate::words::pipeline::Span)> {
     let each = step.each.iter().filter_map(|each| match &each.source {
         EachSource::Files(pattern) => Some((PatternOf::Each, pattern, &each.span)),
         EachSource::Lines(_) | EachSource::OutputsOf(_) => None,
@@ -362,7 +375,13 @@ fn is_upstream(pipeline: &Pipeline, before: StepId, after: StepId) -> bool {
     false
 }
 
-fn takes_output(step: &Step, maker: &Step, pattern: PatternOf, span: &crate::words::pipeline::Span, path: &Path) -> Fault {
+fn takes_output(
+    step: &Step,
+    maker: &Step,
+    pattern: PatternOf,
+    span: &crate::words::pipeline::Span,
+    path: &Path,
+) -> Fault {
     let title = format!("a pattern that takes an output: `{}`", path.display());
     let label = if std::ptr::eq(step, maker) {
         "it is this step's own".to_owned()
@@ -373,7 +392,9 @@ fn takes_output(step: &Step, maker: &Step, pattern: PatternOf, span: &crate::wor
     match pattern {
         PatternOf::Each if std::ptr::eq(step, maker) => fault
             .help("a second run would have twice the items; write the outputs to another folder"),
-        PatternOf::Each => fault.help(format!("say so:  each = {{ outputs-of = \"{}\" }}", maker.name)),
+        PatternOf::Each => {
+            fault.help(format!("say so:  each = {{ outputs-of = \"{}\" }}", maker.name))
+        }
         PatternOf::Input(_) => fault
             .help(format!("say so:  in = {{ outputs-of = \"{}\" }}", maker.name))
             .help(format!("or, if only the order matters:  after = [\"{}\"]", maker.name)),
@@ -399,7 +420,10 @@ mod tests {
         let tasks: Vec<_> = pipeline
             .steps
             .iter()
-            .map(|step| tasks(step, step.each.as_ref().and_then(|_| items(names)), &params).expect("good paths"))
+            .map(|step| {
+                tasks(step, step.each.as_ref().and_then(|_| items(names)), &params)
+                    .expect("good paths")
+            })
             .collect();
         let steps: Vec<_> = tasks.iter().map(Some).collect();
         check_outputs(&pipeline, &steps).err()
@@ -407,9 +431,13 @@ mod tests {
 
     #[test]
     fn outputs_are_named_by_their_items() {
-        let pipeline = pipeline("[step.a]\neach = 'raw/*'\nout = ['./o//{{ item.stem }}.x', 'p/{{ item }}']\nrun = 'x {{ out }}'");
-        let made = tasks(&pipeline.steps[0], items(&["raw/1.csv"]), &Params::default()).expect("good paths");
-        let outs: Vec<_> = made.tasks[0].outs.iter().map(|path| path.to_str().expect("text")).collect();
+        let pipeline = pipeline(
+            "[step.a]\neach = 'raw/*'\nout = ['./o//{{ item.stem }}.x', 'p/{{ item }}']\nrun = 'x {{ out }}'",
+        );
+        let made = tasks(&pipeline.steps[0], items(&["raw/1.csv"]), &Params::default())
+            .expect("good paths");
+        let outs: Vec<_> =
+            made.tasks[0].outs.iter().map(|path| path.to_str().expect("text")).collect();
         assert_eq!(outs, ["o/1.x", "p/raw/1.csv"]);
         assert_eq!(made.tasks[0].name("a", &made.instance).to_string(), "a:raw/1.csv");
     }
@@ -419,7 +447,10 @@ mod tests {
         let step = "[step.a]\neach = '*/*'\nout = 'o/{{ item.name }}'\nrun = 'x {{ out }}'";
         assert_eq!(conflict_of(step, &["a/1", "a/2"]), None);
         let fault = conflict_of(step, &["a/1", "a/2", "b/1"]).expect("a conflict");
-        assert_eq!((fault.title.as_str(), fault.label.as_str()), ("two tasks write `o/1`", "a:a/1 and a:b/1"));
+        assert_eq!(
+            (fault.title.as_str(), fault.label.as_str()),
+            ("two tasks write `o/1`", "a:a/1 and a:b/1")
+        );
     }
 
     #[test]
@@ -435,12 +466,19 @@ mod tests {
     fn two_steps_with_one_output_are_found() {
         let steps = "[step.a]\neach = 'r/*'\nout = 'o/{{ item.name }}'\nrun = 'x {{ out }}'\n[step.b]\nout = './o/1'\nrun = 'x {{ out }}'";
         let fault = conflict_of(steps, &["r/1"]).expect("a conflict");
-        assert_eq!((fault.title.as_str(), fault.label.as_str()), ("two tasks write `o/1`", "a:r/1 and b"));
+        assert_eq!(
+            (fault.title.as_str(), fault.label.as_str()),
+            ("two tasks write `o/1`", "a:r/1 and b")
+        );
     }
 
     #[test]
     fn paths_that_cannot_be_outputs() {
-        for (path, why) in [("../", "names no file"), (".semel/x", "lies in semel's own folder"), ("/", "names no file")] {
+        for (path, why) in [
+            ("../", "names no file"),
+            (".semel/x", "lies in semel's own folder"),
+            ("/", "names no file"),
+        ] {
             let pipeline = pipeline(&format!("[step.a]\nout = '{path}'\nrun = 'x {{{{ out }}}}'"));
             let fault = tasks(&pipeline.steps[0], None, &Params::default()).expect_err("no output");
             assert_eq!(fault.label, why);
@@ -449,14 +487,18 @@ mod tests {
 
     #[test]
     fn steps_come_after_what_they_wait_for() {
-        let pipeline = pipeline("[step.c]\nrun = 'x'\nneeds = ['b']\n[step.b]\nrun = 'x'\nafter = ['a']\n[step.a]\nrun = 'x'\n[step.d]\nrun = 'x'\nneeds = ['a', 'c']");
+        let pipeline = pipeline(
+            "[step.c]\nrun = 'x'\nneeds = ['b']\n[step.b]\nrun = 'x'\nafter = ['a']\n[step.a]\nrun = 'x'\n[step.d]\nrun = 'x'\nneeds = ['a', 'c']",
+        );
         let order = order(&pipeline, &BTreeMap::new()).expect("no circle");
         assert_eq!(order, [(StepId(2), 0), (StepId(1), 1), (StepId(0), 2), (StepId(3), 3)]);
     }
 
     #[test]
     fn a_list_that_a_step_makes_is_waited_for() {
-        let pipeline = pipeline("[step.use]\neach = { lines = './hosts.txt' }\nrun = 'x {{ item }}'\n[step.make]\nout = 'hosts.txt'\nrun = 'x {{ out }}'");
+        let pipeline = pipeline(
+            "[step.use]\neach = { lines = './hosts.txt' }\nrun = 'x {{ item }}'\n[step.make]\nout = 'hosts.txt'\nrun = 'x {{ out }}'",
+        );
         let lists = lists_made_by_steps(&pipeline, &Params::default());
         assert_eq!(lists, BTreeMap::from([(StepId(0), StepId(1))]));
         assert_eq!(order(&pipeline, &lists).expect("no circle")[0].0, StepId(1));
@@ -469,15 +511,25 @@ mod tests {
             let made: Vec<_> = pipeline
                 .steps
                 .iter()
-                .map(|step| tasks(step, step.each.as_ref().and_then(|_| items(&["d/1"])), &Params::default()).expect("good"))
+                .map(|step| {
+                    tasks(
+                        step,
+                        step.each.as_ref().and_then(|_| items(&["d/1"])),
+                        &Params::default(),
+                    )
+                    .expect("good")
+                })
                 .collect();
             let steps: Vec<_> = made.iter().map(Some).collect();
-            check_patterns(&pipeline, &steps, |_, _, path| path.starts_with("d")).err().map(|fault| fault.help.join("; "))
+            check_patterns(&pipeline, &steps, |_, _, path| path.starts_with("d"))
+                .err()
+                .map(|fault| fault.help.join("; "))
         };
         let own = "[step.a]\neach = 'd/*'\nout = 'd/{{ item.name }}.x'\nrun = 'x {{ out }}'";
         assert!(find(own).expect("it is its own").contains("twice the items"));
         let make = "[step.m]\nout = 'd/x'\nrun = 'x {{ out }}'\n";
-        let each = format!("{make}[step.a]\neach = 'd/*'\nsame = 'content'\nrun = 'x'\nneeds = ['m']");
+        let each =
+            format!("{make}[step.a]\neach = 'd/*'\nsame = 'content'\nrun = 'x'\nneeds = ['m']");
         assert!(find(&each).expect("it takes them").contains("outputs-of = \"m\""));
         let reads = format!("{make}[step.a]\nin = 'd/*'\nrun = 'x {{{{ in }}}}'");
         assert!(find(&reads).expect("it takes them").contains("after = [\"m\"]"));

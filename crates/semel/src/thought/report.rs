@@ -131,7 +131,8 @@ impl StepReport {
     #[must_use]
     pub const fn unsettled(&self) -> u64 {
         let counts = &self.counts;
-        let settled = counts.reached() + counts.failed + counts.refused + counts.busy + counts.blocked;
+        let settled =
+            counts.reached() + counts.failed + counts.refused + counts.busy + counts.blocked;
         counts.total.saturating_sub(settled)
     }
 
@@ -141,10 +142,7 @@ impl StepReport {
         RunStep {
             step: self.name.clone(),
             instance: self.instance.clone(),
-            counts: Counts {
-                untried: self.unsettled(),
-                ..self.counts
-            },
+            counts: Counts { untried: self.unsettled(), ..self.counts },
             rows: self.rows,
             seconds: self.took().as_secs_f64(),
             note: self.note.clone(),
@@ -173,27 +171,23 @@ impl Report {
                 report.counts.total = *total as u64;
             }
             Event::Unlisted { id, step, after } => {
-                self.step_mut(*id, &step.name, step.each.is_some()).known_after = Some((*after).to_owned());
+                self.step_mut(*id, &step.name, step.each.is_some()).known_after =
+                    Some((*after).to_owned());
                 self.would_act = true;
             }
             Event::Attempt { task, .. } => {
                 let report = self.task_step(task);
                 report.began.get_or_insert(now);
             }
-            Event::AttemptFailed {
-                task,
-                tries,
-                failure,
-                tail,
-                again_in: None,
-                command,
-            } => self.troubles.push(Trouble {
-                task: task.name(),
-                outcome: Outcome::Failed((*failure).clone()),
-                tries: *tries,
-                command: (*command).to_owned(),
-                tail: tail.to_vec(),
-            }),
+            Event::AttemptFailed { task, tries, failure, tail, again_in: None, command } => {
+                self.troubles.push(Trouble {
+                    task: task.name(),
+                    outcome: Outcome::Failed((*failure).clone()),
+                    tries: *tries,
+                    command: (*command).to_owned(),
+                    tail: tail.to_vec(),
+                });
+            }
             Event::Settled { task, outcome } => self.settle(task, outcome, now),
             Event::StepFailed { id, step, failure } => {
                 self.is_broken |= failure.is_broken();
@@ -350,7 +344,6 @@ impl Report {
             None => 0,
         }
     }
-
 }
 
 #[cfg(test)]
@@ -362,17 +355,10 @@ mod tests {
 
     fn status_of(outcomes: &[Outcome], signal: Option<i32>) -> i32 {
         let pipeline = Pipeline::read("name = 'a'\n[step.s]\nrun = 'x'").expect("a good file");
-        let task = Task {
-            item: None,
-            outs: Box::new([]),
-        };
+        let task = Task { item: None, outs: Box::new([]) };
         let instance = Instance::default();
-        let task = TaskRef {
-            id: StepId(0),
-            step: &pipeline.steps[0],
-            instance: &instance,
-            task: &task,
-        };
+        let task =
+            TaskRef { id: StepId(0), step: &pipeline.steps[0], instance: &instance, task: &task };
         let mut report = Report::new();
         let now = Instant::now();
         let (id, step, total) = (StepId(0), task.step, outcomes.len());

@@ -23,15 +23,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const RETRY: Retry = Retry {
-        times: 4,
-        wait: Duration::from_secs(1),
-        up_to: Duration::from_secs(5),
-    };
+    const RETRY: Retry =
+        Retry { times: 4, wait: Duration::from_secs(1), up_to: Duration::from_secs(5) };
 
     #[test]
     fn pauses_double_up_to_the_longest() {
-        let pauses: Vec<_> = (0..6).map(|failed| pause(&RETRY, failed, 1.0).map(|pause| pause.as_secs())).collect();
+        let pauses: Vec<_> =
+            (0..6).map(|failed| pause(&RETRY, failed, 1.0).map(|pause| pause.as_secs())).collect();
         assert_eq!(pauses, [None, Some(1), Some(2), Some(4), Some(5), None]);
     }
 

@@ -174,11 +174,7 @@ impl How {
             Command::Shell { shell, .. } => shell.clone(),
             Command::Words(_) => Vec::new(),
         };
-        Self {
-            run,
-            shell,
-            programs,
-        }
+        Self { run, shell, programs }
     }
 
     /// The digest of all fields.
@@ -266,14 +262,8 @@ mod tests {
     #[test]
     fn a_parameter_is_not_a_variable_of_the_same_name() {
         let named = BTreeMap::from([("x".to_owned(), "1".to_owned())]);
-        let param = Given {
-            params: named.clone(),
-            ..Given::default()
-        };
-        let env = Given {
-            env: named,
-            ..Given::default()
-        };
+        let param = Given { params: named.clone(), ..Given::default() };
+        let env = Given { env: named, ..Given::default() };
         assert_ne!(param.fields().digest(), env.fields().digest());
     }
 
@@ -304,7 +294,10 @@ mod tests {
         let given = Given {
             params: BTreeMap::from([("month".to_owned(), "2013-01".to_owned())]),
             env: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
-            env_counts: BTreeMap::from([("C".to_owned(), None), ("D".to_owned(), Some("e".to_owned()))]),
+            env_counts: BTreeMap::from([
+                ("C".to_owned(), None),
+                ("D".to_owned(), Some("e".to_owned())),
+            ]),
             version: Some("2".to_owned()),
             needs: BTreeMap::from([("load".to_owned(), "ff".to_owned())]),
         };

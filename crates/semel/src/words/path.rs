@@ -13,6 +13,11 @@ use std::path::{Component, Path, PathBuf};
 #[must_use]
 pub fn normal(path: &[u8]) -> PathBuf {
     let path = Path::new(OsStr::from_bytes(path));
+    let bytes = bytes_of(path);
+    let is_odd = |pair: &[u8]| matches!(pair, b"//" | b"/." | b"./");
+    if !bytes.is_empty() && !bytes.ends_with(b"/") && !bytes.windows(2).any(is_odd) {
+        return path.to_owned();
+    }
     path.components().filter(|part| *part != Component::CurDir).collect()
 }
 

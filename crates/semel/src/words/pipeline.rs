@@ -202,11 +202,9 @@ impl Command {
     pub fn as_written(&self) -> String {
         match self {
             Self::Shell { text, .. } => text.text.clone(),
-            Self::Words(words) => words
-                .iter()
-                .map(|word| word.text.as_str())
-                .collect::<Vec<_>>()
-                .join(" "),
+            Self::Words(words) => {
+                words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
+            }
         }
     }
 }
@@ -326,11 +324,7 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self {
-            times: 0,
-            wait: Duration::from_secs(1),
-            up_to: Duration::from_secs(60),
-        }
+        Self { times: 0, wait: Duration::from_secs(1), up_to: Duration::from_secs(60) }
     }
 }
 
@@ -390,17 +384,37 @@ impl Step {
     /// is done once is only ordered by what it needs.
     #[must_use]
     pub fn reads_upstream(&self) -> bool {
-        let chained = self.each.as_ref().is_some_and(|each| !matches!(each.source, EachSource::Files(_)));
-        let gathers = self.inputs.iter().any(|input| matches!(input.source, InputSource::OutputsOf(_)));
+        let chained =
+            self.each.as_ref().is_some_and(|each| !matches!(each.source, EachSource::Files(_)));
+        let gathers =
+            self.inputs.iter().any(|input| matches!(input.source, InputSource::OutputsOf(_)));
         chained || gathers || (!self.needs.is_empty() && !self.once)
+    }
+
+    /// Whether its items are files, which count by their content.
+    #[must_use]
+    pub fn has_file_items(&self) -> bool {
+        self.each.as_ref().is_some_and(|each| each.source.gives_files())
+    }
+
+    /// The role of an output in stamps and effects: its key, or its place among
+    /// several; empty if it is the only one.
+    #[must_use]
+    pub fn role(&self, at: usize) -> String {
+        match &self.outs[at].key {
+            Some(key) => key.clone(),
+            None if self.outs.len() == 1 => String::new(),
+            None => (at + 1).to_string(),
+        }
     }
 
     /// The templates whose values decide what its tasks do: those of the action,
     /// of `env` and of `check`.
     pub fn counting_templates(&self) -> impl Iterator<Item = &Template> {
-        let check = self.check.iter().flat_map(|check| {
-            check.command.templates().iter().chain(check.equals.as_ref())
-        });
+        let check = self
+            .check
+            .iter()
+            .flat_map(|check| check.command.templates().iter().chain(check.equals.as_ref()));
         self.action
             .command
             .templates()
@@ -411,8 +425,6 @@ impl Step {
 
     /// The names that those templates mention.
     pub fn counting_names(&self) -> impl Iterator<Item = &Name> {
-        self.counting_templates()
-            .flat_map(Template::placeholders)
-            .map(|hole| &hole.name)
+        self.counting_templates().flat_map(Template::placeholders).map(|hole| &hole.name)
     }
 }

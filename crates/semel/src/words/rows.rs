@@ -57,10 +57,7 @@ impl Counter {
             state: match records {
                 Records::Csv => fields(b','),
                 Records::Tsv => fields(b'\t'),
-                Records::Lines => State::Lines {
-                    rows: 0,
-                    is_open: false,
-                },
+                Records::Lines => State::Lines { rows: 0, is_open: false },
             },
         }
     }

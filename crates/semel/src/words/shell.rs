@@ -77,10 +77,7 @@ pub fn programs_of(words: &[Option<&str>]) -> Vec<String> {
 /// A NUL byte, which no argument can hold, is for the caller to refuse.
 #[must_use]
 pub fn quote(value: &[u8]) -> Cow<'_, [u8]> {
-    shlex::bytes::Quoter::new()
-        .allow_nul(true)
-        .quote(value)
-        .unwrap_or(Cow::Borrowed(value))
+    shlex::bytes::Quoter::new().allow_nul(true).quote(value).unwrap_or(Cow::Borrowed(value))
 }
 
 /// A command line, quoted word by word for any POSIX shell.
@@ -239,19 +236,12 @@ impl Lexer<'_> {
                 Some(word) => word.into_bytes(),
                 None => self.text[from..self.at].to_vec(),
             };
-            self.heredocs.push(HereDocument {
-                delimiter,
-                tabs_stripped,
-            });
+            self.heredocs.push(HereDocument { delimiter, tabs_stripped });
         }
     }
 
     fn here_documents(&mut self) {
-        for HereDocument {
-            delimiter,
-            tabs_stripped,
-        } in std::mem::take(&mut self.heredocs)
-        {
+        for HereDocument { delimiter, tabs_stripped } in std::mem::take(&mut self.heredocs) {
             while !self.done() {
                 let length = memchr::memchr(b'\n', &self.text[self.at..]);
                 let end = length.map_or(self.text.len(), |length| self.at + length);
@@ -593,9 +583,10 @@ fn script_of<'a>(interpreter: &str, words: &'a [Word]) -> Option<&'a str> {
     };
     let script = after_options(words, with_value);
     let options = &words[..words.len() - script.len()];
-    let is_inline = options.iter().flatten().any(|option| {
-        inline.iter().any(|flag| option == flag || ends_cluster(option, flag))
-    });
+    let is_inline = options
+        .iter()
+        .flatten()
+        .any(|option| inline.iter().any(|flag| option == flag || ends_cluster(option, flag)));
     if is_inline {
         return None;
     }
@@ -613,9 +604,8 @@ fn ends_cluster(option: &str, flag: &str) -> bool {
 }
 
 fn is_python(name: &str) -> bool {
-    name.strip_prefix("python").is_some_and(|version| {
-        version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-    })
+    name.strip_prefix("python")
+        .is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
 }
 
 /// The value of `-f FILE`, `-fFILE` or `--file=FILE`.
@@ -642,7 +632,8 @@ mod tests {
 
     /// Where the `{{x}}`s of a command stand.
     fn places(text: &str) -> Vec<Place> {
-        let holes: Vec<_> = text.match_indices("{{x}}").map(|(at, hole)| at..at + hole.len()).collect();
+        let holes: Vec<_> =
+            text.match_indices("{{x}}").map(|(at, hole)| at..at + hole.len()).collect();
         let reading = read(text, &holes);
         assert_eq!(reading.places.len(), holes.len(), "a placeholder was lost in {text}");
         reading.places
@@ -721,8 +712,13 @@ mod tests {
         assert_eq!(programs("/usr/bin/python3.11 a.py"), ["/usr/bin/python3.11", "a.py"]);
         assert_eq!(programs("sort x | awk -F, -f sum.awk"), ["sum.awk"]);
         assert_eq!(programs("bash -euo pipefail job.sh; . env.sh"), ["job.sh", "env.sh"]);
-        assert_eq!(programs("psql --file=a.sql; sed -fb.sed x; psql -v x=$y -qf c.sql"), ["a.sql", "b.sed", "c.sql"]);
-        assert!(programs("python3 -m http.server; bash -c 'x'; bash -euc x; perl -ne x").is_empty());
+        assert_eq!(
+            programs("psql --file=a.sql; sed -fb.sed x; psql -v x=$y -qf c.sql"),
+            ["a.sql", "b.sed", "c.sql"]
+        );
+        assert!(
+            programs("python3 -m http.server; bash -c 'x'; bash -euc x; perl -ne x").is_empty()
+        );
     }
 
     #[test]

@@ -30,11 +30,7 @@ impl Stamp {
         let mut fields = Fields::new("stamp");
         fields.put("what", fingerprint.what.as_bytes());
         fields.put("role", role.as_bytes());
-        Self {
-            what: head(fields.digest()),
-            how: head(fingerprint.how),
-            digest,
-        }
+        Self { what: head(fields.digest()), how: head(fingerprint.how), digest }
     }
 
     /// The bytes that are kept with the file.
@@ -72,7 +68,13 @@ impl Stamp {
     /// Whether the bytes of this digest are what a task makes. For a step that
     /// is done once, how it was done does not matter.
     #[must_use]
-    pub fn proves(&self, fingerprint: &Fingerprint, role: &str, digest: Digest, once: bool) -> bool {
+    pub fn proves(
+        &self,
+        fingerprint: &Fingerprint,
+        role: &str,
+        digest: Digest,
+        once: bool,
+    ) -> bool {
         let present = Self::new(fingerprint, role, digest);
         self.explains(digest) && self.what == present.what && (once || self.how == present.how)
     }
@@ -88,10 +90,7 @@ mod tests {
     use super::*;
 
     fn fingerprint(what: &str, how: &str) -> Fingerprint {
-        Fingerprint {
-            what: Digest::of(what.as_bytes()),
-            how: Digest::of(how.as_bytes()),
-        }
+        Fingerprint { what: Digest::of(what.as_bytes()), how: Digest::of(how.as_bytes()) }
     }
 
     #[test]
@@ -102,7 +101,10 @@ mod tests {
         let stamp = Stamp::from_bytes(&kept).expect("it comes back");
         assert!(stamp.proves(&task, "good", bytes, false));
         assert!(!stamp.proves(&task, "bad", bytes, false), "two outputs that changed places");
-        assert!(!stamp.proves(&task, "good", Digest::of(b"other"), false), "bytes that were altered");
+        assert!(
+            !stamp.proves(&task, "good", Digest::of(b"other"), false),
+            "bytes that were altered"
+        );
         assert!(!stamp.proves(&fingerprint("b", "x"), "good", bytes, false), "other inputs");
         let otherwise = fingerprint("a", "y");
         assert!(!stamp.proves(&otherwise, "good", bytes, false), "another command");

@@ -123,12 +123,8 @@ pub enum Filter {
 
 impl Filter {
     /// All filters, with their names.
-    pub const ALL: [(&'static str, Self); 4] = [
-        ("raw", Self::Raw),
-        ("json", Self::Json),
-        ("upper", Self::Upper),
-        ("lower", Self::Lower),
-    ];
+    pub const ALL: [(&'static str, Self); 4] =
+        [("raw", Self::Raw), ("json", Self::Json), ("upper", Self::Upper), ("lower", Self::Lower)];
 }
 
 /// What is wrong with a template, and where in its text.
@@ -183,10 +179,7 @@ impl Template {
     /// A text in which nothing is replaced.
     #[must_use]
     pub fn plain(text: &str) -> Self {
-        Self {
-            text: text.to_owned(),
-            pieces: vec![Piece::Text(text.to_owned())],
-        }
+        Self { text: text.to_owned(), pieces: vec![Piece::Text(text.to_owned())] }
     }
 
     /// Reads a template; reports all that is wrong with it at once.
@@ -216,10 +209,7 @@ impl Template {
                         }
                         pieces.push(Piece::Hole(hole));
                     }
-                    Err(label) => faults.push(TemplateFault {
-                        range: open..at,
-                        label,
-                    }),
+                    Err(label) => faults.push(TemplateFault { range: open..at, label }),
                 }
             } else {
                 faults.push(TemplateFault {
@@ -233,14 +223,7 @@ impl Template {
         if !plain.is_empty() {
             pieces.push(Piece::Text(plain));
         }
-        if faults.is_empty() {
-            Ok(Self {
-                text: text.to_owned(),
-                pieces,
-            })
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(Self { text: text.to_owned(), pieces }) } else { Err(faults) }
     }
 
     /// The placeholders, in order.
@@ -304,9 +287,9 @@ impl Template {
     /// Whether its own text, not that of its values, is a glob.
     #[must_use]
     pub fn is_glob(&self) -> bool {
-        self.pieces.iter().any(|piece| {
-            matches!(piece, Piece::Text(text) if text.contains(['*', '?', '[', '{', '\\']))
-        })
+        self.pieces.iter().any(
+            |piece| matches!(piece, Piece::Text(text) if text.contains(['*', '?', '[', '{', '\\'])),
+        )
     }
 
     /// Fills in the values of an argument of a command without a shell. Several
@@ -315,11 +298,9 @@ impl Template {
     #[must_use]
     pub fn render_arguments(&self, values: &impl Values) -> Vec<Vec<u8>> {
         match self.pieces.as_slice() {
-            [Piece::Hole(hole)] => hole
-                .filtered(&values.value(&hole.name))
-                .into_iter()
-                .map(Cow::into_owned)
-                .collect(),
+            [Piece::Hole(hole)] => {
+                hole.filtered(&values.value(&hole.name)).into_iter().map(Cow::into_owned).collect()
+            }
             _ => vec![self.render(values)],
         }
     }
@@ -358,7 +339,8 @@ impl Placeholder {
                 Filter::Upper => change_case(&mut values, str::to_uppercase),
                 Filter::Lower => change_case(&mut values, str::to_lowercase),
                 Filter::Json => {
-                    let texts: Vec<_> = values.iter().map(|part| String::from_utf8_lossy(part)).collect();
+                    let texts: Vec<_> =
+                        values.iter().map(|part| String::from_utf8_lossy(part)).collect();
                     let json = match value {
                         Value::One(_) => serde_json::json!(texts.first()),
                         Value::Many(_) => serde_json::json!(texts),
@@ -384,11 +366,7 @@ fn placeholder(inside: &str, range: Range<usize>) -> Result<Placeholder, String>
     let mut parts = inside.split('|').map(str::trim);
     let name = name(parts.next().unwrap_or_default())?;
     let filters = parts.map(filter).collect::<Result<_, _>>()?;
-    Ok(Placeholder {
-        name,
-        filters,
-        range,
-    })
+    Ok(Placeholder { name, filters, range })
 }
 
 fn name(text: &str) -> Result<Name, String> {
@@ -415,11 +393,7 @@ fn name(text: &str) -> Result<Name, String> {
         ("env", Some(variable)) => Ok(Name::Env(variable)),
         ("run", Some(field)) if field == "id" => Ok(Name::RunId),
         ("params" | "env" | "run", None) => Err(format!("`{root}` wants a field: `{root}.NAME`")),
-        _ => Err(unknown(
-            "there is no",
-            text,
-            ["item", "in", "out", "params", "env", "run.id"],
-        )),
+        _ => Err(unknown("there is no", text, ["item", "in", "out", "params", "env", "run.id"])),
     }
 }
 
@@ -428,11 +402,9 @@ fn is_field(c: char) -> bool {
 }
 
 fn filter(text: &str) -> Result<Filter, String> {
-    Filter::ALL
-        .iter()
-        .find(|(name, _)| *name == text)
-        .map(|(_, filter)| *filter)
-        .ok_or_else(|| unknown("there is no filter", text, Filter::ALL.iter().map(|(name, _)| *name)))
+    Filter::ALL.iter().find(|(name, _)| *name == text).map(|(_, filter)| *filter).ok_or_else(|| {
+        unknown("there is no filter", text, Filter::ALL.iter().map(|(name, _)| *name))
+    })
 }
 
 /// `there is no x; there are a, b`, or with what was probably meant.
@@ -483,20 +455,14 @@ mod tests {
     fn values_are_quoted_for_the_shell() {
         let shell = parse("x {{ item }} {{item.stem|upper}}.{{ item.ext | lower }} {{ in }}")
             .render_shell(&Sample);
-        assert_eq!(
-            String::from_utf8_lossy(&shell),
-            "x 'raw/my day.CSV' 'MY DAY'.csv 'a b' c"
-        );
+        assert_eq!(String::from_utf8_lossy(&shell), "x 'raw/my day.CSV' 'MY DAY'.csv 'a b' c");
         let raw = parse("{{ params.p | raw }}").render_shell(&Sample);
         assert_eq!(raw, b"it's");
     }
 
     #[test]
     fn several_values_become_several_arguments() {
-        assert_eq!(
-            parse("{{ in }}").render_arguments(&Sample),
-            [b"a b".to_vec(), b"c".to_vec()]
-        );
+        assert_eq!(parse("{{ in }}").render_arguments(&Sample), [b"a b".to_vec(), b"c".to_vec()]);
         assert_eq!(parse("-f{{ in }}").render_arguments(&Sample), [b"-fa b c".to_vec()]);
     }
 
@@ -515,8 +481,9 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_found_at_once() {
-        let faults = Template::parse("{{ itme }} {{ item.stm }} {{ item | shout }} {{ params }} {{ x")
-            .expect_err("five mistakes");
+        let faults =
+            Template::parse("{{ itme }} {{ item.stm }} {{ item | shout }} {{ params }} {{ x")
+                .expect_err("five mistakes");
         let labels: Vec<_> = faults.iter().map(|fault| fault.label.as_str()).collect();
         assert_eq!(
             labels,

@@ -198,7 +198,9 @@ impl fmt::Display for Reason {
             Self::Upstream => "what it waits for has not reached its state",
             Self::Busy => "somebody else is at work on it",
             Self::SaidDone => "settled: you said that it is done",
-            Self::SaidDoneWithoutOutputs => "you said that it is done, but its outputs are not there",
+            Self::SaidDoneWithoutOutputs => {
+                "you said that it is done, but its outputs are not there"
+            }
             Self::SaidRedo => "settled: you said to do it again",
             Self::Fresh => "everything is done afresh",
             Self::Unchanged => "unchanged",

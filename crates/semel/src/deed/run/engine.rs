@@ -108,7 +108,11 @@ pub(super) struct Engine<'r, 's> {
 }
 
 /// The steps that must be settled, all of each, before a step begins.
-fn waits_for(pipeline: &Pipeline, id: StepId, lists: &BTreeMap<StepId, StepId>) -> BTreeSet<StepId> {
+fn waits_for(
+    pipeline: &Pipeline,
+    id: StepId,
+    lists: &BTreeMap<StepId, StepId>,
+) -> BTreeSet<StepId> {
     let step = pipeline.step(id);
     let gathered = step.inputs.iter().filter_map(|input| match input.source {
         InputSource::OutputsOf(gathered) => Some(gathered),
@@ -184,7 +188,10 @@ impl<'r, 's> Engine<'r, 's> {
     pub(super) fn work(mut self, messages: &Receiver<Message<'s>>, signals: &Receiver<i32>) {
         self.begin();
         while !self.is_done() {
-            let due = self.timers.peek().map(|Reverse((at, ..))| at.saturating_duration_since(Instant::now()));
+            let due = self
+                .timers
+                .peek()
+                .map(|Reverse((at, ..))| at.saturating_duration_since(Instant::now()));
             let pause = due.unwrap_or(Duration::from_secs(3600));
             select! {
                 recv(messages) -> message => match message {
@@ -248,12 +255,7 @@ impl<'r, 's> Engine<'r, 's> {
                 self.in_flight -= 1;
                 self.prepared(step, result);
             }
-            Message::Looked {
-                step,
-                first,
-                view,
-                looked,
-            } => {
+            Message::Looked { step, first, view, looked } => {
                 self.in_flight -= 1;
                 self.looking -= 1;
                 for (at, looked) in looked.into_iter().enumerate() {
@@ -349,7 +351,9 @@ impl<'r, 's> Engine<'r, 's> {
     fn order_looks(&mut self) {
         let is_ahead = self.waiting_to_act > 4 * self.most_acts + 64;
         while !self.is_stopping && !is_ahead && self.looking < 3 * self.lookers {
-            let Some(turn) = self.can_look.first().copied() else { return };
+            let Some(turn) = self.can_look.first().copied() else {
+                return;
+            };
             let (_, id) = turn;
             let state = &mut self.steps[id.0];
             let share = state.ready_total() / (4 * self.lookers);
@@ -384,7 +388,9 @@ impl<'r, 's> Engine<'r, 's> {
     /// Keeps those who act busy.
     fn order_acts(&mut self) {
         while !self.is_stopping && self.acting < self.most_acts {
-            let Some((id, task)) = self.next_to_act() else { return };
+            let Some((id, task)) = self.next_to_act() else {
+                return;
+            };
             let state = &mut self.steps[id.0];
             let next = state.to_act.remove(&task).expect("it was found there");
             if state.to_act.is_empty() {

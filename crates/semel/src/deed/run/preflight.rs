@@ -16,9 +16,15 @@ use crate::words::task::Task;
 use crate::words::template::Name;
 
 /// Looks at the inputs and outputs of the steps that wait for nothing.
-pub(super) fn check(site: &Site<'_>, tasks: &[OnceLock<StepTasks>], wanted: &[Wanted]) -> Result<(), Trouble> {
+pub(super) fn check(
+    site: &Site<'_>,
+    tasks: &[OnceLock<StepTasks>],
+    wanted: &[Wanted],
+) -> Result<(), Trouble> {
     for (id, step) in site.pipeline.ids() {
-        let Some(tasks) = tasks[id.0].get() else { continue };
+        let Some(tasks) = tasks[id.0].get() else {
+            continue;
+        };
         if wanted[id.0].is_none() {
             continue;
         }
@@ -38,7 +44,9 @@ pub(super) fn check(site: &Site<'_>, tasks: &[OnceLock<StepTasks>], wanted: &[Wa
 /// The inputs that are the same for all tasks are there and can be read.
 fn inputs(site: &Site<'_>, step: &Step) -> Result<(), Trouble> {
     for input in &step.inputs {
-        let InputSource::Files(pattern) = &input.source else { continue };
+        let InputSource::Files(pattern) = &input.source else {
+            continue;
+        };
         if pattern.placeholders().any(|hole| matches!(hole.name, Name::Item(_))) {
             continue;
         }
@@ -71,7 +79,9 @@ fn readable(site: &Site<'_>, path: &Path, span: &Span) -> Result<(), Trouble> {
     );
     match access {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::NOENT) => Err(unreadable(format!("an input that is not there: {}", show(path)))),
+        Err(rustix::io::Errno::NOENT) => {
+            Err(unreadable(format!("an input that is not there: {}", show(path))))
+        }
         Err(errno) => Err(unreadable(format!("cannot read {}: {errno}", show(path)))),
     }
 }

@@ -41,7 +41,9 @@ impl Engine<'_, '_> {
     /// A task was settled, or waits for long: if it was the last of its item, the
     /// item is no longer in progress.
     pub(super) fn progressed(&mut self, id: StepId, task: usize) {
-        let Some(root) = self.root_of(id, task) else { return };
+        let Some(root) = self.root_of(id, task) else {
+            return;
+        };
         if let Some(left) = self.roots.get_mut(&root) {
             *left = left.saturating_sub(1);
             if *left == 0 {
@@ -63,9 +65,10 @@ impl Engine<'_, '_> {
         let state = &self.steps[id.0];
         let own = !matches!(state.phases[task], Phase::Settled | Phase::Unwanted);
         let outs = self.pipeline.step(id).outs.len();
-        let below = state.chained.iter().filter(|next| self.steps[next.0].is_open).flat_map(|next| {
-            (task * outs..(task + 1) * outs).map(|task| self.unsettled_below(*next, task))
-        });
+        let below =
+            state.chained.iter().filter(|next| self.steps[next.0].is_open).flat_map(|next| {
+                (task * outs..(task + 1) * outs).map(|task| self.unsettled_below(*next, task))
+            });
         usize::from(own) + below.sum::<usize>()
     }
 }

@@ -102,7 +102,10 @@ pub(super) fn select(
             let outs = pipeline.step(*chain).outs.len().max(1);
             match (&wanted[id.0], tasks[chain.0]) {
                 (Wanted::Some(marked), Some(before)) => {
-                    let needed: Vec<_> = (0..marked.len()).filter(|task| marked[*task]).map(|task| task / outs).collect();
+                    let needed: Vec<_> = (0..marked.len())
+                        .filter(|task| marked[*task])
+                        .map(|task| task / outs)
+                        .collect();
                     wanted[chain.0].add(needed.into_iter(), before.tasks.len());
                 }
                 _ => wanted[chain.0] = Wanted::All,
@@ -112,7 +115,13 @@ pub(super) fn select(
             InputSource::OutputsOf(gathered) => Some(gathered),
             InputSource::Files(_) => None,
         });
-        let whole = step.needs.iter().chain(&step.after).copied().chain(gathered).chain(lists.get(id).copied());
+        let whole = step
+            .needs
+            .iter()
+            .chain(&step.after)
+            .copied()
+            .chain(gathered)
+            .chain(lists.get(id).copied());
         for before in whole.collect::<Vec<_>>() {
             wanted[before.0] = Wanted::All;
         }
@@ -124,8 +133,11 @@ pub(super) fn select(
 pub(super) fn find_step(pipeline: &Pipeline, target: &TaskPattern) -> Result<StepId, NoSuchTarget> {
     pipeline.step_named(&target.step).ok_or_else(|| NoSuchTarget::Step {
         name: target.step.clone(),
-        near: crate::words::nearest(&target.step, pipeline.steps.iter().map(|step| step.name.as_str()))
-            .map(str::to_owned),
+        near: crate::words::nearest(
+            &target.step,
+            pipeline.steps.iter().map(|step| step.name.as_str()),
+        )
+        .map(str::to_owned),
     })
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::selection::Wanted;
 use super::worker::Left;
-use crate::deed::look::{Sight, StepView};
+use crate::deed::look::Sight;
+use crate::deed::view::StepView;
 use crate::ground::manifest::StepMemory;
 use crate::words::pipeline::StepId;
 use crate::words::verdict::Verdict;
@@ -103,7 +104,9 @@ impl StepState<'_> {
 
     /// Its tasks are known: `total` of them.
     pub(super) fn list(&mut self, total: usize) {
-        let phase = |task| if self.wanted.takes(task) { Phase::Waiting } else { Phase::Unwanted };
+        let phase = |task| {
+            if self.wanted.takes(task) { Phase::Waiting } else { Phase::Unwanted }
+        };
         self.phases = (0..total).map(phase).collect();
         self.unsettled = self.phases.iter().filter(|phase| **phase == Phase::Waiting).count();
         if self.is_read {

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::engine::Engine;
 use super::worker::Order;
-use crate::deed::look::{Before, Seen};
+use crate::deed::view::{Before, Seen};
 use crate::deed::{Trouble, list};
 use crate::thought::plan::{self, StepTasks};
 use crate::words::event::{Event, Outcome};
@@ -30,7 +30,12 @@ impl<'r, 's> Engine<'r, 's> {
     /// Begins a step if nothing keeps it from beginning.
     pub(super) fn open_if_due(&mut self, id: StepId) {
         let state = &mut self.steps[id.0];
-        if state.wanted.is_none() || state.is_open || state.is_settled || state.barrier > 0 || self.is_stopping {
+        if state.wanted.is_none()
+            || state.is_open
+            || state.is_settled
+            || state.barrier > 0
+            || self.is_stopping
+        {
             return;
         }
         let is_listed = self.shop.tasks[id.0].get().is_some();
@@ -76,8 +81,12 @@ impl<'r, 's> Engine<'r, 's> {
         }
         for input in &step.inputs {
             if let InputSource::OutputsOf(gathered) = input.source {
-                let left = self.steps[gathered.0].left.iter().flatten();
-                let outs = left.flat_map(|left| left.outs.iter().cloned());
+                let tasks =
+                    self.shop.tasks(gathered).tasks.iter().zip(&self.steps[gathered.0].left);
+                let outs = tasks.flat_map(|(task, left)| {
+                    let seen = left.iter().flat_map(|left| left.outs.iter().copied());
+                    task.outs.iter().cloned().zip(seen)
+                });
                 before.outputs.entry(gathered).or_insert_with(|| outs.collect());
             }
         }
@@ -91,18 +100,22 @@ impl<'r, 's> Engine<'r, 's> {
         };
         let outs = self.pipeline.step(chain).outs.len();
         let left = &self.steps[chain.0].left;
-        tasks.filter_map(|task| left[task / outs].as_ref()?.outs.get(task % outs).cloned()).collect()
+        tasks
+            .filter_map(|task| left[task / outs].as_ref()?.outs.get(task % outs).copied())
+            .collect()
     }
 
     pub(super) fn prepared(&mut self, id: StepId, result: Result<(), Trouble>) {
-        let is_late = self.shop.tasks[id.0].get().is_some() && !self.steps[id.0].is_listed() && !self.steps[id.0].is_settled;
+        let is_late = self.shop.tasks[id.0].get().is_some()
+            && !self.steps[id.0].is_listed()
+            && !self.steps[id.0].is_settled;
         let result = result.and_then(|()| if is_late { self.list_late(id) } else { Ok(()) });
         if let Err(trouble) = result {
             let failure = Failure::from(trouble);
             if self.steps[id.0].is_listed() {
                 self.settle_rest(id, |_| Outcome::Failed(failure.clone()));
             } else {
-                self.never_listed(id, Some(failure));
+                self.never_listed(id, Some(&failure));
             }
             return;
         }
@@ -146,7 +159,8 @@ impl<'r, 's> Engine<'r, 's> {
                     continue;
                 }
                 let items = plan::items_from_outputs(&self.shop.tasks(before).tasks);
-                let tasks = plan::tasks(self.pipeline.step(next), Some(items), self.shop.site.params);
+                let tasks =
+                    plan::tasks(self.pipeline.step(next), Some(items), self.shop.site.params);
                 // A step is listed once.
                 let _ = self.shop.tasks[next.0].set(tasks.map_err(Trouble::File)?);
                 open.push(next);
@@ -166,20 +180,22 @@ impl<'r, 's> Engine<'r, 's> {
 
     /// The tasks of a step, and of those chained to it, will not be known in this
     /// run: its list is not there, or the step that makes it only would.
-    fn never_listed(&mut self, id: StepId, failure: Option<Failure>) {
+    fn never_listed(&mut self, id: StepId, failure: Option<&Failure>) {
         let step = self.pipeline.step(id);
-        match &failure {
+        match failure {
             Some(failure) => self.tell(&Event::StepFailed { id, step, failure }),
             None => {
                 let maker = self.lists.get(&id).copied().or(self.steps[id.0].chain);
-                let after = maker.map(|maker| self.pipeline.step(maker).name.as_str()).unwrap_or_default();
+                let after =
+                    maker.map(|maker| self.pipeline.step(maker).name.as_str()).unwrap_or_default();
                 self.tell(&Event::Unlisted { id, step, after });
             }
         }
         if failure.is_some() {
             self.steps[id.0].not_reached = Some(step.name.clone());
         }
-        let (not_reached, would_act) = (self.steps[id.0].not_reached.clone(), self.steps[id.0].would_act);
+        let (not_reached, would_act) =
+            (self.steps[id.0].not_reached.clone(), self.steps[id.0].would_act);
         for next in self.steps[id.0].chained.clone() {
             let state = &mut self.steps[next.0];
             state.not_reached = state.not_reached.take().or_else(|| not_reached.clone());
@@ -230,9 +246,6 @@ impl<'r, 's> Engine<'r, 's> {
 /// The outcome of a task whose upstream would act: whether it acts too depends
 /// on what that makes, unless it was never done.
 pub(super) fn may_act(has_receipt: bool) -> Outcome {
-    let new = Verdict {
-        ruling: Ruling::Run,
-        reason: Reason::New,
-    };
+    let new = Verdict { ruling: Ruling::Run, reason: Reason::New };
     if has_receipt { Outcome::May } else { Outcome::Would(new) }
 }

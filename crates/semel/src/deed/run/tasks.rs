@@ -10,7 +10,8 @@ use super::engine::{Engine, LastFailure};
 use super::state::{Phase, ToAct};
 use super::steps::may_act;
 use super::worker::{Done, FailedAct, Left, WhyNot};
-use crate::deed::look::{Looked, StepView};
+use crate::deed::look::Looked;
+use crate::deed::view::StepView;
 use crate::thought::retry;
 use crate::words::event::{Event, Outcome};
 use crate::words::path::show;
@@ -39,11 +40,10 @@ impl<'s> Engine<'_, 's> {
             self.tell(&Event::Evidence { task, evidence });
         }
         let Verdict { ruling, reason } = looked.verdict;
-        let left = looked.fingerprint.filter(|_| self.steps[id.0].is_read).map(|fingerprint| Left {
-            fingerprint,
-            effect: looked.effect,
-            outs: looked.outs,
-        });
+        let left = looked
+            .fingerprint
+            .filter(|_| self.steps[id.0].is_read)
+            .map(|fingerprint| Left { fingerprint, effect: looked.effect, outs: looked.outs });
         let acts = match self.mode {
             Mode::Act => true,
             Mode::ExpectNoop => ruling == Ruling::Adopt,
@@ -66,12 +66,7 @@ impl<'s> Engine<'_, 's> {
                 let state = &mut self.steps[id.0];
                 let verdict = looked.verdict;
                 let view = Arc::clone(view);
-                let to_act = ToAct {
-                    view,
-                    sight,
-                    verdict,
-                    tries,
-                };
+                let to_act = ToAct { view, sight, verdict, tries };
                 state.to_act.insert(task, to_act);
                 self.waiting_to_act += 1;
                 self.can_act.insert((Reverse(state.depth), id));
@@ -103,14 +98,7 @@ impl<'s> Engine<'_, 's> {
 
     /// An attempt did not succeed.
     pub(super) fn failed_act(&mut self, failed: FailedAct) {
-        let FailedAct {
-            step: id,
-            task,
-            tries,
-            why,
-            tail,
-            command,
-        } = failed;
+        let FailedAct { step: id, task, tries, why, tail, command } = failed;
         let step = self.pipeline.step(id);
         let (failure, provably_undone) = match why {
             // It stays unsettled: the run ends before it.
@@ -119,18 +107,9 @@ impl<'s> Engine<'_, 's> {
                 Some(failure) => (failure, false),
                 None => return,
             },
-            WhyNot::Failed {
-                failure,
-                provably_undone,
-            } => (failure, provably_undone),
+            WhyNot::Failed { failure, provably_undone } => (failure, provably_undone),
         };
-        let last = LastFailure {
-            failure,
-            provably_undone,
-            tries,
-            tail,
-            command,
-        };
+        let last = LastFailure { failure, provably_undone, tries, tail, command };
         // What is done once is tried again only where it provably did not happen;
         // where a check can prove it, the next look asks.
         let may_retry = !step.once || provably_undone || step.check.is_some();
@@ -161,10 +140,7 @@ impl<'s> Engine<'_, 's> {
         if self.pipeline.step(id).once {
             return Some(Failure::BadEffect(format!("its input {path} changed while it ran")));
         }
-        let event = Event::Void {
-            task: self.task_ref(id, task),
-            input,
-        };
+        let event = Event::Void { task: self.task_ref(id, task), input };
         self.tell(&event);
         let voids = self.voids.entry((id, task)).or_default();
         *voids += 1;
@@ -205,10 +181,7 @@ impl<'s> Engine<'_, 's> {
     /// A task came to its end: what is chained to it goes on, or is blocked.
     fn settle_one(&mut self, id: StepId, task: usize, outcome: &Outcome, left: Option<Left>) {
         let task_ref = self.task_ref(id, task);
-        self.tell(&Event::Settled {
-            task: task_ref,
-            outcome,
-        });
+        self.tell(&Event::Settled { task: task_ref, outcome });
         let would_act = matches!(outcome, Outcome::Would(_) | Outcome::May);
         let is_reached = outcome.is_reached();
         self.progressed(id, task);

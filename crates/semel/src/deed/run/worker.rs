@@ -11,9 +11,10 @@ use jiff::Timestamp;
 
 use crate::deed::act::{self, Acted, Attempted, Job, Workshop};
 use crate::deed::lease::{Holder, Lease, LeaseError};
-use crate::deed::look::{self, Before, Hints, Hold, Looked, Manner, Seen, Sight, StepView};
+use crate::deed::look::{Hints, Known, Looked, Sight, look};
 use crate::deed::publish::{Published, publish};
 use crate::deed::record::{Completion, Orders, Particulars};
+use crate::deed::view::{Before, Hold, Manner, Seen, StepView};
 use crate::deed::{Site, Trouble, command, list};
 use crate::ground::manifest::StepMemory;
 use crate::ground::world::process::Stop;
@@ -165,34 +166,25 @@ impl<'a> Shop<'_, 'a> {
     }
 
     /// Works until no more orders come.
-    pub(super) fn work(&self, orders: &Receiver<Order<'a>>, messages: &Sender<Message<'a>>, recorder: &Orders<Box<Done>>) {
+    pub(super) fn work(
+        &self,
+        orders: &Receiver<Order<'a>>,
+        messages: &Sender<Message<'a>>,
+        recorder: &Orders<Box<Done>>,
+    ) {
         for order in orders {
             let message = match order {
-                Order::Prepare {
-                    step,
-                    before,
-                    memory,
-                    lists,
-                } => Some(Message::Prepared {
+                Order::Prepare { step, before, memory, lists } => Some(Message::Prepared {
                     step,
                     result: self.prepare(step, &before, memory, lists),
                 }),
-                Order::PrepareAgain { step, before, task, made } => Some(self.look_anew(step, &before, task, &made)),
-                Order::Look {
-                    step,
-                    tasks,
-                    made,
-                    tried,
-                } => Some(self.look(step, tasks, &made, tried)),
-                Order::Act {
-                    step,
-                    task,
-                    view,
-                    sight,
-                    verdict,
-                    number,
-                    tries,
-                } => {
+                Order::PrepareAgain { step, before, task, made } => {
+                    Some(self.look_anew(step, &before, task, &made))
+                }
+                Order::Look { step, tasks, made, tried } => {
+                    Some(self.look(step, tasks, &made, tried))
+                }
+                Order::Act { step, task, view, sight, verdict, number, tries } => {
                     let act = Act {
                         shop: self,
                         step,
@@ -215,7 +207,13 @@ impl<'a> Shop<'_, 'a> {
         }
     }
 
-    fn prepare(&self, step: StepId, before: &Before, memory: StepMemory, lists: bool) -> Result<(), Trouble> {
+    fn prepare(
+        &self,
+        step: StepId,
+        before: &Before,
+        memory: StepMemory,
+        lists: bool,
+    ) -> Result<(), Trouble> {
         let site = self.site;
         if lists {
             let definition = site.pipeline.step(step);
@@ -226,7 +224,8 @@ impl<'a> Shop<'_, 'a> {
             let _ = self.tasks[step.0].set(tasks);
         }
         let (hold, memory) = self.hold(step, memory)?;
-        let view = StepView::prepare(site, step, before, Arc::new(memory), Arc::new(hold), self.manner)?;
+        let view =
+            StepView::prepare(site, step, before, Arc::new(memory), Arc::new(hold), self.manner)?;
         self.set_view(step, view);
         Ok(())
     }
@@ -244,12 +243,9 @@ impl<'a> Shop<'_, 'a> {
                 self.set_view(step, view);
                 self.look(step, task..task + 1, made, None)
             }
-            Err(trouble) => Message::Looked {
-                step,
-                first: task,
-                view: old,
-                looked: vec![Err(trouble.into())],
-            },
+            Err(trouble) => {
+                Message::Looked { step, first: task, view: old, looked: vec![Err(trouble.into())] }
+            }
         }
     }
 
@@ -268,27 +264,28 @@ impl<'a> Shop<'_, 'a> {
             Err(LeaseError::Busy(_)) => Hold::Others,
             Err(error) => return Err(Trouble::Broken(error.to_string())),
         };
-        let memory = site.ask_manifest(|manifest| manifest.memory_of(&site.pipeline.name, &step.name, &instance));
-        let memory = memory.map_err(|error| Trouble::Broken(format!("the manifest: {error}")))?;
+        let memory = site.ask_manifest(|manifest| {
+            manifest.memory_of(&site.pipeline.name, &step.name, &instance)
+        })?;
         Ok((hold, memory))
     }
 
-    fn look(&self, step: StepId, range: Range<usize>, made: &[Seen], tried: Option<bool>) -> Message<'a> {
+    fn look(
+        &self,
+        step: StepId,
+        range: Range<usize>,
+        made: &[Seen],
+        tried: Option<bool>,
+    ) -> Message<'a> {
         let (view, tasks) = (self.view(step), self.tasks(step));
         let mut hints = Hints::default();
         let first = range.start;
         let looked = range.map(|at| {
-            let task = &tasks.tasks[at];
-            let made = made.get(at - first);
-            look::look(self.site, &view, task, made, tried, self.manner, self.stop_all, &mut hints)
+            let known = Known { made: made.get(at - first), tried };
+            look(self.site, &view, &tasks.tasks[at], known, self.manner, self.stop_all, &mut hints)
         });
         let looked = looked.collect();
-        Message::Looked {
-            step,
-            first,
-            view,
-            looked,
-        }
+        Message::Looked { step, first, view, looked }
     }
 }
 
@@ -353,7 +350,7 @@ impl Act<'_, '_> {
             return self.publish(&job, staged, Origin::Settled, None, Vec::new());
         }
         let origin = if settled { Origin::Settled } else { Origin::Adopted };
-        let outs: Vec<_> = self.sight.outs.iter().flatten().cloned().collect();
+        let outs: Vec<_> = self.sight.outs.iter().flatten().copied().collect();
         let completion = Completion::found(&self.particulars(&job), &self.sight.outs, origin);
         self.record(completion, outs, Made::default(), Vec::new());
         None
@@ -395,19 +392,11 @@ impl Act<'_, '_> {
             return Some(self.failed(WhyNot::Stopped, Vec::new()));
         }
         let (at, tries) = (self.task, self.tries);
-        let _ = self.messages.send(Message::Began {
-            step: self.step,
-            task: at,
-            tries,
-        });
+        let _ = self.messages.send(Message::Began { step: self.step, task: at, tries });
         let mut printed = |bytes: &[u8]| {
             if self.shop.passes_on {
                 let bytes = bytes.to_vec();
-                let _ = self.messages.send(Message::Printed {
-                    step: self.step,
-                    task: at,
-                    bytes,
-                });
+                let _ = self.messages.send(Message::Printed { step: self.step, task: at, bytes });
             }
         };
         // The permit is for the command only; publishing is our own time.
@@ -416,12 +405,7 @@ impl Act<'_, '_> {
             self.give_back(&mut give_back);
         });
         self.give_back(&mut give_back);
-        let Attempted {
-            acted,
-            log,
-            tail,
-            log_error,
-        } = attempted;
+        let Attempted { acted, log, tail, log_error } = attempted;
         if let Some(error) = log_error {
             let text = format!("what {} printed could not be kept: {error}", began.task);
             let _ = self.messages.send(Message::Complaint(text));
@@ -437,15 +421,9 @@ impl Act<'_, '_> {
                 let done = end(Ending::Done, false);
                 return self.publish(&job, Ok(staged), Origin::Ran, Some((began, done)), tail);
             }
-            Acted::Failed {
-                failure,
-                provably_undone,
-            } => {
+            Acted::Failed { failure, provably_undone } => {
                 let ended = end(Ending::Failed(failure.clone()), provably_undone);
-                let why = WhyNot::Failed {
-                    failure,
-                    provably_undone,
-                };
+                let why = WhyNot::Failed { failure, provably_undone };
                 (why, ended)
             }
             Acted::Void(input) => (WhyNot::Void(input), end(Ending::Void, false)),
@@ -471,13 +449,15 @@ impl Act<'_, '_> {
         tail: Vec<u8>,
     ) -> Option<FailedAct> {
         let stop = self.shop.stop_all;
-        let published = staged.and_then(|staged| publish(self.workshop(), job, staged, &self.shop.displaced, stop));
+        let published = staged
+            .and_then(|staged| publish(self.workshop(), job, staged, &self.shop.displaced, stop));
         match published {
             Ok(published) => {
                 let made = self.made(&published.files, Some(published.took));
                 let Published { outs, displaced, .. } = &published;
                 let (outs, displaced) = (outs.clone(), displaced.clone());
-                let completion = Completion::published(&self.particulars(job), published, origin, attempt);
+                let completion =
+                    Completion::published(&self.particulars(job), published, origin, attempt);
                 self.record(completion, outs, made, displaced);
                 None
             }
@@ -486,16 +466,17 @@ impl Act<'_, '_> {
                     let ending = Ending::Failed(failure.clone());
                     self.recorder.end(began, AttemptEnd { ending, ..end }, self.said());
                 }
-                let why = WhyNot::Failed {
-                    failure,
-                    provably_undone: false,
-                };
+                let why = WhyNot::Failed { failure, provably_undone: false };
                 Some(self.failed(why, tail))
             }
         }
     }
 
-    fn made(&self, files: &[crate::words::receipt::FileRecord], took: Option<std::time::Duration>) -> Made {
+    fn made(
+        &self,
+        files: &[crate::words::receipt::FileRecord],
+        took: Option<std::time::Duration>,
+    ) -> Made {
         let rows: Vec<_> = files.iter().filter_map(|file| file.rows).collect();
         Made {
             took: took.unwrap_or_default(),
@@ -506,9 +487,14 @@ impl Act<'_, '_> {
         }
     }
 
-    fn record(&self, completion: Completion, outs: Vec<Seen>, made: Made, displaced: Vec<(PathBuf, PathBuf)>) {
-        let step = self.view.step;
-        let roles: Vec<_> = (0..outs.len()).map(|at| look::role(step, at)).collect();
+    fn record(
+        &self,
+        completion: Completion,
+        outs: Vec<Seen>,
+        made: Made,
+        displaced: Vec<(PathBuf, PathBuf)>,
+    ) {
+        let roles = self.view.roles.iter().map(String::as_str);
         let digests = outs.iter().map(|seen| seen.content.digest);
         let done = Done {
             step: self.step,
@@ -518,7 +504,7 @@ impl Act<'_, '_> {
             made,
             left: Left {
                 fingerprint: self.sight.fingerprint,
-                effect: effect(roles.iter().map(String::as_str).zip(digests)),
+                effect: effect(roles.zip(digests)),
                 outs,
             },
             displaced,
@@ -528,7 +514,7 @@ impl Act<'_, '_> {
 
     fn failed(&self, why: WhyNot, tail: Vec<u8>) -> FailedAct {
         let job = self.job();
-        let inputs = look::input_paths(job.view, &self.sight.own_inputs);
+        let inputs = job.view.input_paths(&self.sight.own_inputs);
         // People know the output by where it will be, not by where it is staged.
         let bindings = job.view.bindings(self.shop.site, job.task, &inputs, &job.task.outs);
         FailedAct {

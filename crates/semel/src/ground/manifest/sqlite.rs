@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+};
 
 use super::{
-    Answer, AttemptRecord, Attempts, Entry, Identity, Manifest, ManifestError, ManifestResult, OpenAttempt,
-    Remembered, Resolution, Said, StepMemory, Verb,
+    Answer, AttemptRecord, Attempts, Entry, Identity, Manifest, ManifestError, ManifestResult,
+    OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
 };
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
@@ -59,7 +61,9 @@ impl<T> Doing<T> for rusqlite::Result<T> {
     fn doing(self, doing: &'static str) -> ManifestResult<T> {
         self.map_err(|source| match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase) => ManifestError::Foreign,
-            Some(rusqlite::ErrorCode::DatabaseCorrupt) => ManifestError::Damaged(source.to_string()),
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+                ManifestError::Damaged(source.to_string())
+            }
             _ => ManifestError::Store { doing, source },
         })
     }
@@ -116,12 +120,7 @@ impl SqliteManifest {
             Access::Read => "pragma query_only = on;",
         };
         connection.execute_batch(pragmas).doing("open the manifest")?;
-        Ok(Self {
-            connection,
-            path: path.to_owned(),
-            access,
-            _snapshot: None,
-        })
+        Ok(Self { connection, path: path.to_owned(), access, _snapshot: None })
     }
 
     /// The version of the file; 0 if it is new. Fails if it is not ours.
@@ -230,7 +229,9 @@ fn snapshot(path: &Path) -> ManifestResult<tempfile::TempDir> {
         std::fs::copy(path, &copy).map_err(failed)?;
         if before[1].is_some() {
             match std::fs::copy(&log, with_suffix(&copy, "-wal")) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(failed(error));
+                }
                 _ => {}
             }
         }
@@ -267,7 +268,10 @@ fn maybe_time_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timest
     }
 }
 
-fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+fn unreadable(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }
 
@@ -304,11 +308,7 @@ fn run_at(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
             params: row.get(4)?,
             command: row.get(5)?,
             selected: row.get(6)?,
-            by: By {
-                host: row.get(7)?,
-                user: row.get(8)?,
-                pid: row.get(9)?,
-            },
+            by: By { host: row.get(7)?, user: row.get(8)?, pid: row.get(9)? },
             began: time_at(row, 10)?,
             file: row.get(13)?,
         },
@@ -350,15 +350,17 @@ impl Manifest for SqliteManifest {
 
     fn identity(&self) -> ManifestResult<Identity> {
         let found = self.row("read the manifest", "select id, born from memory", [], |row| {
-            Ok(Identity {
-                id: row.get(0)?,
-                born: time_at(row, 1)?,
-            })
+            Ok(Identity { id: row.get(0)?, born: time_at(row, 1)? })
         })?;
         found.ok_or_else(|| ManifestError::Damaged("it does not know itself".to_owned()))
     }
 
-    fn memory_of(&self, pipeline: &str, step: &str, instance: &Instance) -> ManifestResult<StepMemory> {
+    fn memory_of(
+        &self,
+        pipeline: &str,
+        step: &str,
+        instance: &Instance,
+    ) -> ManifestResult<StepMemory> {
         let key = params![pipeline, step, instance.as_str()];
         let receipts = self.rows(
             "read the receipts",
@@ -369,10 +371,7 @@ impl Manifest for SqliteManifest {
                 let effect: Option<[u8; 32]> = row.get(4)?;
                 Ok(Remembered {
                     item: row.get_ref(0)?.as_str()?.into(),
-                    fingerprint: Fingerprint {
-                        what: digest_at(row, 1)?,
-                        how: digest_at(row, 2)?,
-                    },
+                    fingerprint: Fingerprint { what: digest_at(row, 1)?, how: digest_at(row, 2)? },
                     encoding: row.get(3)?,
                     effect: effect.map(Digest::from_bytes),
                     run: row.get(5)?,
@@ -416,11 +415,7 @@ impl Manifest for SqliteManifest {
             },
         )?;
         keep_last(&mut said, |said| &said.item);
-        Ok(StepMemory {
-            receipts,
-            open,
-            said,
-        })
+        Ok(StepMemory { receipts, open, said })
     }
 
     fn receipt(&self, pipeline: &str, task: &TaskName) -> ManifestResult<Option<Receipt>> {
@@ -493,7 +488,12 @@ impl Manifest for SqliteManifest {
         Ok(found.is_some())
     }
 
-    fn last_total(&self, pipeline: &str, step: &str, instance: &Instance) -> ManifestResult<Option<u64>> {
+    fn last_total(
+        &self,
+        pipeline: &str,
+        step: &str,
+        instance: &Instance,
+    ) -> ManifestResult<Option<u64>> {
         self.row(
             "read the last run",
             "select s.total from run_step s join run r on r.number = s.run
@@ -515,7 +515,12 @@ impl Manifest for SqliteManifest {
         Ok(found.flatten())
     }
 
-    fn runs(&self, pipeline: &str, instance: Option<&Instance>, most: u32) -> ManifestResult<Vec<RunRecord>> {
+    fn runs(
+        &self,
+        pipeline: &str,
+        instance: Option<&Instance>,
+        most: u32,
+    ) -> ManifestResult<Vec<RunRecord>> {
         let sql = format!(
             "select {RUN_COLUMNS} from run where pipeline = ?1 and (?2 is null or instance = ?2)
              order by number desc limit ?3"
@@ -530,8 +535,14 @@ impl Manifest for SqliteManifest {
         Ok(steps.into_iter().map(|(_, step)| step).collect())
     }
 
-    fn last_run_step(&self, pipeline: &str, step: &str, instance: &Instance) -> ManifestResult<Option<(i64, RunStep)>> {
-        let columns = RUN_STEP_COLUMNS.split(", ").map(|name| format!("s.{name}")).collect::<Vec<_>>();
+    fn last_run_step(
+        &self,
+        pipeline: &str,
+        step: &str,
+        instance: &Instance,
+    ) -> ManifestResult<Option<(i64, RunStep)>> {
+        let columns =
+            RUN_STEP_COLUMNS.split(", ").map(|name| format!("s.{name}")).collect::<Vec<_>>();
         let sql = format!(
             "select {} from run_step s join run r on r.number = s.run
              where r.pipeline = ? and s.step = ? and s.instance = ? order by s.run desc limit 1",
@@ -540,7 +551,12 @@ impl Manifest for SqliteManifest {
         self.row("read the last run", &sql, params![pipeline, step, instance.as_str()], run_step_at)
     }
 
-    fn last_receipt(&self, pipeline: &str, step: &str, instance: &Instance) -> ManifestResult<Option<Timestamp>> {
+    fn last_receipt(
+        &self,
+        pipeline: &str,
+        step: &str,
+        instance: &Instance,
+    ) -> ManifestResult<Option<Timestamp>> {
         let found = self.row(
             "read the receipts",
             "select max(at) from receipt where pipeline = ? and step = ? and instance = ?",
@@ -551,8 +567,7 @@ impl Manifest for SqliteManifest {
     }
 
     fn attempts(&self, pipeline: &str, which: Attempts<'_>) -> ManifestResult<Vec<AttemptRecord>> {
-        const COLUMNS: &str =
-            "step, instance, item, run, number, tries, began, ended, ending, reason, open, log_at, log_size";
+        const COLUMNS: &str = "step, instance, item, run, number, tries, began, ended, ending, reason, open, log_at, log_size";
         let read = |row: &Row<'_>| {
             Ok(AttemptRecord {
                 task: task_at(row, 0)?,
@@ -564,16 +579,15 @@ impl Manifest for SqliteManifest {
                 ending: row.get(8)?,
                 reason: row.get(9)?,
                 open: row.get(10)?,
-                log: LogRange {
-                    at: row.get(11).map(unsigned)?,
-                    bytes: row.get(12).map(unsigned)?,
-                },
+                log: LogRange { at: row.get(11).map(unsigned)?, bytes: row.get(12).map(unsigned)? },
             })
         };
         let doing = "read the attempts";
         match which {
             Attempts::OfRun(run) => {
-                let sql = format!("select {COLUMNS} from attempt where run = ? and pipeline = ? order by number");
+                let sql = format!(
+                    "select {COLUMNS} from attempt where run = ? and pipeline = ? order by number"
+                );
                 self.rows(doing, &sql, params![run, pipeline], read)
             }
             Attempts::OfTask(task) => {
@@ -607,7 +621,9 @@ impl Manifest for SqliteManifest {
         self.connection.pragma_update(None, "query_only", true).doing("read the manifest")?;
         let mut statement = self.connection.prepare(sql).map_err(wrong)?;
         if !statement.readonly() {
-            return Err(ManifestError::Query("this would change the manifest; only queries are answered".to_owned()));
+            return Err(ManifestError::Query(
+                "this would change the manifest; only queries are answered".to_owned(),
+            ));
         }
         let columns: Vec<_> = statement.column_names().map(str::to_owned).collect();
         let width = columns.len();
@@ -636,12 +652,16 @@ impl Manifest for SqliteManifest {
             time_text(run.began),
             run.file,
         ];
-        self.connection
-            .query_row(sql, values, |row| row.get(0))
-            .doing("note that a run begins")
+        self.connection.query_row(sql, values, |row| row.get(0)).doing("note that a run begins")
     }
 
-    fn end_run(&mut self, number: i64, ended: Timestamp, status: i32, steps: &[RunStep]) -> ManifestResult<()> {
+    fn end_run(
+        &mut self,
+        number: i64,
+        ended: Timestamp,
+        status: i32,
+        steps: &[RunStep],
+    ) -> ManifestResult<()> {
         let doing = "note that a run ended";
         let transaction = self
             .connection
@@ -650,7 +670,9 @@ impl Manifest for SqliteManifest {
         let sql = "update run set ended = ?, status = ? where number = ?";
         transaction.execute(sql, params![time_text(ended), status, number]).doing(doing)?;
         for step in steps {
-            let sql = format!("insert or replace into run_step ({RUN_STEP_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+            let sql = format!(
+                "insert or replace into run_step ({RUN_STEP_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+            );
             let counts = step.counts;
             let values = params![
                 number,
@@ -818,7 +840,11 @@ fn write_attempt(
     Ok(())
 }
 
-fn write_receipt(transaction: &Transaction<'_>, pipeline: &str, receipt: &Receipt) -> ManifestResult<()> {
+fn write_receipt(
+    transaction: &Transaction<'_>,
+    pipeline: &str,
+    receipt: &Receipt,
+) -> ManifestResult<()> {
     let doing = "write a receipt";
     let task = &receipt.task;
     let given = Digest::of(receipt.given.as_bytes());
@@ -855,10 +881,13 @@ fn write_receipt(transaction: &Transaction<'_>, pipeline: &str, receipt: &Receip
         receipt.took.as_secs_f64(),
     ];
     let id: i64 = upsert.query_row(values, |row| row.get(0)).doing(doing)?;
-    let mut forget = transaction.prepare_cached("delete from file where receipt = ?").doing(doing)?;
+    let mut forget =
+        transaction.prepare_cached("delete from file where receipt = ?").doing(doing)?;
     forget.execute([id]).doing(doing)?;
     let mut insert = transaction
-        .prepare_cached("insert into file (receipt, role, name, path, bytes, rows, sha256) values (?, ?, ?, ?, ?, ?, ?)")
+        .prepare_cached(
+            "insert into file (receipt, role, name, path, bytes, rows, sha256) values (?, ?, ?, ?, ?, ?, ?)",
+        )
         .doing(doing)?;
     for file in &receipt.files {
         insert

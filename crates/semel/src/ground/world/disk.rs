@@ -32,11 +32,7 @@ pub struct DiskError {
 
 impl DiskError {
     fn new(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        Self {
-            doing,
-            path: path.to_owned(),
-            source: source.into(),
-        }
+        Self { doing, path: path.to_owned(), source: source.into() }
     }
 
     /// Whether the thing was not there.
@@ -249,7 +245,8 @@ impl Disk for RealDisk {
         let failed = |errno: Errno| DiskError::new("list", folder, errno);
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let path = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let opened = rustix::fs::openat(&self.folder, path, flags, Mode::empty()).map_err(failed)?;
+        let opened =
+            rustix::fs::openat(&self.folder, path, flags, Mode::empty()).map_err(failed)?;
         let mut buffer = Vec::with_capacity(64 * 1024);
         let mut entries = Vec::new();
         let mut listing = rustix::fs::RawDir::new(&opened, buffer.spare_capacity_mut());
@@ -294,7 +291,9 @@ impl Disk for RealDisk {
                     _ => return Err(failed(Errno::EXIST)),
                 },
                 Err(Errno::NOENT) => match folder.parent() {
-                    Some(parent) if !parent.as_os_str().is_empty() => made.extend(self.make_folders(parent)?),
+                    Some(parent) if !parent.as_os_str().is_empty() => {
+                        made.extend(self.make_folders(parent)?);
+                    }
                     _ => return Err(failed(Errno::NOENT)),
                 },
                 Err(errno) => return Err(failed(errno)),
@@ -307,7 +306,8 @@ impl Disk for RealDisk {
         let failed = |errno: Errno| DiskError::new("sync", path, errno);
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(&self.folder, path, flags, Mode::empty()).map_err(failed)?;
+        let opened =
+            rustix::fs::openat(&self.folder, path, flags, Mode::empty()).map_err(failed)?;
         rustix::fs::fsync(opened).map_err(failed)
     }
 
@@ -383,11 +383,8 @@ impl Disk for RealDisk {
         let mut source = self.open(from)?;
         let permissions = source.metadata().map_err(failed)?.permissions();
         let mut options = std::fs::OpenOptions::new();
-        let mut target = options
-            .write(true)
-            .create_new(true)
-            .open(self.absolute(to))
-            .map_err(failed)?;
+        let mut target =
+            options.write(true).create_new(true).open(self.absolute(to)).map_err(failed)?;
         if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
             io::copy(&mut source, &mut target).map_err(failed)?;
         }
@@ -400,7 +397,8 @@ impl Disk for RealDisk {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> DiskResult<()> {
-        std::fs::write(self.absolute(path), bytes).map_err(|error| DiskError::new("write", path, error))
+        std::fs::write(self.absolute(path), bytes)
+            .map_err(|error| DiskError::new("write", path, error))
     }
 }
 
@@ -436,7 +434,8 @@ impl RealDisk {
             Some(meta) if meta.kind == Kind::Folder => {
                 rustix::fs::renameat(folder, other, folder, &aside).map_err(failed)?;
             }
-            _ => rustix::fs::linkat(folder, other, folder, &aside, AtFlags::empty()).map_err(failed)?,
+            _ => rustix::fs::linkat(folder, other, folder, &aside, AtFlags::empty())
+                .map_err(failed)?,
         }
         rustix::fs::renameat(folder, one, folder, other).map_err(failed)?;
         rustix::fs::renameat(folder, &aside, folder, one).map_err(failed)
@@ -472,7 +471,8 @@ mod tests {
         disk.write(Path::new("new"), b"new").expect("written");
         disk.write(Path::new("old"), b"old").expect("written");
         for rename in [RealDisk::rename_new, RealDisk::rename_new_by_link] {
-            let error = rename(&disk, Path::new("new"), Path::new("old")).expect_err("something is there");
+            let error =
+                rename(&disk, Path::new("new"), Path::new("old")).expect_err("something is there");
             assert!(error.is_presence(), "{error}");
         }
         disk.rename_new_by_link(Path::new("new"), Path::new("newer")).expect("nothing is there");
@@ -525,6 +525,9 @@ mod tests {
     fn an_error_names_its_path() {
         let (_folder, disk) = scratch();
         let error = disk.open(Path::new("a\nb")).expect_err("not there");
-        assert_eq!(error.to_string(), "cannot read `a\\nb`: No such file or directory (os error 2)");
+        assert_eq!(
+            error.to_string(),
+            "cannot read `a\\nb`: No such file or directory (os error 2)"
+        );
     }
 }

@@ -34,11 +34,7 @@ pub struct FaultyDisk<D> {
 impl<D: Disk> FaultyDisk<D> {
     /// A disk that asks the hook before and after each change.
     pub fn new(inner: D, hook: Hook) -> Self {
-        Self {
-            inner,
-            count: AtomicU64::new(0),
-            hook,
-        }
+        Self { inner, count: AtomicU64::new(0), hook }
     }
 
     /// How many changes there were.
@@ -46,7 +42,12 @@ impl<D: Disk> FaultyDisk<D> {
         self.count.load(Ordering::SeqCst)
     }
 
-    fn change<T>(&self, doing: &'static str, path: &Path, act: impl FnOnce(&D) -> DiskResult<T>) -> DiskResult<T> {
+    fn change<T>(
+        &self,
+        doing: &'static str,
+        path: &Path,
+        act: impl FnOnce(&D) -> DiskResult<T>,
+    ) -> DiskResult<T> {
         let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
         (self.hook)(number, Moment::Before, doing, path)?;
         let done = act(&self.inner)?;

@@ -136,11 +136,7 @@ pub fn start(order: &Order<'_>) -> io::Result<Running> {
     // The command holds the writing ends of the pipes until it is dropped.
     drop(command);
     match pidfd_open(pid_of(&child), PidfdFlags::empty()) {
-        Ok(pidfd) => Ok(Running {
-            child,
-            pidfd,
-            pipes,
-        }),
+        Ok(pidfd) => Ok(Running { child, pidfd, pipes }),
         Err(errno) => {
             child.kill()?;
             child.wait()?;
@@ -197,7 +193,8 @@ impl Running {
 
     /// Waits until something happens or the deadline is there.
     fn listen(&self, stop: Option<&Stop>, deadline: Option<Instant>) -> io::Result<Heard> {
-        let mut fds: Vec<_> = self.pipes.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
+        let mut fds: Vec<_> =
+            self.pipes.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
         fds.push(PollFd::new(&self.pidfd, PollFlags::IN));
         fds.extend(stop.map(|stop| PollFd::new(&stop.0, PollFlags::IN)));
         wait_for(&mut fds, deadline)?;
@@ -241,10 +238,15 @@ impl Running {
 
     /// Reads what is still in the pipes, for as long as others hold them, but no
     /// longer than the aftermath.
-    fn read_the_rest(&mut self, buffer: &mut [u8], printed: &mut impl FnMut(Stream, &[u8])) -> io::Result<()> {
+    fn read_the_rest(
+        &mut self,
+        buffer: &mut [u8],
+        printed: &mut impl FnMut(Stream, &[u8]),
+    ) -> io::Result<()> {
         let deadline = Instant::now() + AFTERMATH;
         while !self.pipes.is_empty() {
-            let mut fds: Vec<_> = self.pipes.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
+            let mut fds: Vec<_> =
+                self.pipes.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
             wait_for(&mut fds, Some(deadline))?;
             let ready: Vec<_> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             if !ready.contains(&true) {
@@ -310,12 +312,8 @@ mod tests {
     fn run(script: &str, limit: Option<Duration>, stop: &Stop) -> (End, String) {
         let words = ["bash", "-c", script].map(OsString::from);
         let env = [(OsString::from("GREETING"), OsString::from("ave"))];
-        let order = Order {
-            words: &words,
-            folder: Path::new("/"),
-            env: &env,
-            streams: Streams::Together,
-        };
+        let order =
+            Order { words: &words, folder: Path::new("/"), env: &env, streams: Streams::Together };
         let mut printed = Vec::new();
         let running = start(&order).expect("bash starts");
         let end = running.wait(limit, stop, |_, bytes| printed.extend_from_slice(bytes));
@@ -335,12 +333,8 @@ mod tests {
     #[test]
     fn the_two_streams_can_be_told_apart() {
         let words = ["sh", "-c", "echo out; echo err >&2"].map(OsString::from);
-        let order = Order {
-            words: &words,
-            folder: Path::new("/"),
-            env: &[],
-            streams: Streams::Apart,
-        };
+        let order =
+            Order { words: &words, folder: Path::new("/"), env: &[], streams: Streams::Apart };
         let mut printed = (Vec::new(), Vec::new());
         let running = start(&order).expect("sh starts");
         let end = running.wait(None, &off(), |stream, bytes| match stream {
@@ -359,12 +353,8 @@ mod tests {
     #[test]
     fn a_command_that_is_not_there_is_an_error() {
         let words = [OsString::from("no-such-program-here")];
-        let order = Order {
-            words: &words,
-            folder: Path::new("/"),
-            env: &[],
-            streams: Streams::Together,
-        };
+        let order =
+            Order { words: &words, folder: Path::new("/"), env: &[], streams: Streams::Together };
         assert_eq!(start(&order).expect_err("not there").kind(), io::ErrorKind::NotFound);
     }
 

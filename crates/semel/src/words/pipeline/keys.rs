@@ -126,10 +126,7 @@ pub(super) const PIPELINE: &[Key<PipelineDraft>] = &[
         read: |pipeline, value| {
             pipeline.params = all(value.table()?.entries().into_iter().map(|entry| {
                 is_name(entry.name, &entry.name_span)?;
-                Ok(Param {
-                    name: entry.name.to_owned(),
-                    value: entry.value.scalar()?,
-                })
+                Ok(Param { name: entry.name.to_owned(), value: entry.value.scalar()? })
             }))?;
             Ok(())
         },
@@ -186,10 +183,7 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         name: "run",
         about: "the command: a text for the shell, or a list of words without one",
         read: |step, value| {
-            step.actions.push(Placed {
-                what: command(value)?,
-                span: value.span(),
-            });
+            step.actions.push(Placed { what: command(value)?, span: value.span() });
             Ok(())
         },
     },
@@ -197,10 +191,7 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         name: "each",
         about: "what the step fans out over: a pattern of files, or a table",
         read: |step, value| {
-            let mut each = EachDraft {
-                span: value.span(),
-                ..EachDraft::default()
-            };
+            let mut each = EachDraft { span: value.span(), ..EachDraft::default() };
             if value.is_text() {
                 each.sources.push(Placed {
                     what: EachSourceDraft::Files(value.filled_template()?),
@@ -233,12 +224,10 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
                         path: entry.value.filled_template()?,
                     })
                 }))?,
-                None => all(value.one_or_more().iter().map(|value| {
-                    Ok(OutDraft {
-                        key: None,
-                        path: value.filled_template()?,
-                    })
-                }))?,
+                None => all(value
+                    .one_or_more()
+                    .iter()
+                    .map(|value| Ok(OutDraft { key: None, path: value.filled_template()? })))?,
             };
             Ok(())
         },
@@ -263,10 +252,7 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         name: "check",
         about: "a probe of the real world: a command (0 holds, 1 does not), or `{ run, equals }`",
         read: |step, value| {
-            let mut check = CheckDraft {
-                span: value.span(),
-                ..CheckDraft::default()
-            };
+            let mut check = CheckDraft { span: value.span(), ..CheckDraft::default() };
             match value.as_table() {
                 Some(table) => fill(&table, CHECK, &mut check, "`check`")?,
                 None => check.command = Some(command(value)?),
@@ -292,10 +278,7 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
                 let status = value.whole_within(1, 255, "exit statuses from 1 to 255")?;
                 Ok(i32::try_from(status).unwrap_or(i32::MAX))
             }))?;
-            step.safe_exits = Some(Placed {
-                what: statuses,
-                span: value.span(),
-            });
+            step.safe_exits = Some(Placed { what: statuses, span: value.span() });
             Ok(())
         },
     },
@@ -303,10 +286,7 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         name: "expect",
         about: "what a good output looks like: `rows`, `bytes`, `same-rows-as`",
         read: |step, value| {
-            let mut expect = Expect {
-                span: value.span(),
-                ..Expect::default()
-            };
+            let mut expect = Expect { span: value.span(), ..Expect::default() };
             fill(&value.table()?, EXPECT, &mut expect, "`expect`")?;
             step.expect = Some(expect);
             Ok(())
@@ -329,10 +309,7 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
                 "name+content" => Same::NameAndContent,
                 _ => return one_of(value, &["content", "name+content"]),
             };
-            step.same = Some(Placed {
-                what: same,
-                span: value.span(),
-            });
+            step.same = Some(Placed { what: same, span: value.span() });
             Ok(())
         },
     },
@@ -551,7 +528,8 @@ fn unknown_key<D>(name: &str, span: &Span, keys: &[Key<D>], of: &str) -> Fault {
     match nearest(name, keys.iter().map(|key| key.name)) {
         Some(near) => {
             let about = keys.iter().find(|key| key.name == near).map_or("", |key| key.about);
-            Fault::new(title, span, format!("did you mean `{near}`?")).help(format!("`{near}`: {about}"))
+            Fault::new(title, span, format!("did you mean `{near}`?"))
+                .help(format!("`{near}`: {about}"))
         }
         None => {
             let known: Vec<_> = keys.iter().map(|key| key.name).collect();
@@ -593,7 +571,11 @@ fn one_of<T>(value: &Value<'_>, known: &[&str]) -> Read<T> {
 }
 
 fn times(value: &Value<'_>) -> Read<u32> {
-    let times = value.whole_within(0, 1000, "a whole number from 0 to 1000, or `{ times, wait, up-to }`")?;
+    let times = value.whole_within(
+        0,
+        1000,
+        "a whole number from 0 to 1000, or `{ times, wait, up-to }`",
+    )?;
     Ok(u32::try_from(times).unwrap_or_default())
 }
 
@@ -601,7 +583,9 @@ fn command(value: &Value<'_>) -> Read<CommandDraft> {
     if value.is_array() {
         let words = all(value.array()?.iter().map(Value::template))?;
         if words.is_empty() {
-            return Err(vec![value.fault("a command without words", "name the program and its arguments")]);
+            return Err(vec![
+                value.fault("a command without words", "name the program and its arguments"),
+            ]);
         }
         return Ok(CommandDraft::Words(words));
     }
@@ -628,16 +612,16 @@ fn input_list(key: Option<&str>, value: &Value<'_>) -> Read<Vec<InputDraft>> {
                 fill(&table, INPUT, &mut step, "an input")?;
                 match step {
                     Some(step) => InputSourceDraft::OutputsOf(step),
-                    None => return Err(vec![value.fault("an input without files", "say `outputs-of`")]),
+                    None => {
+                        return Err(vec![
+                            value.fault("an input without files", "say `outputs-of`"),
+                        ]);
+                    }
                 }
             }
             None => InputSourceDraft::Files(value.filled_template()?),
         };
-        Ok(InputDraft {
-            key: key.map(str::to_owned),
-            source,
-            span: value.span(),
-        })
+        Ok(InputDraft { key: key.map(str::to_owned), source, span: value.span() })
     }))
 }
 
@@ -664,9 +648,9 @@ fn shell(value: &Value<'_>) -> Read<Vec<String>> {
     match program {
         Some(program) if SHELLS.contains(&program) => Ok(words),
         _ => Err(vec![
-            value
-                .fault("not a shell that semel can quote for", "wants a POSIX shell and its options")
-                .help("for example  shell = \"bash -eu -c\"; other interpreters go into `run` as a list of words"),
+            value.fault("not a shell that semel can quote for", "wants a POSIX shell and its options").help(
+                "for example  shell = \"bash -eu -c\"; other interpreters go into `run` as a list of words",
+            ),
         ]),
     }
 }

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use toml::de::DeTable;
 
 use super::keys::{
-    CheckDraft, CommandDraft, EachSourceDraft, InputSourceDraft, PIPELINE, PipelineDraft, StepDraft, fill,
+    CheckDraft, CommandDraft, EachSourceDraft, InputSourceDraft, PIPELINE, PipelineDraft,
+    StepDraft, fill,
 };
 use super::value::{Placed, Table};
 use super::{
-    Action, Check, Command, DEFAULT_SHELL, Each, EachSource, Fault, Input, InputSource, Out, Pipeline, Step,
-    StepId, rules,
+    Action, Check, Command, DEFAULT_SHELL, Each, EachSource, Fault, Input, InputSource, Out,
+    Pipeline, Step, StepId, rules,
 };
 
 pub(super) fn pipeline(text: &str) -> Result<Pipeline, Vec<Fault>> {
@@ -41,21 +42,12 @@ fn not_toml(error: &toml::de::Error, text: &str) -> Fault {
 /// Turns a draft without faults into a pipeline: every name stands for
 /// something now.
 fn resolve(draft: PipelineDraft) -> Pipeline {
-    let places: HashMap<_, _> = draft
-        .steps
-        .iter()
-        .enumerate()
-        .map(|(at, step)| (step.name.clone(), StepId(at)))
-        .collect();
-    let shell = draft
-        .shell
-        .unwrap_or_else(|| DEFAULT_SHELL.map(str::to_owned).to_vec());
+    let places: HashMap<_, _> =
+        draft.steps.iter().enumerate().map(|(at, step)| (step.name.clone(), StepId(at))).collect();
+    let shell = draft.shell.unwrap_or_else(|| DEFAULT_SHELL.map(str::to_owned).to_vec());
     let per: Vec<_> = draft.per.into_iter().map(|name| name.what).collect();
-    let steps = draft
-        .steps
-        .into_iter()
-        .map(|step| resolve_step(step, &places, &per, &shell))
-        .collect();
+    let steps =
+        draft.steps.into_iter().map(|step| resolve_step(step, &places, &per, &shell)).collect();
     Pipeline {
         name: draft.name.map(|name| name.what).unwrap_or_default(),
         params: draft.params,
@@ -75,10 +67,7 @@ fn resolve_step(
         *places.get(&name.what).expect("the rules found every step that is named")
     };
     let command = |draft| match draft {
-        CommandDraft::Shell(text) => Command::Shell {
-            shell: shell.to_vec(),
-            text: text.template,
-        },
+        CommandDraft::Shell(text) => Command::Shell { shell: shell.to_vec(), text: text.template },
         CommandDraft::Words(words) => {
             Command::Words(words.into_iter().map(|word| word.template).collect())
         }
@@ -122,10 +111,7 @@ fn resolve_step(
         each,
         inputs: inputs.collect(),
         outs: outs.collect(),
-        action: Action {
-            command: command(action.what),
-            span: action.span,
-        },
+        action: Action { command: command(action.what), span: action.span },
         needs: draft.needs.iter().map(step_id).collect(),
         after: draft.after.iter().map(step_id).collect(),
         check,
@@ -134,11 +120,7 @@ fn resolve_step(
         expect: draft.expect,
         version: draft.version,
         same: draft.same.map(|same| same.what),
-        env: draft
-            .env
-            .into_iter()
-            .map(|(name, value)| (name, value.template))
-            .collect(),
+        env: draft.env.into_iter().map(|(name, value)| (name, value.template)).collect(),
         env_counts: draft.env_counts,
         retry: draft.retry.unwrap_or_default(),
         timeout: draft.timeout,
@@ -157,10 +139,7 @@ mod tests {
     /// The faults of a file: their titles, and what they underline.
     fn faults(text: &str) -> Vec<(String, String)> {
         let faults = pipeline(text).expect_err("the file has faults");
-        faults
-            .into_iter()
-            .map(|fault| (fault.title, text[fault.span].to_owned()))
-            .collect()
+        faults.into_iter().map(|fault| (fault.title, text[fault.span].to_owned())).collect()
     }
 
     /// The only fault of a step with these lines.
@@ -230,14 +209,19 @@ run  = "ping {{ item }}"
         assert_eq!(clean.timeout, Some(Duration::from_secs(90)));
         assert_eq!((clean.retry.times, clean.retry.wait), (2, Duration::from_millis(10)));
         let expect = clean.expect.as_ref().expect("it expects something");
-        let bound = Bound {
-            relation: Relation::LessThan,
-            number: 1000,
-        };
+        let bound = Bound { relation: Relation::LessThan, number: 1000 };
         assert_eq!((expect.bytes, expect.same_rows_as_in), (Some(bound), true));
-        assert!(matches!(&clean.action.command, Command::Shell { shell, .. } if shell[0] == "dash"));
-        assert!(matches!(send.each.as_ref().map(|each| &each.source), Some(EachSource::OutputsOf(StepId(0)))));
-        assert_eq!((send.same, send.once, &send.safe_exits[..]), (Some(Same::NameAndContent), true, &[75][..]));
+        assert!(
+            matches!(&clean.action.command, Command::Shell { shell, .. } if shell[0] == "dash")
+        );
+        assert!(matches!(
+            send.each.as_ref().map(|each| &each.source),
+            Some(EachSource::OutputsOf(StepId(0)))
+        ));
+        assert_eq!(
+            (send.same, send.once, &send.safe_exits[..]),
+            (Some(Same::NameAndContent), true, &[75][..])
+        );
         assert_eq!(report.upstream().collect::<Vec<_>>(), [StepId(0), StepId(1), StepId(3)]);
         assert_eq!((report.per.len(), hosts.per.len()), (1, 0));
         assert!(matches!(&hosts.each.as_ref().expect("it fans out").source,
@@ -271,38 +255,102 @@ run  = "ping {{ item }}"
     fn each_rule_names_what_contradicts_it() {
         let cases = [
             ("run = ''", "`run` is empty", "''"),
-            ("out = 'x'\nrun = 'cp {{ out }} {{ itm }}'", "a placeholder that says nothing", "{{ itm }}"),
+            (
+                "out = 'x'\nrun = 'cp {{ out }} {{ itm }}'",
+                "a placeholder that says nothing",
+                "{{ itm }}",
+            ),
             ("run = 'cp {{ item }}'", "a placeholder without a value", "{{ item }}"),
             ("run = 'cp {{ in }}'", "a placeholder without a value", "{{ in }}"),
             ("run = 'cp {{ out.a }}'", "a placeholder without a value", "{{ out.a }}"),
             ("run = 'cp {{ env.A }}'", "a placeholder without a value", "{{ env.A }}"),
             ("run = 'cp {{ params.yaer }}'", "there is no parameter `yaer`", "{{ params.yaer }}"),
-            ("run = 'x'\neach = { lines = 'l{{ item }}' }", "a placeholder without a value", "{{ item }}"),
-            ("run = 'x {{ item.stem }}'\neach = { lines = 'l' }", "a placeholder without a value", "{{ item.stem }}"),
-            ("run = '''\n  x '{{ params.month }}' '''", "a placeholder inside quotes", "{{ params.month }}"),
-            ("run = \"\\tx '{{ params.month }}'\"", "a placeholder inside quotes", "\"\\tx '{{ params.month }}'\""),
-            ("run = 'x # {{ params.month }}'", "a placeholder inside a comment", "{{ params.month }}"),
+            (
+                "run = 'x'\neach = { lines = 'l{{ item }}' }",
+                "a placeholder without a value",
+                "{{ item }}",
+            ),
+            (
+                "run = 'x {{ item.stem }}'\neach = { lines = 'l' }",
+                "a placeholder without a value",
+                "{{ item.stem }}",
+            ),
+            (
+                "run = '''\n  x '{{ params.month }}' '''",
+                "a placeholder inside quotes",
+                "{{ params.month }}",
+            ),
+            (
+                "run = \"\\tx '{{ params.month }}'\"",
+                "a placeholder inside quotes",
+                "\"\\tx '{{ params.month }}'\"",
+            ),
+            (
+                "run = 'x # {{ params.month }}'",
+                "a placeholder inside a comment",
+                "{{ params.month }}",
+            ),
             ("version = 1", "step `tested` does nothing", "tested"),
             ("run = 'x'\nneeds = ['tested']", "step `tested` waits for itself", "'tested'"),
             ("run = 'x'\nin = { outputs-of = 'other' }", "step `other` has no outputs", "'other'"),
             ("run = 'x'\neach = {}", "`each` names no items", "{}"),
-            ("run = 'x'\neach = { lines = 'a', outputs-of = 'made' }\nsame = 'content'", "`each` has two sources", "'made'"),
-            ("run = 'x'\neach = '*.csv'", "two files of equal content: what are they to `tested`?", "'*.csv'"),
+            (
+                "run = 'x'\neach = { lines = 'a', outputs-of = 'made' }\nsame = 'content'",
+                "`each` has two sources",
+                "'made'",
+            ),
+            (
+                "run = 'x'\neach = '*.csv'",
+                "two files of equal content: what are they to `tested`?",
+                "'*.csv'",
+            ),
             ("run = 'x'\nsame = 'content'", "`same` without files", "'content'"),
             ("run = 'x'\nsame = 'contents'", "an unknown word", "'contents'"),
             ("run = 'x'\nout = 'o'", "an output that the command does not know of", "'o'"),
-            ("run = 'x {{ out }}'\nout = 'o'\neach = 'i/*'", "every item would write the same output", "'o'"),
-            ("run = 'x {{ out }}'\nout = 'o'\nper = ['month']", "every instance would write the same output", "'o'"),
+            (
+                "run = 'x {{ out }}'\nout = 'o'\neach = 'i/*'",
+                "every item would write the same output",
+                "'o'",
+            ),
+            (
+                "run = 'x {{ out }}'\nout = 'o'\nper = ['month']",
+                "every instance would write the same output",
+                "'o'",
+            ),
             ("run = 'x {{ out }}'\nout = ['o', 'o']", "the same output twice", "'o'"),
             ("run = 'x'\nexpect = { rows = 1 }", "`expect` without `out`", "{ rows = 1 }"),
-            ("run = 'x {{ out }}'\nout = 'o'\nexpect = { rows = 'few' }", "`rows` wants a condition such as \">= 1\"", "'few'"),
-            ("run = 'x {{ out }}'\nout = 'o'\nexpect = { same-rows-as = 'in' }", "`same-rows-as = \"in\"` without inputs", "{ same-rows-as = 'in' }"),
+            (
+                "run = 'x {{ out }}'\nout = 'o'\nexpect = { rows = 'few' }",
+                "`rows` wants a condition such as \">= 1\"",
+                "'few'",
+            ),
+            (
+                "run = 'x {{ out }}'\nout = 'o'\nexpect = { same-rows-as = 'in' }",
+                "`same-rows-as = \"in\"` without inputs",
+                "{ same-rows-as = 'in' }",
+            ),
             ("run = 'x'\nsafe-exits = 3", "`safe-exits` without `once`", "3"),
-            ("run = 'x'\nonce = true\nsafe-exits = 0", "`safe-exits` wants exit statuses from 1 to 255", "0"),
+            (
+                "run = 'x'\nonce = true\nsafe-exits = 0",
+                "`safe-exits` wants exit statuses from 1 to 255",
+                "0",
+            ),
             ("run = 'x'\nonce = true\ncheck = 'y'", "a `once` step wants a definite no", "'y'"),
-            ("run = 'x {{ params.month }}'\nonce = true", "`tested` is done once for all values of `month`", "{{ params.month }}"),
-            ("run = 'x'\ncheck = { equals = 't' }", "a check without a command", "{ equals = 't' }"),
-            ("run = 'x'\ntimeout = 'soon'", "`timeout` wants a length of time such as \"90s\", \"1m30s\" or \"24h\"", "'soon'"),
+            (
+                "run = 'x {{ params.month }}'\nonce = true",
+                "`tested` is done once for all values of `month`",
+                "{{ params.month }}",
+            ),
+            (
+                "run = 'x'\ncheck = { equals = 't' }",
+                "a check without a command",
+                "{ equals = 't' }",
+            ),
+            (
+                "run = 'x'\ntimeout = 'soon'",
+                "`timeout` wants a length of time such as \"90s\", \"1m30s\" or \"24h\"",
+                "'soon'",
+            ),
             ("run = 'x'\nper = ['mont']", "there is no parameter `mont`", "'mont'"),
             ("run = []", "a command without words", "[]"),
             ("run = 'x'\nenv = { 'A=B' = '' }", "`A=B` cannot be a variable", "'A=B'"),
@@ -316,7 +364,10 @@ run  = "ping {{ item }}"
     #[test]
     fn a_misspelt_table_of_inputs_is_taken_for_keys() {
         let (title, at) = fault_of("run = 'cat {{ in }}'\nin = [{ outputs-off = 'made' }]");
-        assert_eq!((title.as_str(), at.as_str()), ("`outputs-off` is not a key of an input", "outputs-off"));
+        assert_eq!(
+            (title.as_str(), at.as_str()),
+            ("`outputs-off` is not a key of an input", "outputs-off")
+        );
     }
 
     #[test]

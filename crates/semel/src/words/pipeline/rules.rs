@@ -81,10 +81,13 @@ impl<'a> Faults<'a> {
     }
 
     fn steps_exist(&mut self, step: &'a StepDraft) {
-        let each = step.each.iter().flat_map(|each| &each.sources).filter_map(|source| match &source.what {
-            EachSourceDraft::OutputsOf(step) => Some(step),
-            EachSourceDraft::Files(_) | EachSourceDraft::Lines(_) => None,
-        });
+        let each =
+            step.each.iter().flat_map(|each| &each.sources).filter_map(|source| {
+                match &source.what {
+                    EachSourceDraft::OutputsOf(step) => Some(step),
+                    EachSourceDraft::Files(_) | EachSourceDraft::Lines(_) => None,
+                }
+            });
         let named = step.needs.iter().chain(&step.after).chain(each).chain(gathered(step));
         for name in named {
             if name.what == step.name {
@@ -116,7 +119,8 @@ impl<'a> Faults<'a> {
         let known = self.pipeline.params.iter().map(|param| param.name.as_str());
         self.say(match nearest(name, known) {
             Some(near) => Fault::new(title, span, format!("did you mean `{near}`?")),
-            None => Fault::new(title, span, "unknown").help(format!("add  {name} = \"…\"  under [params]")),
+            None => Fault::new(title, span, "unknown")
+                .help(format!("add  {name} = \"…\"  under [params]")),
         });
     }
 
@@ -218,10 +222,13 @@ impl<'a> Faults<'a> {
     }
 
     fn gathered_steps_have_outputs(&mut self, step: &'a StepDraft) {
-        let each = step.each.iter().flat_map(|each| &each.sources).filter_map(|source| match &source.what {
-            EachSourceDraft::OutputsOf(step) => Some(step),
-            EachSourceDraft::Files(_) | EachSourceDraft::Lines(_) => None,
-        });
+        let each =
+            step.each.iter().flat_map(|each| &each.sources).filter_map(|source| {
+                match &source.what {
+                    EachSourceDraft::OutputsOf(step) => Some(step),
+                    EachSourceDraft::Files(_) | EachSourceDraft::Lines(_) => None,
+                }
+            });
         for name in each.chain(gathered(step)) {
             let source = self.steps.get(name.what.as_str());
             if source.is_some_and(|source| source.is_whole && source.outs.is_empty()) {
@@ -250,15 +257,21 @@ impl<'a> Faults<'a> {
             && check.command.is_some()
         {
             self.say(
-                Fault::new("a `once` step wants a definite no", &check.span, "an exit status may mean anything")
-                    .help("say what the command must print:  check = { run = '…', equals = \"t\" }"),
+                Fault::new(
+                    "a `once` step wants a definite no",
+                    &check.span,
+                    "an exit status may mean anything",
+                )
+                .help("say what the command must print:  check = { run = '…', equals = \"t\" }"),
             );
         }
         let per: BTreeSet<_> = self.per_of(step).iter().map(|name| name.what.as_str()).collect();
         let mut told = BTreeSet::new();
         for text in counting_texts(step) {
             for hole in text.template.placeholders() {
-                let Name::Param(name) = &hole.name else { continue };
+                let Name::Param(name) = &hole.name else {
+                    continue;
+                };
                 let is_known = self.pipeline.params.iter().any(|param| param.name == *name);
                 if !is_known || per.contains(name.as_str()) || !told.insert(name.clone()) {
                     continue;
@@ -280,7 +293,11 @@ impl<'a> Faults<'a> {
         {
             let has_input = !step.inputs.is_empty() || items_are_files(step);
             if step.outs.is_empty() {
-                self.say(Fault::new("`expect` without `out`", &expect.span, "there is no output to look at"));
+                self.say(Fault::new(
+                    "`expect` without `out`",
+                    &expect.span,
+                    "there is no output to look at",
+                ));
             } else if expect.same_rows_as_in && !has_input {
                 let title = "`same-rows-as = \"in\"` without inputs";
                 self.say(
@@ -310,7 +327,10 @@ impl<'a> Faults<'a> {
         match step.actions.as_slice() {
             [] => {
                 let title = format!("step `{}` does nothing", step.name);
-                self.say(Fault::new(title, &step.span, "has no action").help("give it a command:  run = '…'"));
+                self.say(
+                    Fault::new(title, &step.span, "has no action")
+                        .help("give it a command:  run = '…'"),
+                );
             }
             [_] => {}
             [first, second, ..] => {
@@ -330,24 +350,35 @@ impl<'a> Faults<'a> {
         for out in &step.outs {
             if step.each.is_some() && !mentions(&out.path.template, names_item) {
                 self.say(
-                    Fault::new("every item would write the same output", &out.path.span, "names no item")
-                        .help("put a part of the item into the path: {{ item.stem }}"),
+                    Fault::new(
+                        "every item would write the same output",
+                        &out.path.span,
+                        "names no item",
+                    )
+                    .help("put a part of the item into the path: {{ item.stem }}"),
                 );
             }
             let per = self.per_of(step);
-            let names_instance =
-                |name: &Name| matches!(name, Name::Param(param) if per.iter().any(|known| known.what == *param));
-            if step.each.is_none() && !per.is_empty() && !mentions(&out.path.template, names_instance) {
+            let names_instance = |name: &Name| matches!(name, Name::Param(param) if per.iter().any(|known| known.what == *param));
+            if step.each.is_none()
+                && !per.is_empty()
+                && !mentions(&out.path.template, names_instance)
+            {
                 let name = &per[0].what;
                 self.say(
-                    Fault::new("every instance would write the same output", &out.path.span, "names no instance")
-                        .help(format!("put its parameter into the path: {{{{ params.{name} }}}}"))
-                        .help("or say that the step has no instances:  per = []"),
+                    Fault::new(
+                        "every instance would write the same output",
+                        &out.path.span,
+                        "names no instance",
+                    )
+                    .help(format!("put its parameter into the path: {{{{ params.{name} }}}}"))
+                    .help("or say that the step has no instances:  per = []"),
                 );
             }
         }
         for (at, out) in step.outs.iter().enumerate() {
-            let earlier = step.outs[..at].iter().find(|other| other.path.template == out.path.template);
+            let earlier =
+                step.outs[..at].iter().find(|other| other.path.template == out.path.template);
             if let Some(earlier) = earlier {
                 self.say(
                     Fault::new("the same output twice", &out.path.span, "named again")
@@ -367,12 +398,15 @@ impl<'a> Faults<'a> {
             .collect();
         for OutDraft { key, path } in &step.outs {
             let told = texts.iter().any(|text| {
-                mentions(&text.template, |name| {
-                    matches!(name, Name::Out(asked) if asked.is_none() || asked == key)
-                })
+                mentions(
+                    &text.template,
+                    |name| matches!(name, Name::Out(asked) if asked.is_none() || asked == key),
+                )
             });
             if !told && !step.actions.is_empty() {
-                let hole = key.as_ref().map_or_else(|| "{{ out }}".to_owned(), |key| format!("{{{{ out.{key} }}}}"));
+                let hole = key
+                    .as_ref()
+                    .map_or_else(|| "{{ out }}".to_owned(), |key| format!("{{{{ out.{key} }}}}"));
                 self.say(
                     Fault::new("an output that the command does not know of", &path.span, format!("`run` never says {hole}"))
                         .help("semel gives the command a place to write to, and puts the file here when it is whole"),
@@ -407,19 +441,21 @@ enum Offer {
 
 /// What is missing for a name to have a value, and the cure.
 fn missing_value(step: &StepDraft, name: &Name, text_of: &str) -> Option<(String, Option<String>)> {
-    let keyed = |key: &Option<String>, known: Vec<&str>, what: &str| -> Option<(String, Option<String>)> {
-        let key = key.as_deref()?;
-        if known.contains(&key) {
-            return None;
-        }
-        let near = nearest(key, known.iter().copied());
-        let help = near.map(|near| format!("did you mean `{what}.{near}`?"));
-        Some((format!("`{what}` has no key `{key}`"), help))
-    };
+    let keyed =
+        |key: &Option<String>, known: Vec<&str>, what: &str| -> Option<(String, Option<String>)> {
+            let key = key.as_deref()?;
+            if known.contains(&key) {
+                return None;
+            }
+            let near = nearest(key, known.iter().copied());
+            let help = near.map(|near| format!("did you mean `{what}.{near}`?"));
+            Some((format!("`{what}` has no key `{key}`"), help))
+        };
     match name {
-        Name::Item(_) if step.each.is_none() => {
-            Some(("the step has no `each`".to_owned(), Some("without `each` there are no items".to_owned())))
-        }
+        Name::Item(_) if step.each.is_none() => Some((
+            "the step has no `each`".to_owned(),
+            Some("without `each` there are no items".to_owned()),
+        )),
         Name::Item(part) if part.field().is_some() && !items_are_files(step) => {
             let label = "the items are values, not files".to_owned();
             Some((label, Some("a value has no parts; write {{ item }}".to_owned())))
@@ -428,9 +464,10 @@ fn missing_value(step: &StepDraft, name: &Name, text_of: &str) -> Option<(String
             let help = step.each.is_some().then(|| "did you mean {{ item }}?".to_owned());
             Some(("the step has no `in`".to_owned(), help))
         }
-        Name::Out(_) if step.outs.is_empty() => {
-            Some(("the step has no `out`".to_owned(), Some("declare what it writes:  out = \"…\"".to_owned())))
-        }
+        Name::Out(_) if step.outs.is_empty() => Some((
+            "the step has no `out`".to_owned(),
+            Some("declare what it writes:  out = \"…\"".to_owned()),
+        )),
         Name::In(key) => {
             let known = step.inputs.iter().filter_map(|input| input.key.as_deref()).collect();
             keyed(key, known, "in")
@@ -441,7 +478,8 @@ fn missing_value(step: &StepDraft, name: &Name, text_of: &str) -> Option<(String
         }
         Name::Env(name) => {
             // What `env` sets may itself name the item and the outputs.
-            let is_set = !["each", "in", "out"].contains(&text_of) && step.env.iter().any(|(known, _)| known == name);
+            let is_set = !["each", "in", "out"].contains(&text_of)
+                && step.env.iter().any(|(known, _)| known == name);
             let listed = is_set || step.env_counts.contains(name);
             let help = format!("add  env-counts = [\"{name}\"]  if its value counts");
             (!listed).then(|| (format!("the step does not list `{name}`"), Some(help)))
@@ -491,9 +529,10 @@ fn items_are_files(step: &StepDraft) -> bool {
 
 /// The texts whose parameters decide what a task does.
 fn counting_texts(step: &StepDraft) -> impl Iterator<Item = &Written> {
-    let check = step.check.iter().flat_map(|check| {
-        check.command.iter().flat_map(CommandDraft::texts).chain(&check.equals)
-    });
+    let check = step
+        .check
+        .iter()
+        .flat_map(|check| check.command.iter().flat_map(CommandDraft::texts).chain(&check.equals));
     step.actions
         .iter()
         .flat_map(|action| action.what.texts())
@@ -507,7 +546,8 @@ fn mentions(template: &Template, which: impl Fn(&Name) -> bool) -> bool {
 
 /// The fault that the steps wait for each other in a circle.
 pub(super) fn cycle(pipeline: &Pipeline) -> Option<Fault> {
-    let upstream: Vec<Vec<StepId>> = pipeline.steps.iter().map(|step| step.upstream().collect()).collect();
+    let upstream: Vec<Vec<StepId>> =
+        pipeline.steps.iter().map(|step| step.upstream().collect()).collect();
     let circle = find_cycle(&upstream)?;
     let name = |id: &StepId| format!("`{}`", pipeline.step(*id).name);
     let first = pipeline.step(circle[0]);

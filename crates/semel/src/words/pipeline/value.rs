@@ -53,7 +53,11 @@ fn place(span: &Span, text_at: Option<usize>, range: &Span) -> Span {
 }
 
 impl<'a> Value<'a> {
-    pub(super) const fn new(key: &'a str, value: &'a Spanned<DeValue<'a>>, source: &'a str) -> Self {
+    pub(super) const fn new(
+        key: &'a str,
+        value: &'a Spanned<DeValue<'a>>,
+        source: &'a str,
+    ) -> Self {
         Self { key, value, source }
     }
 
@@ -92,12 +96,11 @@ impl<'a> Value<'a> {
     pub(super) fn filled_text(&self) -> Read<Placed<String>> {
         let text = self.text()?;
         if text.trim().is_empty() {
-            return Err(vec![self.fault(format!("`{}` is empty", self.key), "nothing stands here")]);
+            return Err(vec![
+                self.fault(format!("`{}` is empty", self.key), "nothing stands here"),
+            ]);
         }
-        Ok(Placed {
-            what: text.to_owned(),
-            span: self.span(),
-        })
+        Ok(Placed { what: text.to_owned(), span: self.span() })
     }
 
     /// A text, a number or a date, as text.
@@ -146,9 +149,9 @@ impl<'a> Value<'a> {
         let Some(text) = self.value.get_ref().as_str() else {
             return self.wrong(WANTS);
         };
-        duration(text).map(Ok).unwrap_or_else(|| {
+        duration(text).ok_or_else(|| {
             let title = format!("`{}` wants {WANTS}", self.key);
-            Err(vec![self.fault(title, "not a length of time")])
+            vec![self.fault(title, "not a length of time")]
         })
     }
 
@@ -160,9 +163,9 @@ impl<'a> Value<'a> {
             DeValue::Integer(number) => number.to_string(),
             _ => return self.wrong(WANTS),
         };
-        Bound::parse(&text).map(Ok).unwrap_or_else(|| {
+        Bound::parse(&text).ok_or_else(|| {
             let title = format!("`{}` wants {WANTS}", self.key);
-            Err(vec![self.fault(title, "not a condition")])
+            vec![self.fault(title, "not a condition")]
         })
     }
 
@@ -171,11 +174,7 @@ impl<'a> Value<'a> {
         let span = self.span();
         let text_at = self.text_at(text);
         match Template::parse(text) {
-            Ok(template) => Ok(Written {
-                template,
-                span,
-                text_at,
-            }),
+            Ok(template) => Ok(Written { template, span, text_at }),
             Err(faults) => Err(faults
                 .into_iter()
                 .map(|fault| {
@@ -196,7 +195,9 @@ impl<'a> Value<'a> {
         let span = self.span();
         let raw = self.source.get(span.clone())?;
         let quotes = ["'''", "\"\"\"", "'", "\""];
-        let quote = quotes.into_iter().find(|quote| raw.starts_with(quote) && raw.len() >= 2 * quote.len())?;
+        let quote = quotes
+            .into_iter()
+            .find(|quote| raw.starts_with(quote) && raw.len() >= 2 * quote.len())?;
         let mut inner = &raw[quote.len()..raw.len() - quote.len()];
         let mut at = span.start + quote.len();
         if quote.len() == 3 {
@@ -215,7 +216,9 @@ impl<'a> Value<'a> {
     /// The values of an array.
     pub(super) fn array(&self) -> Read<Vec<Value<'a>>> {
         match self.value.get_ref().as_array() {
-            Some(array) => Ok(array.iter().map(|value| Value::new(self.key, value, self.source)).collect()),
+            Some(array) => {
+                Ok(array.iter().map(|value| Value::new(self.key, value, self.source)).collect())
+            }
             None => self.wrong("a list"),
         }
     }
@@ -227,10 +230,7 @@ impl<'a> Value<'a> {
 
     pub(super) fn table(&self) -> Read<Table<'a>> {
         match self.value.get_ref().as_table() {
-            Some(table) => Ok(Table {
-                table,
-                source: self.source,
-            }),
+            Some(table) => Ok(Table { table, source: self.source }),
             None => self.wrong("a table"),
         }
     }

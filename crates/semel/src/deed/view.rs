@@ -1,0 +1,421 @@
+//! The view on a step: what looking at all its tasks has in common. It is
+//! prepared once all that the step waits for is known.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::deed::lease::Lease;
+use crate::deed::{Site, Trouble, lease, list};
+use crate::ground::digests::Content;
+use crate::ground::manifest::{OpenAttempt, Remembered, Said, StepMemory};
+use crate::ground::world::disk::{DiskError, Kind, Meta};
+use crate::thought::bind::Bindings;
+use crate::words::digest::{Digest, Fields};
+use crate::words::fingerprint::{Fingerprint, Given, How, put_input};
+use crate::words::path::{bytes_of, normal, show};
+use crate::words::pipeline::{Command, Fault, InputSource, Same, Step, StepId};
+use crate::words::shell;
+use crate::words::task::{Instance, Task, encode};
+use crate::words::template::{ItemPart, Name};
+use crate::words::verdict::{Memory, Nature};
+
+/// A file or folder, as it was seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// How it looked.
+    pub meta: Meta,
+    /// What was in it.
+    pub content: Content,
+}
+
+/// A file or folder that is read, as it was seen.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The key by which the pipeline names it.
+    pub key: Option<String>,
+    /// Its path.
+    pub path: PathBuf,
+    /// As it was seen.
+    pub seen: Seen,
+}
+
+/// What looking at all tasks of a step has in common.
+pub struct StepView<'a> {
+    /// The step's place.
+    pub id: StepId,
+    /// The step.
+    pub step: &'a Step,
+    /// Its instance.
+    pub instance: Instance,
+    /// The shared fields of *what*, as JSON.
+    pub given: String,
+    /// The fields of *how*, as JSON.
+    pub how: String,
+    /// The digest of *how*.
+    pub how_digest: Digest,
+    /// The programs that the action names.
+    pub programs: Vec<Input>,
+    /// The inputs, where they are the same for all tasks.
+    pub inputs: Vec<Input>,
+    /// Whether inputs are named by the item.
+    pub inputs_by_item: bool,
+    /// Variables of the environment that may be named.
+    pub env: BTreeMap<String, Vec<u8>>,
+    /// The roles of the outputs.
+    pub roles: Vec<String>,
+    /// What is remembered.
+    pub memory: Arc<StepMemory>,
+    /// Whether nothing was ever lost from it.
+    pub memory_is_whole: bool,
+    /// Whether the step is ours to act on.
+    pub hold: Arc<Hold>,
+    /// Whether everything is to be done afresh.
+    pub fresh: bool,
+    /// The shared fields of *what*, and the shared inputs.
+    pub(super) fields: Fields,
+    /// The parts of an item's path that count.
+    pub(super) parts: Vec<ItemPart>,
+    /// Runs of other processes that are at work.
+    alive: HashSet<String>,
+    /// Receipts by what they did, for those who look for a twin.
+    twins: OnceLock<HashMap<Digest, Vec<usize>>>,
+}
+
+/// Whether a step is ours to act on. Runs of several instances of a pipeline
+/// share the steps that have other instances; such a step has a lease of its own.
+#[derive(Debug)]
+pub enum Hold {
+    /// The run's own lease covers it.
+    Ours,
+    /// Its own lease is held, until it is settled.
+    Held(Mutex<Option<Lease>>),
+    /// Another run is at work on it.
+    Others,
+}
+
+impl Hold {
+    /// Whether we may act.
+    #[must_use]
+    pub const fn may_act(&self) -> bool {
+        !matches!(self, Self::Others)
+    }
+
+    /// Lets go of a lease of its own.
+    pub fn let_go(&self) {
+        if let Self::Held(lease) = self {
+            lease.lock().expect("nobody panics while holding it").take();
+        }
+    }
+}
+
+/// What a step's view needs to know of the steps before it.
+#[derive(Default)]
+pub struct Before {
+    /// For each step in `needs`, the digest of what its tasks left.
+    pub needs: BTreeMap<String, Digest>,
+    /// For each step whose outputs are gathered, these outputs.
+    pub outputs: HashMap<StepId, Vec<(PathBuf, Seen)>>,
+}
+
+/// How a step is looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// Whether ordinary steps are done afresh.
+    pub fresh: bool,
+    /// Whether items without a receipt are left unread: `plan` costs no reading.
+    pub reads_no_new_items: bool,
+    /// The step whose verdicts are explained.
+    pub explains: Option<StepId>,
+}
+
+impl<'a> StepView<'a> {
+    /// Prepares to look at the tasks of a step, once all it waits for is known.
+    ///
+    /// # Errors
+    /// If an input or a program cannot be read, or the manifest cannot be asked.
+    pub fn prepare(
+        site: &Site<'a>,
+        id: StepId,
+        before: &Before,
+        memory: Arc<StepMemory>,
+        hold: Arc<Hold>,
+        manner: Manner,
+    ) -> Result<Self, Trouble> {
+        let step = site.pipeline.step(id);
+        let env = site.environment(step);
+        let given = given(site, step, &env, before);
+        let programs = programs(site, step)?;
+        let digests = programs.iter().map(|program| {
+            (program.path.to_string_lossy().into_owned(), program.seen.content.digest.to_string())
+        });
+        let how = How::of(&step.action.command, digests.collect());
+        let inputs_by_item = step.inputs.iter().any(|input| {
+            matches!(&input.source, InputSource::Files(pattern)
+                if pattern.placeholders().any(|hole| matches!(hole.name, Name::Item(_))))
+        });
+        let inputs = if inputs_by_item { Vec::new() } else { inputs(site, step, before, None)? };
+        let mut fields = given.fields();
+        put_inputs(&mut fields, &inputs);
+        let unended = memory.open.iter().filter(|attempt| attempt.ending.is_none());
+        let others = unended.map(|attempt| &attempt.run_id).filter(|id| *id != site.run_id);
+        let alive = others
+            .filter(|id| lease::is_held(&site.home.run_lock(id)).unwrap_or(true))
+            .cloned()
+            .collect();
+        Ok(Self {
+            id,
+            step,
+            instance: site.params.instance(&step.per),
+            given: given.to_json(),
+            how_digest: how.digest(),
+            how: how.to_json(),
+            programs,
+            inputs,
+            inputs_by_item,
+            env,
+            roles: (0..step.outs.len()).map(|at| step.role(at)).collect(),
+            memory,
+            memory_is_whole: true,
+            hold,
+            fresh: manner.fresh && !step.once,
+            fields,
+            parts: parts(step),
+            alive,
+            twins: OnceLock::new(),
+        })
+    }
+
+    /// What placeholders stand for in a command of a task.
+    #[must_use]
+    pub fn bindings<'b>(
+        &'b self,
+        site: &'b Site<'_>,
+        task: &'b Task,
+        inputs: &'b [(Option<&'b str>, &'b Path)],
+        outs: &'b [PathBuf],
+    ) -> Bindings<'b> {
+        Bindings {
+            params: site.params,
+            item: task.item.as_deref(),
+            inputs,
+            outs,
+            env: &self.env,
+            run_id: site.run_id,
+            step: self.step,
+            for_command: true,
+        }
+    }
+
+    /// The paths of a task's inputs with their keys, for placeholders.
+    #[must_use]
+    pub fn input_paths<'b>(&'b self, own_inputs: &'b [Input]) -> Vec<(Option<&'b str>, &'b Path)> {
+        let all = self.inputs.iter().chain(own_inputs);
+        all.map(|input| (input.key.as_deref(), input.path.as_path())).collect()
+    }
+
+    /// The inputs that a task's item names.
+    ///
+    /// # Errors
+    /// If one is not there or cannot be read.
+    pub fn own_inputs(&self, site: &Site<'_>, task: &Task) -> Result<Vec<Input>, Trouble> {
+        if !self.inputs_by_item {
+            return Ok(Vec::new());
+        }
+        inputs(site, self.step, &Before::default(), task.item.as_deref())
+    }
+
+    /// The receipt of an item, if there is one.
+    #[must_use]
+    pub fn receipt(&self, item: &str, hint: &mut usize) -> Option<&Remembered> {
+        let receipts = &self.memory.receipts;
+        let at = match receipts.get(*hint) {
+            Some(next) if &*next.item == item => *hint,
+            _ => receipts.binary_search_by(|known| (*known.item).cmp(item)).ok()?,
+        };
+        *hint = at + 1;
+        receipts.get(at)
+    }
+
+    /// The attempt at an item since its receipt, if there is one.
+    #[must_use]
+    pub fn open_attempt(&self, item: &str) -> Option<&OpenAttempt> {
+        let open = &self.memory.open;
+        let at = open.binary_search_by(|known| known.item.as_str().cmp(item)).ok()?;
+        open.get(at)
+    }
+
+    /// What a human said of an item, and no run has acted on.
+    #[must_use]
+    pub fn said(&self, item: &str) -> Option<&Said> {
+        let said = &self.memory.said;
+        let at = said.binary_search_by(|known| known.item.as_str().cmp(item)).ok()?;
+        said.get(at)
+    }
+
+    /// Receipts of tasks that did this.
+    pub fn twins(&self, what: &Digest) -> impl Iterator<Item = &Remembered> {
+        let twins = self.twins.get_or_init(|| {
+            let mut twins: HashMap<_, Vec<_>> = HashMap::new();
+            for (at, receipt) in self.memory.receipts.iter().enumerate() {
+                twins.entry(receipt.fingerprint.what).or_default().push(at);
+            }
+            twins
+        });
+        twins.get(what).into_iter().flatten().map(|at| &self.memory.receipts[*at])
+    }
+
+    /// Whether the step may be repeated.
+    #[must_use]
+    pub const fn nature(&self) -> Nature {
+        if self.step.once { Nature::Once } else { Nature::Ordinary }
+    }
+
+    /// What memory says of a task, held against its present fingerprint.
+    #[must_use]
+    pub fn remembers(
+        &self,
+        receipt: Option<&Remembered>,
+        open: Option<&OpenAttempt>,
+        present: &Fingerprint,
+    ) -> Memory {
+        match (open, receipt) {
+            (Some(attempt), _) => match attempt.ending.as_deref() {
+                None if self.alive.contains(&attempt.run_id) => Memory::Running,
+                None | Some("interrupted") => Memory::Interrupted,
+                Some(_) => Memory::Failed,
+            },
+            (None, Some(receipt)) => Memory::Complete(present.likeness(&receipt.fingerprint)),
+            (None, None) => Memory::None,
+        }
+    }
+}
+
+/// Adds inputs to the fields of *what*.
+pub(super) fn put_inputs(fields: &mut Fields, inputs: &[Input]) {
+    for input in inputs {
+        let key = input.key.as_deref().unwrap_or_default();
+        put_input(fields, key, bytes_of(&input.path), input.seen.content.digest);
+    }
+}
+
+/// The fields of *what* that all tasks of a step share.
+fn given(site: &Site<'_>, step: &Step, env: &BTreeMap<String, Vec<u8>>, before: &Before) -> Given {
+    let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => encode(bytes).into_owned(),
+    };
+    let params = step.counting_names().filter_map(|name| match name {
+        Name::Param(name) => Some((name.clone(), site.params.get(name).to_owned())),
+        _ => None,
+    });
+    Given {
+        params: params.collect(),
+        env: step.env.iter().map(|(name, value)| (name.clone(), value.text.clone())).collect(),
+        env_counts: step
+            .env_counts
+            .iter()
+            .map(|name| (name.clone(), env.get(name).map(|value| text(value))))
+            .collect(),
+        version: step.version.clone(),
+        // What is done once is only ordered by what it needs.
+        needs: before
+            .needs
+            .iter()
+            .filter(|_| !step.once)
+            .map(|(step, digest)| (step.clone(), digest.to_string()))
+            .collect(),
+    }
+}
+
+/// The parts of an item's path that decide what a task does.
+fn parts(step: &Step) -> Vec<ItemPart> {
+    if !step.has_file_items() {
+        return Vec::new();
+    }
+    let mut named: Vec<_> = step
+        .counting_names()
+        .filter_map(|name| match name {
+            Name::Item(part) if *part != ItemPart::Whole => Some(*part),
+            _ => None,
+        })
+        .collect();
+    if step.same == Some(Same::NameAndContent) {
+        named.push(ItemPart::Path);
+    }
+    ItemPart::ALL.iter().map(|(_, part)| *part).filter(|part| named.contains(part)).collect()
+}
+
+/// Files that the command names as its programs, where they lie in the
+/// pipeline's folder. Outputs and databases are none.
+fn programs(site: &Site<'_>, step: &Step) -> Result<Vec<Input>, Trouble> {
+    let named = match &step.action.command {
+        Command::Shell { text, .. } => {
+            let holes: Vec<_> = text.placeholders().map(|hole| hole.range.clone()).collect();
+            shell::read(&text.text, &holes).programs
+        }
+        Command::Words(words) => {
+            let words: Vec<_> = words.iter().map(|word| word.as_plain()).collect();
+            shell::programs_of(&words)
+        }
+    };
+    let mut programs = Vec::new();
+    for name in named {
+        let path = normal(name.as_bytes());
+        let inside = path.strip_prefix(site.disk.root()).unwrap_or(&path);
+        let leaves =
+            inside.is_absolute() || inside.components().any(|part| part == Component::ParentDir);
+        let is_database = inside
+            .extension()
+            .is_some_and(|ending| ["db", "sqlite", "sqlite3"].iter().any(|known| ending == *known));
+        if leaves || is_database || site.outputs.contains(inside) {
+            continue;
+        }
+        let Some(meta) = site.disk.look(inside)?.filter(|meta| meta.kind == Kind::File) else {
+            continue;
+        };
+        let content = site.digests.content(site.disk, inside, &meta, &mut 0)?;
+        programs.push(Input { key: None, path: inside.to_owned(), seen: Seen { meta, content } });
+    }
+    Ok(programs)
+}
+
+/// The files of `in`, in the order of the file.
+fn inputs(
+    site: &Site<'_>,
+    step: &Step,
+    before: &Before,
+    item: Option<&[u8]>,
+) -> Result<Vec<Input>, Trouble> {
+    let mut inputs = Vec::new();
+    let mut hint = 0;
+    for input in &step.inputs {
+        let named = |path: PathBuf, seen| Input { key: input.key.clone(), path, seen };
+        let pattern = match &input.source {
+            InputSource::OutputsOf(step) => {
+                let outputs = before.outputs.get(step).into_iter().flatten();
+                inputs.extend(outputs.map(|(path, seen)| named(path.clone(), *seen)));
+                continue;
+            }
+            InputSource::Files(pattern) => pattern,
+        };
+        let wrong =
+            |title: String, label: &str| Trouble::Input(Fault::new(title, &input.span, label));
+        let unreadable = |error: DiskError| wrong(error.to_string(), "wants to read it");
+        let files = list::files(site, step, pattern, item, &input.span)?;
+        if files.is_empty() {
+            let title = format!("an input that is not there: nothing matches `{}`", pattern.text);
+            return Err(wrong(title, "matches no file"));
+        }
+        for path in files {
+            let Some(meta) = site.disk.look(&path).map_err(unreadable)? else {
+                let title = format!("an input that is not there: {}", show(&path));
+                return Err(wrong(title, "is it a link to nowhere?"));
+            };
+            let content =
+                site.digests.content(site.disk, &path, &meta, &mut hint).map_err(unreadable)?;
+            inputs.push(named(path, Seen { meta, content }));
+        }
+    }
+    Ok(inputs)
+}
