@@ -5,6 +5,7 @@ use std::path::Path;
 
 use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
+use semel::ground::world::disk::{Disk, RealDisk};
 
 use crate::args::{self, Common};
 use crate::exit::Exit;
@@ -50,15 +51,21 @@ pub(crate) fn init(common: &Common, options: &args::Init) -> Result<Exit, Failed
             .map_err(|error| failed("write", path, error))?;
         writeln!(out, "done  made {}", path.display())?;
     }
-    let home = Home::in_folder(folder);
-    let is_new = !home.exists();
-    home.make().map_err(|error| failed("make", home.path(), error))?;
+    let disk = RealDisk::at(folder).map_err(|error| Failed::Broken(error.to_string()))?;
+    let home = Home::in_folder(disk.root());
+    let is_new = home.make().map_err(|error| failed("make", home.path(), error))?;
+    if !home.manifest().exists() {
+        let draft = home.staging_of("init");
+        SqliteManifest::create(&disk, &home.manifest(), &draft)
+            .map_err(|error| Failed::Manifest(home.manifest(), error))?;
+    }
     SqliteManifest::open(&home.manifest())
         .map_err(|error| Failed::Manifest(home.manifest(), error))?;
+    let shown = folder.join(semel::ground::home::NAME);
     if is_new {
-        writeln!(out, "done  made {}", home.path().display())?;
+        writeln!(out, "done  made {}", shown.display())?;
     } else {
-        writeln!(out, "done  {} was there already", home.path().display())?;
+        writeln!(out, "done  {} was there already", shown.display())?;
     }
     writeln!(
         out,

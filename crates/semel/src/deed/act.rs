@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use crate::deed::log::{RunLog, Spool};
 use crate::deed::look::{Sight, wrong_kind};
 use crate::deed::stage::{Place, Staging};
-use crate::deed::view::{Input, StepView};
+use crate::deed::view::{Input, Seen, StepView};
 use crate::deed::{Site, command};
-use crate::ground::digests::{self, Content};
-use crate::ground::world::disk::{DiskError, Kind};
+use crate::ground::digests;
+use crate::ground::world::disk::{DiskError, Kind, Meta};
 use crate::ground::world::process::{End, Order, Stop, Streams, start};
 use crate::words::path::show;
 use crate::words::pipeline::Expect;
@@ -52,8 +52,8 @@ pub struct Workshop<'a> {
 pub struct Staged {
     /// Where they are.
     pub(crate) place: Place,
-    /// What is in them.
-    pub(crate) contents: Vec<Content>,
+    /// How they look, and what is in them.
+    pub(crate) contents: Vec<Seen>,
     /// How long the action took.
     pub(crate) took: Duration,
 }
@@ -210,8 +210,9 @@ pub fn copy_twin(workshop: &Workshop<'_>, job: &Job<'_>) -> Result<Staged, Failu
             Failure::BadEffect("the task with the same content has other outputs".to_owned())
         })?;
         copy_all(disk, &original.path, to).map_err(broken)?;
-        let copied = content_of(workshop.site, to, None)?;
-        if copied.digest != original.digest {
+        let meta = disk.look_at_link(to).map_err(broken)?;
+        let copied = meta.map(|meta| read_staged(workshop.site, to, &meta, None)).transpose()?;
+        if copied.is_none_or(|copied| copied.content.digest != original.digest) {
             let what = format!("{} changed while it was copied", show(&original.path));
             return Err(Failure::BadEffect(what));
         }
@@ -237,7 +238,7 @@ fn clear(workshop: &Workshop<'_>, place: &Place, mut attempted: Attempted) -> At
 }
 
 /// Looks at what a command that ended well left behind.
-fn inspect(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Content>, Acted> {
+fn inspect(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Seen>, Acted> {
     let bad = |failure| failed(failure, false);
     let contents = contents(site, job, place).map_err(bad)?;
     match changed_input(site, job).map_err(bad)? {
@@ -247,7 +248,7 @@ fn inspect(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Content>
 }
 
 /// The contents of the staged outputs, held against what is expected of them.
-fn contents(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Content>, Failure> {
+fn contents(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Seen>, Failure> {
     let outs = job.view.step.outs.iter().zip(&*job.task.outs).zip(&place.paths);
     let mut contents = Vec::with_capacity(place.paths.len());
     for ((out, path), staged) in outs {
@@ -267,7 +268,7 @@ fn contents(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Content
             .as_ref()
             .is_some_and(|expect| expect.rows.is_some() || expect.same_rows_as_in);
         let records = Records::of_name(path).or(wants_rows.then_some(Records::Lines));
-        contents.push(content_of(site, staged, records.filter(|_| meta.kind == Kind::File))?);
+        contents.push(read_staged(site, staged, &meta, records)?);
     }
     if let Some(expect) = &job.view.step.expect {
         meets(site, job, expect, &contents)?;
@@ -275,28 +276,29 @@ fn contents(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Content
     Ok(contents)
 }
 
-fn content_of(
+/// Reads a staged file or folder.
+fn read_staged(
     site: &Site<'_>,
     staged: &Path,
+    meta: &Meta,
     records: Option<Records>,
-) -> Result<Content, Failure> {
-    let broken = |error: DiskError| Failure::Broken(error.to_string());
-    match site.disk.look_at_link(staged).map_err(broken)? {
-        Some(meta) if meta.kind == Kind::Folder => {
-            digests::read_folder(site.disk, staged).map_err(broken)
-        }
-        _ => digests::read(site.disk, staged, records).map_err(broken),
-    }
+) -> Result<Seen, Failure> {
+    let content = match meta.kind {
+        Kind::Folder => digests::read_folder(site.disk, staged),
+        _ => digests::read_settled(site.disk, staged, meta, records),
+    };
+    let content = content.map_err(|error| Failure::Broken(error.to_string()))?;
+    Ok(Seen { meta: *meta, content })
 }
 
 fn meets(
     site: &Site<'_>,
     job: &Job<'_>,
     expect: &Expect,
-    contents: &[Content],
+    contents: &[Seen],
 ) -> Result<(), Failure> {
     let rows_in = if expect.same_rows_as_in { Some(rows_of_inputs(site, job)?) } else { None };
-    for (path, content) in job.task.outs.iter().zip(contents) {
+    for (path, Seen { content, .. }) in job.task.outs.iter().zip(contents) {
         let rows = content.rows.unwrap_or(0);
         let says = |what: String| Err(Failure::BadEffect(format!("{} {what}", show(path))));
         if let Some(bound) = expect.rows.filter(|bound| !bound.holds(rows)) {
@@ -334,7 +336,8 @@ fn changed_input(site: &Site<'_>, job: &Job<'_>) -> Result<Option<PathBuf>, Fail
         let Some(meta) = site.disk.look(path).map_err(broken)? else {
             return Ok(Some(path.clone()));
         };
-        if meta.kind == Kind::File && meta.stat == seen.meta.stat {
+        let is_as_seen = meta.kind == Kind::File && meta.stat == seen.meta.stat;
+        if is_as_seen && seen.content.is_settled {
             continue;
         }
         let content = site.digests.content(site.disk, path, &meta, &mut 0).map_err(broken)?;

@@ -21,7 +21,7 @@ use crate::deed::stage::Place;
 use crate::deed::view::Seen;
 use crate::deed::{Site, check, command};
 use crate::ground::digests::{self, Content};
-use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta};
+use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta, Stat};
 use crate::ground::world::process::Stop;
 use crate::words::path::show;
 use crate::words::receipt::{Failure, FileRecord, FileRole};
@@ -85,16 +85,8 @@ pub fn publish(
         });
     }
     let mut outs = Vec::with_capacity(contents.len());
-    for (placed, content) in publication.placed.iter().zip(&contents) {
-        let meta = site.disk.look(&placed.path).map_err(|error| broken(&error))?;
-        let gone = || {
-            Failure::BadEffect(format!(
-                "{} was removed in the moment it was published",
-                show(&placed.path)
-            ))
-        };
-        outs.push(Seen { meta: meta.ok_or_else(gone)?, content: *content });
-        site.digests.published(&placed.path);
+    for (placed, staged) in publication.placed.iter().zip(&contents) {
+        outs.push(look_at_published(site, &placed.path, staged)?);
     }
     let mut unsynced = publication.unsynced;
     unsynced.sort_unstable();
@@ -114,10 +106,27 @@ pub fn publish(
     })
 }
 
+/// Looks at an output in its place. Its digest is remembered where its bytes are
+/// certainly those that were read: a rename leaves the time of their last change
+/// alone.
+fn look_at_published(site: &Site<'_>, path: &Path, staged: &Seen) -> Result<Seen, Failure> {
+    let meta = site.disk.look(path).map_err(|error| broken(&error))?;
+    let Some(meta) = meta else {
+        let what = format!("{} was removed in the moment it was published", show(path));
+        return Err(Failure::BadEffect(what));
+    };
+    let bytes_of = |stat: &Stat| (stat.size, stat.mtime, stat.inode);
+    let is_same = bytes_of(&meta.stat) == bytes_of(&staged.meta.stat);
+    let is_settled = staged.content.is_settled && is_same;
+    let content = Content { is_settled, ..staged.content };
+    site.digests.remember(path, meta.stat, &content);
+    Ok(Seen { meta, content })
+}
+
 /// The outputs of a task as its receipt names them.
-fn records(job: &Job<'_>, contents: &[Content]) -> Vec<FileRecord> {
+fn records(job: &Job<'_>, contents: &[Seen]) -> Vec<FileRecord> {
     let outs = job.task.outs.iter().zip(contents).enumerate();
-    outs.map(|(at, (path, content))| FileRecord {
+    outs.map(|(at, (path, Seen { content, .. }))| FileRecord {
         role: FileRole::Out,
         name: job.view.roles[at].clone(),
         path: path.clone(),
@@ -141,11 +150,12 @@ struct Publication<'a> {
 }
 
 impl Publication<'_> {
-    fn place_all(&mut self, place: &Place, contents: &[Content]) -> Result<(), Failure> {
+    fn place_all(&mut self, place: &Place, contents: &[Seen]) -> Result<(), Failure> {
         let view = self.job.view;
         // All are durable before the first takes its place.
-        for (at, (staged, content)) in place.paths.iter().zip(contents).enumerate() {
-            let stamp = Stamp::new(&self.job.sight.fingerprint, &view.roles[at], content.digest);
+        for (at, (staged, seen)) in place.paths.iter().zip(contents).enumerate() {
+            let digest = seen.content.digest;
+            let stamp = Stamp::new(&self.job.sight.fingerprint, &view.roles[at], digest);
             let disk = self.site.disk;
             disk.put_stamp(staged, &stamp.to_bytes()).map_err(|error| broken(&error))?;
             sync_all(disk, staged, view.step.outs[at].folder).map_err(|error| broken(&error))?;

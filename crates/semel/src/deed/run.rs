@@ -193,18 +193,19 @@ pub fn run(
     report: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Ended, CannotBegin> {
     let home = Home::in_folder(setting.disk.root());
-    let has_memory = home.manifest().exists();
-    // Nothing is there to adopt into, and nothing may be made.
-    let mode =
-        if options.mode == Mode::ExpectNoop && !has_memory { Mode::Plan } else { options.mode };
     let run_id = uuid::Uuid::now_v7().to_string();
     let digests = Digests::at(home.digests(), !options.rehash);
+    let had_memory = home.manifest().exists();
+    // Nothing is there to adopt into, and nothing may be made.
+    let looks_only = options.mode == Mode::ExpectNoop && !had_memory;
+    let mode = if looks_only { Mode::Plan } else { options.mode };
     let first = Preparation { setting, options, mode, home: &home, run_id: &run_id };
+    let is_new = !had_memory && mode == Mode::Act && first.make_memory()?;
     std::thread::scope(|scope| {
-        if has_memory {
+        if had_memory {
             scope.spawn(|| digests.warm());
         }
-        first.run(&digests, has_memory, signals, report)
+        first.run(&digests, is_new, signals, report)
     })
 }
 
@@ -226,29 +227,63 @@ struct Prepared {
 }
 
 impl Preparation<'_> {
+    /// Makes a memory where there was none, and says whether it is new. Before
+    /// that, all that can be seen to go wrong is said.
+    ///
+    /// What is known of the pipeline is worked out once more afterwards: only
+    /// under the lease is it certain that nobody else was faster.
+    fn make_memory(&self) -> Result<bool, CannotBegin> {
+        let Setting { pipeline, params, disk, env, .. } = *self.setting;
+        let site = Site {
+            pipeline,
+            params,
+            disk,
+            digests: &Digests::empty(),
+            home: self.home,
+            run_id: self.run_id,
+            env,
+            outputs: &plain_outputs(pipeline, params),
+            manifest: None,
+        };
+        let prepared = self.prepare(&site, None)?;
+        preflight::check(&site, &prepared.tasks, &prepared.wanted)?;
+        let made_home = self.home.make().map_err(|error| self.no_home(&error))?;
+        let draft = self.home.staging_of(self.run_id);
+        SqliteManifest::create(disk, &self.home.manifest(), &draft).map_err(|error| {
+            if made_home {
+                self.home.unmake();
+            }
+            self.no_manifest(error)
+        })
+    }
+
     fn run(
         &self,
         digests: &Digests,
-        has_memory: bool,
+        is_new: bool,
         signals: &Signals,
         report: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Ended, CannotBegin> {
         let Setting { pipeline, params, disk, env, .. } = *self.setting;
         let outputs = plain_outputs(pipeline, params);
-        // With memory, the lease comes before anything is read of it.
+        // The lease comes before anything is read of the memory.
         let mut lease = None;
-        let mut manifest = None;
         let mut cleaned = Vec::new();
-        if has_memory {
-            manifest = Some(self.open_manifest()?);
+        let mut manifest = match self.open_manifest() {
+            Err(CannotBegin::Manifest { error: ManifestError::Absent, .. })
+                if self.mode == Mode::Plan =>
+            {
+                None
+            }
+            opened => Some(opened?),
+        };
+        if let Some(manifest) = &mut manifest {
             if self.mode != Mode::Plan {
                 lease = Some(self.take_lease()?);
             }
-            if let (Some(manifest), Mode::Act) = (&mut manifest, self.mode) {
+            if self.mode == Mode::Act {
                 cleaned = recover(disk, self.home, &mut **manifest)?;
             }
-        }
-        if let Some(manifest) = &manifest {
             self.only_file(&**manifest)?;
         }
         let asked = match &manifest {
@@ -274,25 +309,6 @@ impl Preparation<'_> {
             let memories = loading.join().expect("loading does not panic");
             Ok::<_, CannotBegin>((memories?, prepared?))
         })?;
-        if !has_memory && self.mode == Mode::Act {
-            preflight::check(&site, &prepared.tasks, &prepared.wanted)?;
-            self.home.make().map_err(|error| self.no_home(&error))?;
-            let made = self.open_manifest().and_then(|manifest| Ok((manifest, self.take_lease()?)));
-            match made {
-                Ok((made, taken)) => (manifest, lease) = (Some(made), Some(taken)),
-                Err(error) => {
-                    self.home.unmake();
-                    return Err(error);
-                }
-            }
-        }
-        let asked = match (&asked, &manifest) {
-            (None, Some(manifest)) => {
-                Some(Mutex::new(manifest.again().map_err(|error| self.no_manifest(error))?))
-            }
-            _ => None,
-        };
-        let site = Site { manifest: asked.as_ref().or(site.manifest), ..site };
         let mut fold = Report::new();
         let mut tell = |event: &Event<'_>| {
             fold.take(event, Instant::now());
@@ -308,7 +324,7 @@ impl Preparation<'_> {
                 None
             }
         };
-        if !has_memory && self.mode == Mode::Act {
+        if is_new {
             let once =
                 pipeline.steps.iter().filter(|step| step.once).map(|step| step.name.as_str());
             let once: Vec<_> = once.collect();

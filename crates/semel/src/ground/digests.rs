@@ -43,6 +43,9 @@ pub struct Content {
     pub bytes: u64,
     /// Its records, where they were asked for.
     pub rows: Option<u64>,
+    /// Whether a change since must show in the file's times, size or inode; if
+    /// not, only its bytes tell.
+    pub is_settled: bool,
 }
 
 /// Computes digests and remembers them.
@@ -140,50 +143,30 @@ impl Digests {
             Kind::Other => Err(not_readable(path)),
             Kind::File | Kind::Link => {
                 if let Some(digest) = self.remembered(path, &meta.stat, hint) {
-                    return Ok(Content { digest, bytes: meta.stat.size, rows: None });
+                    let bytes = meta.stat.size;
+                    return Ok(Content { digest, bytes, rows: None, is_settled: true });
                 }
-                self.hash(disk, path, meta, None)
+                let content = read_settled(disk, path, meta, None)?;
+                self.remember(path, meta.stat, &content);
+                Ok(content)
             }
         }
     }
 
-    /// Reads a file whatever is remembered, and counts its records.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn hash(
-        &self,
-        disk: &dyn Disk,
-        path: &Path,
-        meta: &Meta,
-        records: Option<Records>,
-    ) -> DiskResult<Content> {
-        if meta.stat.size >= WORTH_WAITING {
-            wait_until_settled(&meta.stat);
-        }
-        let began = now();
-        let content = read(disk, path, records)?;
-        // What changed while it was read has no digest worth keeping.
-        if is_settled(&meta.stat, began)
-            && disk.look(path)?.map(|meta| meta.stat) == Some(meta.stat)
-        {
-            self.fresh().push((path.to_owned(), meta.stat, content.digest));
+    /// Remembers the digest of a file that looks like this. What was hashed too
+    /// soon is not remembered, but will be hashed again when the run ends.
+    pub fn remember(&self, path: &Path, stat: Stat, content: &Content) {
+        if content.is_settled {
+            self.fresh().push((path.to_owned(), stat, content.digest));
         } else {
             self.racy().push(path.to_owned());
         }
-        Ok(content)
     }
 
     /// The content of a folder; its files are remembered one by one.
     fn folder(&self, disk: &dyn Disk, path: &Path) -> DiskResult<Content> {
         let mut hint = 0;
         folder(disk, path, &mut |file, meta| self.content(disk, file, meta, &mut hint))
-    }
-
-    /// Notes that a file was just published: it is too young to be remembered,
-    /// but will be hashed again when the run ends.
-    pub fn published(&self, path: &Path) {
-        self.racy().push(path.to_owned());
     }
 
     /// Hashes again what was hashed too soon, now that its times are past; what
@@ -197,12 +180,11 @@ impl Digests {
             for paths in racy.chunks(share) {
                 scope.spawn(move || {
                     for path in paths {
-                        // A file that is gone or unreadable is not remembered.
+                        // What is gone, or cannot be read, is not remembered.
                         if let Ok(Some(meta)) = disk.look(path)
-                            && meta.kind == Kind::File
-                            && is_settled(&meta.stat, now())
+                            && (meta.kind != Kind::File || is_settled(&meta.stat, now()))
                         {
-                            let _ = self.hash(disk, path, &meta, None);
+                            let _ = self.content(disk, path, &meta, &mut 0);
                         }
                     }
                 });
@@ -279,7 +261,7 @@ fn folder(
             }
         }
     }
-    Ok(Content { digest: fields.digest(), bytes, rows: None })
+    Ok(Content { digest: fields.digest(), bytes, rows: None, is_settled: false })
 }
 
 /// All that is in a folder, by paths relative to it, in order. Links are not
@@ -304,6 +286,28 @@ pub fn tree(disk: &dyn Disk, folder: &Path) -> DiskResult<Vec<(PathBuf, Kind)>> 
     }
     found.sort();
     Ok(found)
+}
+
+/// Reads a file that looks like `meta` to its end, in a moment after which each
+/// change of it must show, if that moment can be waited for.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read_settled(
+    disk: &dyn Disk,
+    path: &Path,
+    meta: &Meta,
+    records: Option<Records>,
+) -> DiskResult<Content> {
+    if meta.stat.size >= WORTH_WAITING {
+        wait_until_settled(&meta.stat);
+    }
+    let began = now();
+    let content = read(disk, path, records)?;
+    // What changed while it was read has no digest worth keeping.
+    let is_settled = is_settled(&meta.stat, began)
+        && disk.look(path)?.map(|meta| meta.stat) == Some(meta.stat);
+    Ok(Content { is_settled, ..content })
 }
 
 /// Reads a file to its end; nothing of it is remembered.
@@ -334,7 +338,8 @@ pub fn read(disk: &dyn Disk, path: &Path, records: Option<Records>) -> DiskResul
             Err(error) => return Err(failed(error)),
         }
     }
-    Ok(Content { digest: stream.digest(), bytes, rows: counter.map(Counter::rows) })
+    let rows = counter.map(Counter::rows);
+    Ok(Content { digest: stream.digest(), bytes, rows, is_settled: false })
 }
 
 /// A pipe would be waited on for ever.

@@ -6,8 +6,17 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::words::digest::Digest;
+use crate::words::task::encode;
+
 /// The folder's name.
 pub const NAME: &str = ".semel";
+
+/// The file that keeps the folder out of git.
+const IGNORE: &str = ".gitignore";
+
+/// File systems take names of 255 bytes.
+const LONG: usize = 200;
 
 /// Semel's own folder in the folder of a pipeline.
 #[derive(Clone, Debug)]
@@ -50,15 +59,20 @@ impl Home {
     #[must_use]
     pub fn lock(&self, pipeline: &str, instance: &str) -> PathBuf {
         let at = if instance.is_empty() { "" } else { "@" };
-        let name = format!("{pipeline}{at}{instance}").replace('/', "%2F");
-        self.folder.join("lock").join(name)
+        self.lock_named(&format!("{}{at}{instance}", encode(pipeline.as_bytes())))
     }
 
     /// The lock file of a step whose instance is not that of its pipeline's run:
     /// runs of several instances share it.
     #[must_use]
     pub fn step_lock(&self, pipeline: &str, step: &str, instance: &str) -> PathBuf {
-        let name = format!("{pipeline}@{instance}:{step}").replace('/', "%2F");
+        self.lock_named(&format!("{}@{instance}:{step}", encode(pipeline.as_bytes())))
+    }
+
+    /// The lock file of a name; of a long one, by its digest.
+    fn lock_named(&self, name: &str) -> PathBuf {
+        let name = name.replace('/', "%2F");
+        let name = if name.len() > LONG { Digest::of(name.as_bytes()).to_string() } else { name };
         self.folder.join("lock").join(name)
     }
 
@@ -98,29 +112,39 @@ impl Home {
         self.folder.join("log").join(format!("{run}.log"))
     }
 
-    /// Makes the folder, unless it is there. It keeps itself out of git.
+    /// Makes the folder, unless it is there, and says whether it was made. It
+    /// keeps itself out of git.
     ///
     /// # Errors
     /// If it cannot be made; then nothing of it is left.
-    pub fn make(&self) -> io::Result<()> {
-        if self.exists() {
-            return Ok(());
+    pub fn make(&self) -> io::Result<bool> {
+        match std::fs::create_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.exists() => {
+                return Ok(false);
+            }
+            made => made?,
         }
-        std::fs::create_dir(&self.folder)?;
-        let made = std::fs::write(self.folder.join(".gitignore"), "*\n")
-            .and_then(|()| std::fs::create_dir(self.folder.join("lock")))
-            .and_then(|()| std::fs::create_dir(self.staging()))
+        let made = std::fs::write(self.folder.join(IGNORE), "*\n")
             .and_then(|()| File::open(&self.folder)?.sync_all());
-        if made.is_err() {
-            self.unmake();
+        match made {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                self.unmake();
+                Err(error)
+            }
         }
-        made
     }
 
-    /// Removes a folder that was only just made, and in which nothing is kept
-    /// yet.
+    /// Removes a folder that was only just made. Only what is empty is removed:
+    /// if somebody else has begun to use it, it stays.
     pub fn unmake(&self) {
-        // That it stays behind harms nobody; the reason is told already.
-        let _ = std::fs::remove_dir_all(&self.folder);
+        // What stays behind harms nobody; the reason is told already.
+        let _ = std::fs::remove_dir(self.staging());
+        let holds_more = std::fs::read_dir(&self.folder)
+            .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != IGNORE));
+        if !holds_more {
+            let _ = std::fs::remove_file(self.folder.join(IGNORE));
+            let _ = std::fs::remove_dir(&self.folder);
+        }
     }
 }

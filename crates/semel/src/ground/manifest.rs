@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use crate::ground::world::disk::DiskError;
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
 use crate::words::receipt::{Attempt, AttemptEnd, LogRange, Receipt};
@@ -51,6 +52,9 @@ pub enum ManifestError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The disk said no.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// The store said no.
     #[error("cannot {doing}: {source}")]
     Store {

@@ -19,6 +19,7 @@ use super::{
     Answer, AttemptRecord, Attempts, Entry, Identity, Manifest, ManifestError, ManifestResult,
     OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
 };
+use crate::ground::world::disk::Disk;
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
 use crate::words::path::{bytes_of, path_of};
@@ -70,12 +71,45 @@ impl<T> Doing<T> for rusqlite::Result<T> {
 }
 
 impl SqliteManifest {
-    /// Opens the manifest for writing; makes it where there is none.
+    /// Makes an empty manifest, and says whether it is the one that is there
+    /// now: if somebody was faster, theirs stays. It is written in the folder
+    /// `draft`, which is made for it, and appears at `path` whole.
     ///
     /// # Errors
-    /// If it is newer, damaged, something else, or may not be written.
+    /// If it cannot be written; then nothing of it is left.
+    pub fn create(disk: &dyn Disk, path: &Path, draft: &Path) -> ManifestResult<bool> {
+        disk.make_folders(draft)?;
+        let written = Self::write_draft(disk, path, &draft.join("manifest.db"));
+        // Whoever made theirs meanwhile may have cleared our draft away.
+        disk.remove_all(draft)?;
+        match written {
+            Err(_) if path.exists() => Ok(false),
+            written => written,
+        }
+    }
+
+    fn write_draft(disk: &dyn Disk, path: &Path, draft: &Path) -> ManifestResult<bool> {
+        let flags = OpenFlags::SQLITE_OPEN_CREATE;
+        Self::connect(draft, Access::Write, flags)?.migrate()?;
+        disk.sync(draft)?;
+        match disk.rename_new(draft, path) {
+            Err(error) if error.is_presence() => return Ok(false),
+            renamed => renamed?,
+        }
+        disk.sync(path.parent().unwrap_or(Path::new("/")))?;
+        Ok(true)
+    }
+
+    /// Opens the manifest for writing, and brings it up to date.
+    ///
+    /// # Errors
+    /// If there is none, or it is newer, damaged, something else, or may not be
+    /// written.
     pub fn open(path: &Path) -> ManifestResult<Self> {
-        let mut manifest = Self::connect(path, Access::Write)?;
+        if !path.exists() {
+            return Err(ManifestError::Absent);
+        }
+        let mut manifest = Self::connect(path, Access::Write, OpenFlags::empty())?;
         manifest.migrate()?;
         Ok(manifest)
     }
@@ -93,23 +127,21 @@ impl SqliteManifest {
         let writable = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
             && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
         if writable {
-            let manifest = Self::connect(path, Access::Read)?;
+            let manifest = Self::connect(path, Access::Read, OpenFlags::empty())?;
             manifest.known_version()?;
             return Ok(manifest);
         }
         let snapshot = snapshot(path)?;
         let copy = snapshot.path().join("manifest.db");
-        let mut manifest = Self::connect(&copy, Access::Read)?;
+        let mut manifest = Self::connect(&copy, Access::Read, OpenFlags::empty())?;
         manifest.known_version()?;
         manifest._snapshot = Some(snapshot);
         Ok(manifest)
     }
 
-    fn connect(path: &Path, access: Access) -> ManifestResult<Self> {
-        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        if access == Access::Write {
-            flags |= OpenFlags::SQLITE_OPEN_CREATE;
-        }
+    fn connect(path: &Path, access: Access, flags: OpenFlags) -> ManifestResult<Self> {
+        let flags =
+            flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).doing("open the manifest")?;
         connection.busy_timeout(PATIENCE).doing("open the manifest")?;
         connection.set_prepared_statement_cache_capacity(64);
@@ -345,7 +377,7 @@ fn run_step_at(row: &Row<'_>) -> rusqlite::Result<(i64, RunStep)> {
 
 impl Manifest for SqliteManifest {
     fn again(&self) -> ManifestResult<Box<dyn Manifest>> {
-        Ok(Box::new(Self::connect(&self.path, self.access)?))
+        Ok(Box::new(Self::connect(&self.path, self.access, OpenFlags::empty())?))
     }
 
     fn identity(&self) -> ManifestResult<Identity> {

@@ -341,8 +341,13 @@ impl Disk for RealDisk {
         };
         let path_at = self.absolute(path);
         let removed = match kind {
-            Kind::Folder => std::fs::remove_dir_all(path_at),
-            Kind::File | Kind::Link | Kind::Other => std::fs::remove_file(path_at),
+            Kind::Folder => match std::fs::remove_dir_all(&path_at) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    open_up(&path_at).and_then(|()| std::fs::remove_dir_all(&path_at))
+                }
+                removed => removed,
+            },
+            Kind::File | Kind::Link | Kind::Other => std::fs::remove_file(&path_at),
         };
         match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -360,8 +365,11 @@ impl Disk for RealDisk {
     fn put_stamp(&self, path: &Path, stamp: &[u8]) -> DiskResult<bool> {
         match rustix::fs::setxattr(self.absolute(path), STAMP, stamp, XattrFlags::empty()) {
             Ok(()) => Ok(true),
-            // None are kept here, or there is no room beside the others.
-            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::NOSPC | Errno::TOOBIG) => Ok(false),
+            // None are kept here, there is no room beside the others, or the
+            // command left a file that may only be read.
+            Err(
+                Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::TOOBIG,
+            ) => Ok(false),
             Err(errno) => Err(DiskError::new("stamp", path, errno)),
         }
     }
@@ -400,6 +408,20 @@ impl Disk for RealDisk {
         std::fs::write(self.absolute(path), bytes)
             .map_err(|error| DiskError::new("write", path, error))
     }
+}
+
+/// Makes a folder and those in it such that what is in them can be removed:
+/// some tools write folders that may only be read.
+fn open_up(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 impl RealDisk {

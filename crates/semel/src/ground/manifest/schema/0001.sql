@@ -80,6 +80,8 @@ create table file (
     primary key (receipt, role, name, path)
 ) strict, without rowid;
 
+create index file_made on file (path) where role = 'out';
+
 create table attempt (
     run      integer not null,
     number   integer not null,      -- within the run
