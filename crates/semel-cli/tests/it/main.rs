@@ -13,6 +13,7 @@ mod killed;
 mod names;
 mod once;
 mod peers;
+mod together;
 mod verbs;
 
 use semel_testkit::Scratch;
