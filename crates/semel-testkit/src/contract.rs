@@ -23,6 +23,7 @@ pub fn keep(mut store: Box<dyn Manifest>) {
     a_new_store_remembers_nothing(&*store);
     let run = begin_run(&mut *store);
     receipts_come_back_whole(&mut *store, run);
+    i2_one_faulty_receipt_leaves_its_neighbours_alone(&mut *store, run);
     a_receipt_closes_what_was_open(&mut *store, run);
     the_last_open_attempt_counts(&mut *store, run);
     a_word_is_acted_on_once(&mut *store, run);
@@ -146,6 +147,23 @@ fn receipts_come_back_whole(store: &mut dyn Manifest, run: i64) {
     newer.files.truncate(1);
     write(store, complete(newer.clone()));
     assert_eq!(store.receipt(PIPELINE, &newer.task).expect("asked"), Some(newer));
+}
+
+fn i2_one_faulty_receipt_leaves_its_neighbours_alone(store: &mut dyn Manifest, run: i64) {
+    let entry = |item, change: fn(&mut Receipt)| {
+        let mut receipt = receipt(task("neighbours", Some(item)), run, item);
+        change(&mut receipt);
+        complete(receipt)
+    };
+    // A file twice in one role: no store can keep that.
+    let faulty = |receipt: &mut Receipt| receipt.files.push(receipt.files[0].clone());
+    let entries = [entry("a", |_| {}), entry("b", faulty), entry("c", |_| {})];
+    let results: Vec<_> =
+        store.write(PIPELINE, &entries).iter().map(std::result::Result::is_ok).collect();
+    assert_eq!(results, [true, false, true]);
+    let memory = store.memory_of(PIPELINE, "neighbours", &Instance::default()).expect("it reads");
+    let items: Vec<_> = memory.receipts.iter().map(|receipt| &*receipt.item).collect();
+    assert_eq!(items, ["a", "c"]);
 }
 
 fn a_receipt_closes_what_was_open(store: &mut dyn Manifest, run: i64) {

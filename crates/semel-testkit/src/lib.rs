@@ -17,4 +17,4 @@ mod scratch;
 
 pub use kill::kill_tree;
 pub use moment::{Gate, eventually};
-pub use scratch::{Ran, Running, Scratch, Snapshot};
+pub use scratch::{Ran, Running, Scratch, Snapshot, redact};

@@ -45,16 +45,27 @@ impl Scratch {
         self
     }
 
-    /// Copies all that is in a folder, but what git does not keep.
+    /// Copies all that is in a folder, but semel's own, and what its `.gitignore`
+    /// names by lines that begin with a slash: that is what runs make.
     pub fn copy_of(&self, folder: &Path) -> &Self {
-        let listed = Command::new("git")
-            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-            .current_dir(folder)
-            .output();
-        let listed = listed.expect("git runs").stdout;
-        for name in listed.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            let name = std::str::from_utf8(name).expect("our own names are text");
-            self.file(name, std::fs::read(folder.join(name)).expect("it can be read"));
+        let ignored = std::fs::read_to_string(folder.join(".gitignore")).unwrap_or_default();
+        let made: Vec<_> = ignored
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix('/')?.trim_end_matches('/')))
+            .collect();
+        let mut open = vec![PathBuf::new()];
+        while let Some(inside) = open.pop() {
+            for entry in std::fs::read_dir(folder.join(&inside)).expect("it can be listed") {
+                let name = inside.join(entry.expect("an entry").file_name());
+                if name == Path::new(".semel") || made.iter().any(|made| name == Path::new(made)) {
+                    continue;
+                }
+                if folder.join(&name).is_dir() {
+                    open.push(name);
+                } else {
+                    self.file(&name, std::fs::read(folder.join(&name)).expect("it can be read"));
+                }
+            }
         }
         self
     }
@@ -313,7 +324,8 @@ impl Ran {
 }
 
 /// Replaces times, durations, numbers of processes and names of hosts.
-fn redact(text: &str) -> String {
+#[must_use]
+pub fn redact(text: &str) -> String {
     let mut lines = Vec::new();
     for line in text.lines() {
         let words: Vec<_> = line.split(' ').map(redact_word).collect();

@@ -8,6 +8,7 @@ pub mod lease;
 pub mod list;
 pub mod log;
 pub mod look;
+pub mod memory;
 pub mod publish;
 pub mod record;
 pub mod recover;

@@ -61,8 +61,7 @@ fn made_by_many_at_once_it_is_one() {
             let manifest = SqliteManifest::open(&folder.join("manifest.db")).unwrap();
             (is_new, manifest.identity().unwrap().id)
         };
-        let threads: Vec<_> =
-            (0..8).map(|number| scope.spawn(move || make_one(number))).collect();
+        let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || make_one(number))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(made.iter().all(|(_, id)| *id == made[0].1), "{made:?}");

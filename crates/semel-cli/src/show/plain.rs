@@ -11,7 +11,7 @@ use semel::words::event::{Event, Outcome};
 use semel::words::pipeline::{Pipeline, StepId};
 
 use super::board::{ending, state};
-use super::text::{count, visible};
+use super::text::{count, in_home, visible};
 
 /// After how long a silence a line says that work goes on.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -89,9 +89,9 @@ impl<'a, W: Write> Plain<'a, W> {
             }
             Event::Displaced { task, from, to } => {
                 self.tell(&format!(
-                    "{task}: {} was not semel's; it is kept as {}",
+                    "{task}: {} was not made by semel; it is kept as {}",
                     from.display(),
-                    to.display()
+                    in_home(to).display()
                 ));
             }
             Event::Warning { text } => self.tell(&format!("warning: {text}")),

@@ -66,7 +66,9 @@ impl Summary<'_> {
         if self.shows_steps && !quiet {
             self.write_steps(out)?;
         }
-        for (path, aside) in self.displaced.iter().take(10) {
+        // A log has told them already.
+        let aside = if self.shows_steps || quiet { self.displaced } else { &[] };
+        for (path, aside) in aside.iter().take(10) {
             writeln!(
                 out,
                 "{}  {path} was not made by semel; it is kept as",
@@ -74,8 +76,8 @@ impl Summary<'_> {
             )?;
             writeln!(out, "         {aside}\n")?;
         }
-        if self.displaced.len() > 10 {
-            writeln!(out, "         and {} more in the same folder\n", self.displaced.len() - 10)?;
+        if aside.len() > 10 {
+            writeln!(out, "         and {} more in the same folder\n", aside.len() - 10)?;
         }
         self.write_troubles(out)?;
         writeln!(out, "{}{}", self.stamp(), self.last_line())

@@ -1,5 +1,7 @@
 //! Figures, times and names as people read them.
 
+use std::path::{Path, PathBuf};
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use semel::words::task::Instance;
@@ -31,6 +33,12 @@ pub(crate) fn bytes(bytes: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{bytes} bytes") } else { format!("{size:.1} {}", UNITS[unit]) }
+}
+
+/// A path in semel's own folder, from that folder on.
+pub(crate) fn in_home(path: &Path) -> PathBuf {
+    let inside = path.components().skip_while(|part| part.as_os_str() != semel::ground::home::NAME);
+    inside.collect()
 }
 
 /// `1 task`, `2 tasks`.

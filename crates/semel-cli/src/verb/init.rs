@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use semel::deed::memory;
 use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::world::disk::{Disk, RealDisk};
@@ -53,14 +54,10 @@ pub(crate) fn init(common: &Common, options: &args::Init) -> Result<Exit, Failed
     }
     let disk = RealDisk::at(folder).map_err(|error| Failed::Broken(error.to_string()))?;
     let home = Home::in_folder(disk.root());
-    let is_new = home.make().map_err(|error| failed("make", home.path(), error))?;
-    if !home.manifest().exists() {
-        let draft = home.staging_of("init");
-        SqliteManifest::create(&disk, &home.manifest(), &draft)
-            .map_err(|error| Failed::Manifest(home.manifest(), error))?;
-    }
-    SqliteManifest::open(&home.manifest())
-        .map_err(|error| Failed::Manifest(home.manifest(), error))?;
+    let no_manifest = |error| Failed::Manifest(home.manifest(), error);
+    let is_new = memory::make(&disk, &home, "init").map_err(no_manifest)?;
+    // One that is there already must be one that we can use.
+    SqliteManifest::open(&home.manifest()).map_err(no_manifest)?;
     let shown = folder.join(semel::ground::home::NAME);
     if is_new {
         writeln!(out, "done  made {}", shown.display())?;

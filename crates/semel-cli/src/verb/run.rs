@@ -17,6 +17,7 @@ use crate::show::plain::Plain;
 use crate::show::style::Styles;
 use crate::show::summary::Summary;
 use crate::show::terminal::Terminal;
+use crate::show::text::in_home;
 use crate::verb::plan::Outlook;
 
 pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit, Failed> {
@@ -44,9 +45,8 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
         match event {
             Event::CleanedUp { number, .. } => goes_on_after = Some(*number),
             Event::Displaced { from, to, .. } => {
-                let inside =
-                    to.strip_prefix(place.home.path().parent().unwrap_or(to)).unwrap_or(to);
-                displaced.push((from.display().to_string(), inside.display().to_string()));
+                let to = in_home(to).display().to_string();
+                displaced.push((from.display().to_string(), to));
             }
             _ => {}
         }

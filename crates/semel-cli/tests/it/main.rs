@@ -6,6 +6,7 @@
 mod bad_input;
 mod boring;
 mod content;
+mod docs;
 mod effects;
 mod engine;
 mod flights;

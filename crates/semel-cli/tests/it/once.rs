@@ -312,7 +312,7 @@ fn fresh_does_everything_again_but_what_is_done_once() {
 }
 
 #[test]
-fn the_intent_is_on_disk_before_the_command_begins() {
+fn i3_the_intent_is_on_disk_before_the_command_begins() {
     let scratch = scratch();
     let gate = Gate::new(scratch.path(), "gate");
     scratch.pipeline(&format!("[step.pay]\nonce = true\nrun = '''{}'''", gate.wait()));

@@ -68,7 +68,7 @@ fn plan_before_between_and_after() {
 }
 
 #[test]
-fn plan_changes_nothing_at_all() {
+fn i5_plan_changes_nothing_at_all() {
     let days = days();
     days.semel("run").exits(0);
     days.file("raw/9.csv", "day,flights\n9,9\n");

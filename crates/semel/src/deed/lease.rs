@@ -4,7 +4,8 @@
 //! by a lock on a file, and so is each run by itself; both are closed on exec, so
 //! they are free in the moment in which semel is dead, whatever its commands do.
 //!
-//! Invariant: acquired by one call of the kernel, never by check and then act. A
+//! Invariant: *I4* acquired by one call of the kernel, never by check and then act.
+//! A
 //! lock file is never removed while it can be held, so that two runs can never
 //! hold two files of one name.
 

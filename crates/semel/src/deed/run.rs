@@ -33,7 +33,7 @@ use crate::deed::record::{self, Recorded, Recorder};
 use crate::deed::recover::{RecoverError, recover};
 use crate::deed::stage::Staging;
 use crate::deed::view::Manner;
-use crate::deed::{Site, Trouble, list};
+use crate::deed::{Site, Trouble, list, memory};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::SqliteManifest;
@@ -247,14 +247,7 @@ impl Preparation<'_> {
         };
         let prepared = self.prepare(&site, None)?;
         preflight::check(&site, &prepared.tasks, &prepared.wanted)?;
-        let made_home = self.home.make().map_err(|error| self.no_home(&error))?;
-        let draft = self.home.staging_of(self.run_id);
-        SqliteManifest::create(disk, &self.home.manifest(), &draft).map_err(|error| {
-            if made_home {
-                self.home.unmake();
-            }
-            self.no_manifest(error)
-        })
+        memory::make(disk, self.home, self.run_id).map_err(|error| self.no_manifest(error))
     }
 
     fn run(
@@ -358,10 +351,6 @@ impl Preparation<'_> {
 
     fn no_manifest(&self, error: ManifestError) -> CannotBegin {
         CannotBegin::Manifest { path: self.home.manifest(), error }
-    }
-
-    fn no_home(&self, error: &std::io::Error) -> CannotBegin {
-        CannotBegin::Broken(format!("cannot make `{}`: {error}", self.home.path().display()))
     }
 
     fn open_manifest(&self) -> Result<Box<dyn Manifest>, CannotBegin> {

@@ -305,8 +305,8 @@ pub fn read_settled(
     let began = now();
     let content = read(disk, path, records)?;
     // What changed while it was read has no digest worth keeping.
-    let is_settled = is_settled(&meta.stat, began)
-        && disk.look(path)?.map(|meta| meta.stat) == Some(meta.stat);
+    let is_settled =
+        is_settled(&meta.stat, began) && disk.look(path)?.map(|meta| meta.stat) == Some(meta.stat);
     Ok(Content { is_settled, ..content })
 }
 

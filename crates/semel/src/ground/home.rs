@@ -15,6 +15,10 @@ pub const NAME: &str = ".semel";
 /// The file that keeps the folder out of git.
 const IGNORE: &str = ".gitignore";
 
+/// The lock file of those who begin staging or clean it up. No pipeline's begins
+/// with a colon.
+const GATE: &str = ":staging";
+
 /// File systems take names of 255 bytes.
 const LONG: usize = 200;
 
@@ -91,7 +95,7 @@ impl Home {
     /// The gate between those who begin staging and those who clean it up.
     #[must_use]
     pub fn gate(&self) -> PathBuf {
-        self.folder.join("lock").join(":staging")
+        self.folder.join("lock").join(GATE)
     }
 
     /// The lock of a run itself: held for as long as it lives.
@@ -140,11 +144,55 @@ impl Home {
     pub fn unmake(&self) {
         // What stays behind harms nobody; the reason is told already.
         let _ = std::fs::remove_dir(self.staging());
+        let locks = std::fs::read_dir(self.folder.join("lock"));
+        if locks.is_ok_and(|mut locks| locks.all(|lock| is_gate(&lock))) {
+            let _ = std::fs::remove_file(self.gate());
+            let _ = std::fs::remove_dir(self.folder.join("lock"));
+        }
         let holds_more = std::fs::read_dir(&self.folder)
             .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != IGNORE));
         if !holds_more {
             let _ = std::fs::remove_file(self.folder.join(IGNORE));
             let _ = std::fs::remove_dir(&self.folder);
         }
+    }
+}
+
+fn is_gate(entry: &io::Result<std::fs::DirEntry>) -> bool {
+    entry.as_ref().is_ok_and(|entry| entry.file_name() == GATE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_is_unmade_and_what_is_used_stays() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let home = Home::in_folder(folder.path());
+        assert!(home.make().expect("made"));
+        assert!(!home.make().expect("there"));
+        std::fs::create_dir(home.folder.join("lock")).expect("made");
+        std::fs::write(home.gate(), "").expect("written");
+        home.unmake();
+        assert!(!home.exists());
+
+        home.make().expect("made");
+        std::fs::create_dir(home.folder.join("lock")).expect("made");
+        std::fs::write(home.lock("other", ""), "").expect("written");
+        home.unmake();
+        assert!(home.lock("other", "").exists() && home.folder.join(IGNORE).exists());
+    }
+
+    #[test]
+    fn lock_files_have_names_that_file_systems_take() {
+        let home = Home::in_folder(Path::new("/"));
+        let name = |pipeline: &str, instance: &str| {
+            let path = home.lock(pipeline, instance);
+            path.file_name().expect("a name").to_str().expect("text").to_owned()
+        };
+        assert_eq!(name("a/b@c", "2013-02,eu"), "a%2Fb%40c@2013-02,eu");
+        assert_eq!(name("a", &"x".repeat(300)).len(), 64);
+        assert_ne!(name("a", &"x".repeat(300)), name("a", &"x".repeat(301)));
     }
 }

@@ -332,6 +332,12 @@ impl Default for Retry {
 /// fails must fail.
 pub const DEFAULT_SHELL: [&str; 4] = ["bash", "-euo", "pipefail", "-c"];
 
+/// The keys of a pipeline file as Markdown, as the reference shows them.
+#[must_use]
+pub fn reference() -> String {
+    keys::reference()
+}
+
 impl Pipeline {
     /// Reads the text of a pipeline file.
     ///

@@ -140,8 +140,7 @@ impl SqliteManifest {
     }
 
     fn connect(path: &Path, access: Access, flags: OpenFlags) -> ManifestResult<Self> {
-        let flags =
-            flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).doing("open the manifest")?;
         connection.busy_timeout(PATIENCE).doing("open the manifest")?;
         connection.set_prepared_statement_cache_capacity(64);

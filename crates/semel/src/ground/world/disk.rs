@@ -367,9 +367,9 @@ impl Disk for RealDisk {
             Ok(()) => Ok(true),
             // None are kept here, there is no room beside the others, or the
             // command left a file that may only be read.
-            Err(
-                Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::TOOBIG,
-            ) => Ok(false),
+            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::TOOBIG) => {
+                Ok(false)
+            }
             Err(errno) => Err(DiskError::new("stamp", path, errno)),
         }
     }

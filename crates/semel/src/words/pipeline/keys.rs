@@ -507,6 +507,28 @@ const RETRY: &[Key<Retry>] = &[
     },
 ];
 
+/// The keys of all tables as Markdown, as the reference shows them.
+pub(super) fn reference() -> String {
+    let mut text = String::new();
+    section(&mut text, "The file", PIPELINE);
+    section(&mut text, "A step, `[step.NAME]`", STEP);
+    section(&mut text, "`each` as a table", EACH);
+    section(&mut text, "An input as a table", INPUT);
+    section(&mut text, "`check` as a table", CHECK);
+    section(&mut text, "`expect`", EXPECT);
+    section(&mut text, "`retry` as a table", RETRY);
+    text
+}
+
+fn section<D>(text: &mut String, title: &str, keys: &[Key<D>]) {
+    use std::fmt::Write as _;
+    let gap = if text.is_empty() { "" } else { "\n" };
+    write!(text, "{gap}## {title}\n\n| key | meaning |\n|---|---|\n").expect("a string takes all");
+    for Key { name, about, .. } in keys {
+        writeln!(text, "| `{name}` | {about} |").expect("a string takes all");
+    }
+}
+
 /// Reads a table into a draft, key by key; all faults are reported at once.
 pub(super) fn fill<D>(table: &Table<'_>, keys: &[Key<D>], draft: &mut D, of: &str) -> Read<()> {
     let mut faults = Vec::new();

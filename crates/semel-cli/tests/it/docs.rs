@@ -1,0 +1,266 @@
+//! The docs say what is so: their tables are those of the code, and every
+//! transcript in them is run.
+//!
+//! `SEMEL_UPDATE_DOCS=1` writes the tables anew.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use semel_testkit::{Scratch, redact};
+
+use crate::scratch;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The part of a page that stands between the marker of this name and its end
+/// is this text.
+fn is_generated(path: &str, marker: &str, wanted: &str) {
+    let page = text(path);
+    let (begin, end) = (format!("<!-- generated: {marker} -->\n"), "<!-- end -->");
+    let (before, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("{path}: no {begin}"));
+    let (found, after) = rest.split_once(end).unwrap();
+    if found == wanted {
+        return;
+    }
+    assert!(std::env::var_os("SEMEL_UPDATE_DOCS").is_some(), "{path}: {marker} is out of date");
+    std::fs::write(root().join(path), format!("{before}{begin}{wanted}{end}{after}")).unwrap();
+}
+
+#[test]
+fn the_decision_in_the_docs_is_that_of_the_code() {
+    is_generated("docs/reference/decision.md", "decision", &semel::thought::decide::table());
+}
+
+#[test]
+fn the_keys_in_the_docs_are_those_of_the_parser() {
+    is_generated("docs/reference/file.md", "keys", &semel::words::pipeline::reference());
+}
+
+#[test]
+fn the_exit_statuses_in_the_docs_are_those_of_the_command() {
+    let help = scratch().semel("--help").exits(0).stdout;
+    let (_, statuses) = help.split_once("the first that applies:\n").unwrap();
+    let mut table = String::from("| exit status | meaning |\n|---|---|\n");
+    for line in statuses.lines() {
+        let (status, meaning) = line.trim().split_once(' ').unwrap();
+        table += &format!("| {status} | {} |\n", meaning.trim());
+    }
+    is_generated("docs/reference/exit.md", "exit", &table);
+}
+
+#[test]
+fn every_column_of_the_manifest_is_documented() {
+    let page = text("docs/reference/manifest.md");
+    let scratch = scratch();
+    scratch.semel("init --bare").exits(0);
+    scratch.file("semel.toml", "name = 'x'\n[step.a]\nrun = 'true'");
+    let columns = scratch.query(
+        "select t.name, c.name from sqlite_schema t, pragma_table_info(t.name) c where t.type = 'table'",
+    );
+    assert!(columns.len() > 60, "{columns:?}");
+    for column in columns {
+        let (table, column) = column.split_once(' ').unwrap();
+        let section = page.split("\n**").find(|part| part.starts_with(&format!("{table}**")));
+        let section = section.unwrap_or_else(|| panic!("table {table} is not documented"));
+        assert!(section.contains(&format!("`{column}`")), "{table}.{column} is not documented");
+    }
+}
+
+/// Every invariant is cited in the code and in the name of a test.
+#[test]
+fn every_invariant_is_cited_and_tested() {
+    let mut code = String::new();
+    let mut open = vec![root().join("crates")];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                code += &std::fs::read_to_string(&path).unwrap();
+            }
+        }
+    }
+    let page = text("ARCHITECTURE.md");
+    let numbers = page.lines().filter_map(|line| line.strip_prefix("- **I")?.split_once("**"));
+    let numbers: Vec<_> = numbers.map(|(number, _)| number).collect();
+    assert_eq!(numbers.len(), 8);
+    for number in numbers {
+        assert!(code.contains(&format!("*I{number}*")), "I{number} is not cited in the code");
+        let tests = code.lines().filter_map(|line| line.trim().strip_prefix("fn "));
+        let is_tested =
+            |name: &str| name.split(['_', '(']).any(|part| part == format!("i{number}"));
+        assert!(tests.into_iter().any(is_tested), "no test is named for I{number}");
+    }
+}
+
+/// A transcript in a page: where it is run, and its lines.
+struct Transcript {
+    place: Option<String>,
+    lines: Vec<String>,
+}
+
+/// The transcripts of a page, and the files that it shows.
+fn read(page: &str) -> (Vec<Transcript>, Vec<(String, String)>) {
+    let (mut transcripts, mut files) = (Vec::new(), Vec::new());
+    let mut lines = page.lines();
+    let mut comment = None;
+    while let Some(line) = lines.next() {
+        if let Some(found) = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")) {
+            comment = Some(found.to_owned());
+        } else if let Some(kind) = line.strip_prefix("```").filter(|kind| !kind.is_empty()) {
+            let block: Vec<_> =
+                lines.by_ref().take_while(|line| *line != "```").map(str::to_owned).collect();
+            let comment = comment.take();
+            match (kind, comment.as_deref().and_then(|comment| comment.strip_prefix("file "))) {
+                (_, Some(name)) => files.push((name.to_owned(), block.join("\n") + "\n")),
+                ("console", None) => transcripts.push(Transcript {
+                    place: comment
+                        .and_then(|comment| Some(comment.strip_prefix("in ")?.to_owned())),
+                    lines: block,
+                }),
+                _ => {}
+            }
+        }
+    }
+    (transcripts, files)
+}
+
+/// Runs the commands of a page one after the other, and holds what they print
+/// against what the page shows. `...` stands for any lines.
+fn run_all(path: &str) {
+    let (transcripts, files) = read(&text(path));
+    assert!(!transcripts.is_empty(), "{path} shows no command");
+    let mut place: Option<Scratch> = None;
+    for transcript in transcripts {
+        if let Some(named) = transcript.place {
+            let scratch = scratch();
+            if named != "an empty folder" {
+                scratch.copy_of(&root().join(named));
+            }
+            for (name, text) in &files {
+                scratch.file(name, text);
+            }
+            place = Some(scratch);
+        }
+        let scratch = place.as_ref().unwrap_or_else(|| panic!("{path}: where is this run?"));
+        let mut lines = transcript.lines.into_iter().peekable();
+        while let Some(line) = lines.next() {
+            let Some(command) = line.strip_prefix("$ ") else {
+                panic!("{path}: what is {line:?}?");
+            };
+            let mut wanted = Vec::new();
+            while let Some(line) = lines.next_if(|line| !line.starts_with("$ ")) {
+                wanted.push(line);
+            }
+            let printed = print(scratch, command);
+            let wanted = redact(wanted.join("\n").trim_end());
+            assert!(
+                fits(&wanted, printed.trim_end()),
+                "{path}: $ {command}\n--- the page shows\n{wanted}\n--- it prints\n{printed}"
+            );
+        }
+    }
+}
+
+/// What a command line prints in a folder, as the docs show it.
+fn print(scratch: &Scratch, command: &str) -> String {
+    let semel = Path::new(env!("CARGO_BIN_EXE_semel")).parent().unwrap();
+    let mut paths = vec![semel.to_owned()];
+    paths.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
+    let semel = scratch.command([""; 0]);
+    let output = Command::new("bash")
+        .args(["-c", &format!("exec 2>&1; {command}")])
+        .current_dir(scratch.path())
+        .env_clear()
+        .envs(semel.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .env("PATH", std::env::join_paths(paths).unwrap())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    redact(&text)
+}
+
+/// Whether a text is what a pattern shows, in which a line `...` stands for any
+/// lines. Who ran it, and where, is somebody else's.
+fn fits(pattern: &str, text: &str) -> bool {
+    let by = |line: &str| line.split(" by ").next().unwrap_or_default().to_owned();
+    let text: Vec<_> = text.lines().map(by).collect();
+    let mut at = 0;
+    let parts: Vec<Vec<String>> = pattern
+        .lines()
+        .map(by)
+        .collect::<Vec<_>>()
+        .split(|line| line == "...")
+        .map(<[String]>::to_vec)
+        .collect();
+    let last = parts.len() - 1;
+    for (index, part) in parts.iter().enumerate() {
+        let rest = &text[at..];
+        let found = match index {
+            0 if last == 0 => return rest == part.as_slice(),
+            0 => rest.starts_with(part).then_some(0),
+            _ if index == last => rest.ends_with(part).then(|| rest.len() - part.len()),
+            _ => rest.windows(part.len().max(1)).position(|lines| lines == part.as_slice()),
+        };
+        match found {
+            Some(found) => at += found + part.len(),
+            None => return false,
+        }
+    }
+    true
+}
+
+#[test]
+fn the_readme_is_true() {
+    run_all("README.md");
+}
+
+#[test]
+fn the_first_ten_minutes_are_true() {
+    run_all("docs/guide/first-ten-minutes.md");
+}
+
+#[test]
+fn the_questions_to_the_manifest_are_answered_so() {
+    run_all("docs/reference/manifest.md");
+}
+
+#[test]
+fn every_link_in_the_docs_leads_somewhere() {
+    let mut pages = vec![
+        "README.md".into(),
+        "ARCHITECTURE.md".into(),
+        "CONTRIBUTING.md".into(),
+        "CHANGELOG.md".into(),
+        "benches/README.md".into(),
+    ];
+    let mut open = vec![PathBuf::from("docs")];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(root().join(&folder)).unwrap().flatten() {
+            let path = folder.join(entry.file_name());
+            if entry.path().is_dir() {
+                open.push(path);
+            } else {
+                pages.push(path);
+            }
+        }
+    }
+    assert!(pages.len() > 10);
+    for page in pages {
+        let content = std::fs::read_to_string(root().join(&page)).unwrap();
+        for link in content.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("http") {
+                continue;
+            }
+            let target = root().join(page.parent().unwrap()).join(link);
+            assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+        }
+    }
+}
