@@ -1,5 +1,7 @@
 //! The stores of the manifest keep one contract.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::path::Path;
 
 use semel::ground::manifest::sqlite::SqliteManifest;

@@ -1,7 +1,12 @@
 //! What users see, from the outside: a folder, a pipeline, a command, and what is
 //! on disk and in the manifest after.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests tell their story in their names")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests tell their story in their names, and end where it is another"
+)]
 
 mod bad_input;
 mod boring;

@@ -33,6 +33,10 @@ const LONG: Duration = Duration::from_millis(200);
 /// The most entries of one commit.
 const MOST: usize = 1000;
 
+/// How long a receipt waits for others to share its commit, where others may
+/// come. Commands shorter than this are most of what is slow about syncing.
+pub const PATIENCE: Duration = Duration::from_millis(4);
+
 /// The right to write a receipt.
 #[must_use]
 pub struct Completion {
@@ -150,6 +154,17 @@ enum Order<T> {
     Complete(T, Box<Completion>),
 }
 
+impl<T> Order<T> {
+    /// Whether somebody waits for it.
+    fn hurries(&self) -> bool {
+        match self {
+            Self::Intend(..) => true,
+            Self::Complete(_, completion) => completion.hurries,
+            Self::Begin(..) | Self::End(..) => false,
+        }
+    }
+}
+
 /// What became of a receipt.
 pub struct Recorded<T> {
     /// The task.
@@ -215,6 +230,8 @@ pub struct Recorder<'a, T> {
     pub pipeline: &'a str,
     /// Where to.
     pub manifest: &'a mut dyn Manifest,
+    /// How long a receipt waits for others to share its commit.
+    pub patience: Duration,
     /// Whose folders are synced.
     pub disk: &'a dyn Disk,
     /// What is cleared.
@@ -249,11 +266,7 @@ impl<T> Recorder<'_, T> {
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            while orders.len() < MOST
-                && let Ok(order) = inbox.0.try_recv()
-            {
-                orders.push(order);
-            }
+            self.gather(inbox, &mut orders);
             let mut batch = Vec::with_capacity(orders.len());
             for order in orders {
                 self.sort(order, &mut batch, &mut begun);
@@ -270,6 +283,33 @@ impl<T> Recorder<'_, T> {
                 self.commit(vec![pending]);
             }
             self.commit(others);
+        }
+    }
+
+    /// Adds what else came in; a receipt that may wait waits for more.
+    fn gather(&self, inbox: &Inbox<T>, orders: &mut Vec<Order<T>>) {
+        let mut until = None;
+        let mut looked_at = 0;
+        while orders.len() < MOST {
+            for order in &orders[looked_at..] {
+                if order.hurries() {
+                    until = Some(Instant::now());
+                } else if matches!(order, Order::Complete(..)) {
+                    until.get_or_insert_with(|| Instant::now() + self.patience);
+                }
+            }
+            looked_at = orders.len();
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            match left.filter(|left| !left.is_zero()) {
+                None => match inbox.0.try_recv() {
+                    Ok(order) => orders.push(order),
+                    Err(_) => return,
+                },
+                Some(left) => match inbox.0.recv_timeout(left) {
+                    Ok(order) => orders.push(order),
+                    Err(_) => return,
+                },
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use jiff::Timestamp;
@@ -566,6 +566,8 @@ impl Preparation<'_> {
                     let recorder = Recorder {
                         pipeline,
                         manifest: &mut **manifest,
+                        // One after the other means to wait for each receipt.
+                        patience: if jobs == 1 { Duration::ZERO } else { record::PATIENCE },
                         disk: site.disk,
                         staging,
                         report: &mut report,
@@ -590,7 +592,8 @@ impl Preparation<'_> {
                 lookers,
                 // Commands are limited by permits; publishing overlaps with them.
                 most_acts: jobs + jobs.min(8) + 1,
-                is_serial: jobs == 1,
+                // An item waits for receipts between its steps; others go on then.
+                most_roots: if jobs == 1 { 1 } else { 4 * jobs + 8 },
                 report: tell,
                 recorder: Some(recorder.clone()),
                 look_orders,

@@ -47,10 +47,11 @@ pub(super) struct Given<'r, 's> {
     pub(super) fails_fast: bool,
     /// How many threads look.
     pub(super) lookers: usize,
-    /// How many acts are under way at most, publishing included.
+    /// How many acts are under way at most, publishing included, but not the
+    /// wait for the receipt.
     pub(super) most_acts: usize,
-    /// Whether only one command runs at a time.
-    pub(super) is_serial: bool,
+    /// How many items are in progress at most.
+    pub(super) most_roots: usize,
     pub(super) report: &'r mut dyn FnMut(&Event<'_>),
     pub(super) recorder: Option<Orders<Box<Done>>>,
     pub(super) look_orders: Sender<Order<'s>>,
@@ -90,7 +91,7 @@ pub(super) struct Engine<'r, 's> {
     /// Orders that were given and not answered.
     pub(super) in_flight: usize,
     looking: usize,
-    pub(super) acting: usize,
+    acting: usize,
     pub(super) waiting_to_act: usize,
     /// Items in progress, and how many of their tasks are not settled.
     pub(super) roots: HashMap<Root, usize>,
@@ -173,7 +174,7 @@ impl<'r, 's> Engine<'r, 's> {
             acting: 0,
             waiting_to_act: 0,
             roots: HashMap::new(),
-            most_roots: if given.is_serial { 1 } else { given.most_acts },
+            most_roots: given.most_roots,
             timers: BinaryHeap::new(),
             failures: HashMap::new(),
             voids: HashMap::new(),
@@ -271,23 +272,20 @@ impl<'r, 's> Engine<'r, 's> {
                 let bytes = &bytes;
                 self.tell(&Event::Printed { task, bytes });
             }
+            Message::Acted { step } => {
+                self.acting -= 1;
+                self.steps[step.0].acting -= 1;
+            }
             Message::Failed(failed) => {
-                self.acted(failed.step);
+                self.in_flight -= 1;
                 self.failed_act(*failed);
             }
             Message::Recorded { done, error } => {
-                self.acted(done.step);
+                self.in_flight -= 1;
                 self.recorded(*done, error);
             }
             Message::Complaint(text) => self.tell(&Event::Warning { text: &text }),
         }
-    }
-
-    /// An act came to its end.
-    fn acted(&mut self, id: StepId) {
-        self.in_flight -= 1;
-        self.acting -= 1;
-        self.steps[id.0].acting -= 1;
     }
 
     /// A signal: the first begins nothing new and ends ordinary commands, those of

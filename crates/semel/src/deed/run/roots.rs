@@ -1,8 +1,8 @@
 //! Items in progress: an item that was begun is finished before another begins.
 //!
-//! A chain of steps hands an item down: the task that begins it is its root. As
-//! many roots are in progress as there may be acts, and with one job one; what
-//! waits for other steps is not waited for.
+//! A chain of steps hands an item down: the task that begins it is its root. With
+//! one job one root is in progress, else a few for each job, since an item waits
+//! for a receipt between its steps; what waits for other steps is not waited for.
 
 use super::engine::Engine;
 use super::state::Phase;

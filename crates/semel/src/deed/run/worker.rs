@@ -1,6 +1,6 @@
 //! What the engine's threads do: prepare to look at a step, look at tasks, act
-//! on a task. Each job ends in one message to the dispatcher, but an act that
-//! succeeds, which goes on to the recorder.
+//! on a task. Each job ends in a message to the dispatcher; an act that succeeds
+//! goes on to the recorder.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -80,6 +80,10 @@ pub(super) enum Message<'a> {
         step: StepId,
         task: usize,
         bytes: Vec<u8>,
+    },
+    /// An act came to its end; what became of it is another message.
+    Acted {
+        step: StepId,
     },
     /// An attempt did not succeed.
     Failed(Box<FailedAct>),
@@ -197,7 +201,9 @@ impl<'a> Shop<'_, 'a> {
                         messages,
                         recorder,
                     };
-                    act.act().map(|failed| Message::Failed(Box::new(failed)))
+                    let failed = act.act();
+                    let _ = messages.send(Message::Acted { step });
+                    failed.map(|failed| Message::Failed(Box::new(failed)))
                 }
             };
             if let Some(message) = message {
