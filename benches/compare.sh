@@ -50,7 +50,7 @@ fill() {
 
 semel() { "$SEMEL" run -q -j "$JOBS"; }
 make_() { make -r -s -j "$JOBS"; }
-ninja_() { ninja --quiet -j "$JOBS"; }
+ninja_() { ninja --quiet -j "$JOBS" > /dev/null; }
 xargs_() { printf '%s\n' raw/* | sed 's|^raw/||' | xargs -P "$JOBS" -I{} cp raw/{} out.xargs/{}; }
 stat_() { "$STAT" raw out.semel > /dev/null; }
 

@@ -14,11 +14,14 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use semel::deed::run::{CannotBegin, Options, Setting, run, signals};
+use semel::ground::manifest::sqlite::SqliteManifest;
+use semel::ground::manifest::{Manifest, Resolution, Verb};
 use semel::ground::world::disk::{Disk, DiskError, RealDisk};
 use semel::ground::world::fault::{FaultyDisk, Moment};
 use semel::thought::bind::Params;
 use semel::words::pipeline::Pipeline;
 use semel::words::run::By;
+use semel::words::task::{Instance, TaskName};
 
 /// Files, a folder, several outputs, a chain, a gathering, and what is done once.
 const PIPELINE: &str = r#"
@@ -44,6 +47,22 @@ run = 'cat {{ in }} > {{ out }}'
 needs = ["report"]
 once  = true
 run   = 'echo told >> outbox'
+"#;
+
+/// A paid answer, and what is made of it.
+const PAID: &str = r#"
+name = "faults"
+jobs = 1
+
+[step.buy]
+once = true
+out  = { answer = "answer", parts = "parts/" }
+run  = 'echo paid > {{ out.answer }}; echo 1 > {{ out.parts }}/1; echo bought >> ledger; kill -9 $PPID'
+
+[step.use]
+needs = ["buy"]
+out   = "used"
+run   = 'cat answer parts/1 > {{ out }}'
 "#;
 
 /// The child: runs the pipeline in `SEMEL_FAULT_FOLDER`, on a disk that does what
@@ -78,15 +97,16 @@ fn child() {
         }
     };
     let disk = FaultyDisk::new(RealDisk::at(Path::new(&folder)).unwrap(), Box::new(hook));
-    let status = run_on(&disk);
+    let text = std::fs::read_to_string(Path::new(&folder).join("semel.toml"));
+    let status = run_on(&disk, &text.unwrap_or_else(|_| PIPELINE.to_owned()));
     if let Some(home) = Some(Path::new(&folder).join(".semel")).filter(|home| home.exists()) {
         std::fs::write(home.join("changes"), disk.changes().to_string()).unwrap();
     }
     std::process::exit(status);
 }
 
-fn run_on(disk: &dyn Disk) -> i32 {
-    let pipeline = Pipeline::read(PIPELINE).unwrap();
+fn run_on(disk: &dyn Disk, text: &str) -> i32 {
+    let pipeline = Pipeline::read(text).unwrap();
     let params = Params::of(&pipeline, &[]).unwrap();
     let by = By { host: "host".to_owned(), user: "user".to_owned(), pid: std::process::id() };
     let setting = Setting {
@@ -144,6 +164,24 @@ fn changed(folder: &Path) {
     file(folder, "raw/1", "b\na\nz\n");
     file(folder, "clean/2", "mended");
     std::fs::remove_dir_all(folder.join("split/2.rest")).unwrap();
+}
+
+/// A folder in which something was bought, semel was killed before it had noted
+/// that, and a human said that it is done.
+fn bought(folder: &Path) {
+    file(folder, "semel.toml", PAID);
+    assert_eq!(child_in(folder, "none 0"), None, "the command kills semel");
+    assert_eq!(child_in(folder, "none 0"), Some(3), "it refuses");
+    let mut manifest = SqliteManifest::open(&folder.join(".semel/manifest.db")).unwrap();
+    let said = Resolution {
+        task: TaskName::new("buy", &Instance::default(), None),
+        verb: Verb::Done,
+        without_outputs: false,
+        because: "it is in the ledger".to_owned(),
+        by: By { host: "host".to_owned(), user: "user".to_owned(), pid: 1 },
+        at: semel::Timestamp::now(),
+    };
+    manifest.settle("faults", &[said]).unwrap();
 }
 
 /// All that is there, but semel's own.
@@ -231,6 +269,8 @@ fn point(
     assert_eq!(child_in(folder, "none 0"), Some(0), "{what}: the next run");
     assert_eq!(&contents(folder), wanted, "{what}: the end is another");
     assert!(is_kept(folder, precious), "{what}: bytes that semel did not make are gone");
+    // What was kept for a human goes with the first run after it is settled.
+    assert_eq!(child_in(folder, "none 0"), Some(0), "{what}: one more run");
     let left: Vec<_> =
         std::fs::read_dir(folder.join(".semel/staging")).into_iter().flatten().flatten().collect();
     assert!(left.is_empty(), "{what}: {left:?} is left in staging");
@@ -245,6 +285,17 @@ fn i1_i7_i8_killed_after_any_change_of_a_first_run() {
 #[test]
 fn i1_i7_i8_killed_after_any_change_of_a_later_run() {
     explore(changed, "die", b"mended");
+}
+
+/// What was paid for is there once, and not lost while it is taken over.
+#[test]
+fn i1_i3_killed_after_any_change_while_a_kept_output_is_published() {
+    explore(bought, "die", b"paid\n");
+}
+
+#[test]
+fn i7_i8_a_full_disk_while_a_kept_output_is_published() {
+    explore(bought, "full", b"paid\n");
 }
 
 #[test]

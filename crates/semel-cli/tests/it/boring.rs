@@ -77,15 +77,27 @@ fn a_run_with_nothing_to_do_is_noted() {
     assert_eq!(days.query("select sum(skipped), sum(ran) from run_step where run = 2"), ["12 0"]);
 }
 
+/// How many transactions stand in the write-ahead log of a SQLite file: each ends
+/// with a frame that names the size of the file after it (sqlite.org/fileformat2,
+/// section 4).
+fn commits_in(log: &[u8]) -> usize {
+    let number = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());
+    let frame = 24 + number(8) as usize;
+    (32..log.len()).step_by(frame).filter(|at| number(at + 4) != 0).count()
+}
+
 #[test]
 fn many_tasks_share_commits_and_leave_no_staging() {
     let scratch = scratch();
     for item in 0..200 {
         scratch.file(format!("in/{item}"), format!("{item}"));
     }
-    scratch.pipeline(
-        "[step.copy]\neach = 'in/*'\nout = 'out/{{ item.name }}'\nrun = ['cp', '{{ item }}', '{{ out }}']",
-    );
+    let pipeline = |version: &str| {
+        format!(
+            "[step.copy]\neach = 'in/*'\nout = 'out/{{{{ item.name }}}}'\nversion = '{version}'\nrun = ['cp', '{{{{ item }}}}', '{{{{ out }}}}']"
+        )
+    };
+    scratch.pipeline(&pipeline("1"));
     scratch.semel("run -j 8").exits(0);
     assert_eq!(scratch.list("out").len(), 200);
     assert_eq!(scratch.list(".semel/staging"), [""; 0]);
@@ -93,4 +105,12 @@ fn many_tasks_share_commits_and_leave_no_staging() {
     let before = inode("out/7");
     scratch.semel("run").exits(0).says("200 of 200 proved done");
     assert_eq!(inode("out/7"), before, "it was not even replaced by itself");
+
+    // A reader that looks back keeps the log from being begun anew.
+    let reader = rusqlite::Connection::open(scratch.path().join(".semel/manifest.db")).unwrap();
+    reader.execute_batch("begin; select count(*) from receipt").unwrap();
+    scratch.pipeline(&pipeline("2")).semel("run -j 8").exits(0);
+    let log = std::fs::read(scratch.path().join(".semel/manifest.db-wal")).unwrap();
+    let commits = commits_in(&log);
+    assert!((4..150).contains(&commits), "{commits} commits for 200 tasks");
 }

@@ -175,7 +175,8 @@ pub fn attempt(
     }
 }
 
-/// Takes the outputs that a refused attempt left, on a human's word.
+/// Takes the outputs that a refused attempt left, on a human's word. They are
+/// copied: the only ones there are stay where they are until there is a receipt.
 ///
 /// # Errors
 /// If they cannot be read, or are not what they must be.
@@ -188,8 +189,7 @@ pub fn take_kept(
     let disk = workshop.site.disk;
     let place = workshop.staging.place(job.view.step, job.task, job.number).map_err(broken)?;
     for (from, to) in kept.iter().zip(&place.paths) {
-        disk.remove_all(to).map_err(broken)?;
-        disk.rename_new(from, to).map_err(broken)?;
+        copy_all(disk, from, to).map_err(broken)?;
     }
     let contents = contents(workshop.site, job, &place)?;
     Ok(Staged { place, contents, took: Duration::ZERO })

@@ -342,6 +342,21 @@ impl Publication<'_> {
     }
 }
 
+/// Makes outputs that were found in place durable, but for the folders they lie
+/// in, which are given: whoever put them there may have died right after.
+///
+/// # Errors
+/// If one cannot be synced.
+pub fn make_durable(site: &Site<'_>, job: &Job<'_>) -> Result<Vec<PathBuf>, Failure> {
+    let mut folders = Vec::new();
+    let outs = job.view.step.outs.iter().zip(&*job.task.outs).zip(&job.sight.outs);
+    for ((out, path), _) in outs.filter(|(_, seen)| seen.is_some()) {
+        sync_all(site.disk, path, out.folder).map_err(|error| broken(&error))?;
+        folders.push(path.parent().unwrap_or(Path::new("")).to_owned());
+    }
+    Ok(folders)
+}
+
 /// Syncs a file, or a folder with all that is in it.
 fn sync_all(disk: &dyn Disk, path: &Path, is_folder: bool) -> DiskResult<()> {
     if is_folder {

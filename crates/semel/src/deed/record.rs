@@ -86,8 +86,13 @@ impl Completion {
     }
 
     /// A task whose effect was found in place: proven, claimed by its check, or
-    /// accepted by a human.
-    pub fn found(particulars: &Particulars<'_>, outs: &[Option<Seen>], origin: Origin) -> Self {
+    /// accepted by a human. The folders of its outputs may not be durable yet.
+    pub fn found(
+        particulars: &Particulars<'_>,
+        outs: &[Option<Seen>],
+        origin: Origin,
+        unsynced: Vec<PathBuf>,
+    ) -> Self {
         let files = particulars.task.outs.iter().zip(&particulars.view.roles).zip(outs);
         let files = files.filter_map(|((path, role), seen)| {
             let content = seen.as_ref()?.content;
@@ -104,7 +109,7 @@ impl Completion {
             receipt: receipt(particulars, files.collect(), origin, Duration::ZERO),
             attempt: None,
             said: particulars.said,
-            unsynced: Vec::new(),
+            unsynced,
             place: None,
             hurries: particulars.view.step.once,
         }
@@ -349,21 +354,27 @@ impl<T> Recorder<'_, T> {
 
     /// Syncs the folders of a group, writes it, clears what it staged, and tells
     /// everybody.
-    fn commit(&mut self, mut group: Vec<Pending<T>>) {
+    fn commit(&mut self, group: Vec<Pending<T>>) {
         if group.is_empty() {
             return;
         }
-        let mut unsynced = BTreeSet::new();
-        for pending in &mut group {
-            unsynced.extend(std::mem::take(&mut pending.unsynced));
-        }
-        for folder in &unsynced {
-            if let Err(error) = self.disk.sync(folder) {
+        let unsynced: BTreeSet<_> = group.iter().flat_map(|pending| &pending.unsynced).collect();
+        let synced = unsynced.into_iter().try_for_each(|folder| self.disk.sync(folder));
+        match synced {
+            // One of the folders cannot be synced: find out whose, and write the rest.
+            Err(_) if group.len() > 1 => {
+                for pending in group {
+                    self.commit(vec![pending]);
+                }
+                return;
+            }
+            Err(error) => {
                 for pending in group {
                     self.tell(pending.task, pending.answer, Some(error.to_string()));
                 }
                 return;
             }
+            Ok(()) => {}
         }
         let (entries, rest): (Vec<_>, Vec<_>) = group
             .into_iter()

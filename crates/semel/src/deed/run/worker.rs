@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::deed::act::{self, Acted, Attempted, Job, Workshop};
 use crate::deed::lease::{Holder, Lease, LeaseError};
 use crate::deed::look::{Hints, Known, Looked, Sight, look};
-use crate::deed::publish::{Published, publish};
+use crate::deed::publish::{Published, make_durable, publish};
 use crate::deed::record::{Completion, Orders, Particulars};
 use crate::deed::view::{Before, Hold, Manner, Seen, StepView};
 use crate::deed::{Site, Trouble, command, list};
@@ -356,8 +356,16 @@ impl Act<'_, '_> {
             return self.publish(&job, staged, Origin::Settled, None, Vec::new());
         }
         let origin = if settled { Origin::Settled } else { Origin::Adopted };
+        let unsynced = match make_durable(self.shop.site, &job) {
+            Ok(unsynced) => unsynced,
+            Err(failure) => {
+                let why = WhyNot::Failed { failure, provably_undone: false };
+                return Some(self.failed(why, Vec::new()));
+            }
+        };
         let outs: Vec<_> = self.sight.outs.iter().flatten().copied().collect();
-        let completion = Completion::found(&self.particulars(&job), &self.sight.outs, origin);
+        let particulars = self.particulars(&job);
+        let completion = Completion::found(&particulars, &self.sight.outs, origin, unsynced);
         self.record(completion, outs, Made::default(), Vec::new());
         None
     }
@@ -365,7 +373,8 @@ impl Act<'_, '_> {
     fn reuse(&self) -> Option<FailedAct> {
         let job = self.job();
         if job.view.step.outs.is_empty() {
-            let completion = Completion::found(&self.particulars(&job), &[], Origin::Reused);
+            let particulars = self.particulars(&job);
+            let completion = Completion::found(&particulars, &[], Origin::Reused, Vec::new());
             self.record(completion, Vec::new(), self.made(&[], None), Vec::new());
             return None;
         }
