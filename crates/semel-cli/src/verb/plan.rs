@@ -1,10 +1,12 @@
 //! `semel plan`: what a run would do, and why.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use semel::deed::run::{Mode, Options, run as run_pipeline, signals};
 use semel::thought::report::Report;
 use semel::words::event::{Event, Outcome};
+use semel::words::pipeline::StepId;
 use semel::words::task::TaskPattern;
 use semel::words::verdict::Ruling;
 
@@ -73,10 +75,11 @@ pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Ex
     Ok(exit)
 }
 
-/// What would be done: step by step, and the first tasks by their names.
+/// What would be done: step by step, and the first tasks by their names, in the
+/// order of the file and its lists.
 #[derive(Default)]
 pub(crate) struct Outlook {
-    named: Vec<(String, String)>,
+    named: BTreeMap<(StepId, usize), (String, String)>,
 }
 
 impl Outlook {
@@ -84,9 +87,16 @@ impl Outlook {
     pub(crate) fn take(&mut self, event: &Event<'_>) {
         if let Event::Settled { task, outcome: Outcome::Would(verdict) } = event
             && task.task.item.is_some()
-            && self.named.len() < MOST
         {
-            self.named.push((task.to_string(), verdict.to_string()));
+            let place = (task.id, task.at);
+            let is_among_the_first = self.named.len() < MOST
+                || self.named.last_key_value().is_some_and(|(last, _)| place < *last);
+            if is_among_the_first {
+                self.named.insert(place, (task.to_string(), verdict.to_string()));
+            }
+            if self.named.len() > MOST {
+                self.named.pop_last();
+            }
         }
     }
 
@@ -104,8 +114,8 @@ impl Outlook {
         }
         writeln!(out)?;
         let width =
-            self.named.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(50);
-        for (name, why) in &self.named {
+            self.named.values().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(50);
+        for (name, why) in self.named.values() {
             writeln!(out, "  {}  {why}", fit(name, width))?;
         }
         if self.named.len() == MOST && would(report).0 > MOST as u64 {

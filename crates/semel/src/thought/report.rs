@@ -357,8 +357,13 @@ mod tests {
         let pipeline = Pipeline::read("name = 'a'\n[step.s]\nrun = 'x'").expect("a good file");
         let task = Task { item: None, outs: Box::new([]) };
         let instance = Instance::default();
-        let task =
-            TaskRef { id: StepId(0), step: &pipeline.steps[0], instance: &instance, task: &task };
+        let task = TaskRef {
+            id: StepId(0),
+            step: &pipeline.steps[0],
+            instance: &instance,
+            task: &task,
+            at: 0,
+        };
         let mut report = Report::new();
         let now = Instant::now();
         let (id, step, total) = (StepId(0), task.step, outcomes.len());

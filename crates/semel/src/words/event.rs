@@ -25,6 +25,8 @@ pub struct TaskRef<'a> {
     pub instance: &'a Instance,
     /// The task.
     pub task: &'a Task,
+    /// Its place in the step's list.
+    pub at: usize,
 }
 
 impl TaskRef<'_> {

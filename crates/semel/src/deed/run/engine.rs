@@ -247,6 +247,7 @@ impl<'r, 's> Engine<'r, 's> {
             step: self.pipeline.step(id),
             instance: &tasks.instance,
             task: &tasks.tasks[task],
+            at: task,
         }
     }
 
