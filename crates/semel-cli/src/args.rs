@@ -52,6 +52,8 @@ pub(crate) enum Verb {
     Why(Why),
     /// Show what commands printed [default: those that failed last]
     Log(Log),
+    /// Show the runs, newest first
+    History(History),
     /// Settle: it is done, accept what is there
     Done(Settle),
     /// Settle: do it again, once
@@ -134,6 +136,16 @@ pub(crate) struct Log {
     pub(crate) of: Option<String>,
 }
 
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct History {
+    /// How many runs
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(crate) most: u32,
+    /// Print a JSON object for each run
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Settle {
     /// Steps or tasks
@@ -177,6 +189,7 @@ every day
   status    show where every step stands; `semel` alone does this
   why       show all the evidence behind the verdict on a task
   log       show what commands printed
+  history   show the runs, newest first
 settle
   done      it is done: accept what is there
   redo      do it again, once

@@ -1,5 +1,6 @@
 //! The verbs, one a file.
 
+mod history;
 mod init;
 mod log;
 mod manifest;
@@ -34,6 +35,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::Status(options) => status::status(&place, options),
         Verb::Why(options) => why::why(place, options),
         Verb::Log(options) => log::log(&place, options),
+        Verb::History(options) => history::history(&place, options),
         Verb::Done(options) => settle::done(place, options),
         Verb::Redo(options) => settle::redo(place, options),
         Verb::Manifest(Manifest::Query(options)) => manifest::query(&place, options),

@@ -194,6 +194,35 @@ fn log_of_a_run_of_a_task_and_of_nothing() {
 }
 
 #[test]
+fn history_tells_how_each_run_ended() {
+    let months = months();
+    months.semel("history").exits(5).says("there is none");
+    months.semel("run").exits(0);
+    months.semel("run").exits(0);
+    months.file("raw/2013-03-01.csv", "day,flights\n1,7\n").semel("run -p month=2013-03").exits(0);
+    months.file("clean.sh", "exit 1\n").semel("run").exits(1);
+    insta::assert_snapshot!("history", months.semel("history").exits(0).shown());
+    let json = months.semel("history -n 2 --json").exits(0).stdout;
+    let ends: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(ends.len(), 2);
+    assert_eq!((&ends[0]["end"], &ends[0]["missed"]), (&"failed".into(), &5.into()));
+    assert_eq!((&ends[1]["end"], &ends[1]["instance"]), (&"done".into(), &"2013-03".into()));
+}
+
+#[test]
+fn history_tells_a_killed_run_from_one_at_work() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.pipeline(&format!("[step.slow]\nrun = '''{}'''", gate.wait()));
+    let running = scratch.start("run");
+    gate.until_arrived();
+    scratch.semel("history").exits(0).says("at work");
+    running.kill();
+    scratch.semel("history").exits(0).says("killed");
+}
+
+#[test]
 fn init_makes_a_starter_that_runs_and_touches_nothing_that_is_there() {
     let scratch = scratch();
     scratch.semel("init").exits(0);
