@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -38,6 +39,10 @@ fn param(typed: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("wants NAME=VALUE".to_owned()),
     }
+}
+
+fn duration(typed: &str) -> Result<Duration, String> {
+    semel::words::duration(typed).ok_or_else(|| "wants a length of time such as 26h".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
@@ -114,6 +119,12 @@ pub(crate) struct Plan {
 
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Status {
+    /// Exit 1 if the last good run is longer ago than this: `26h`
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) max_age: Option<Duration>,
+    /// Say nothing when all is well, else one line
+    #[arg(short, long, conflicts_with = "json")]
+    pub(crate) quiet: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

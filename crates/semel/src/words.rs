@@ -42,3 +42,18 @@ pub fn clock(time: std::time::Duration) -> String {
         format!("{minutes}:{seconds:02}")
     }
 }
+
+/// Reads a length of time as people write it: `90s`, `1m30s`, `26h`, `2d`. A day
+/// has 24 hours.
+///
+/// ```
+/// use std::time::Duration;
+/// assert_eq!(semel::words::duration("1m30s"), Some(Duration::from_secs(90)));
+/// assert_eq!(semel::words::duration("soon"), None);
+/// ```
+#[must_use]
+pub fn duration(text: &str) -> Option<std::time::Duration> {
+    let span: jiff::Span = text.parse().ok()?;
+    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+    duration.try_into().ok()
+}

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use semel::deed::lease;
 use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt};
 use semel::thought::bind::Params;
+use semel::words::clock;
 use semel::words::pipeline::Step;
 use semel::words::run::{Counts, RunRecord, RunStep};
 use semel::words::task::Instance;
@@ -41,6 +43,8 @@ struct Overview {
     was_killed: bool,
     holder: Option<Box<lease::Holder>>,
     steps: Vec<Standing>,
+    /// How long ago the last good run may be.
+    limit: Option<Duration>,
     others: Vec<(Instance, RunRecord)>,
 }
 
@@ -48,7 +52,9 @@ pub(crate) fn status(place: &Place, options: &args::Status) -> Result<Exit, Fail
     let styles = Styles::for_stdout();
     let mut out = anstream::stdout().lock();
     let Some(manifest) = place.manifest()? else {
-        if options.json {
+        if options.quiet {
+            writeln!(out, "{}: never run; exit 1", place.file.pipeline.name)?;
+        } else if options.json {
             let exit = Exit::FAILED.0;
             writeln!(
                 out,
@@ -69,18 +75,26 @@ pub(crate) fn status(place: &Place, options: &args::Status) -> Result<Exit, Fail
         }
         return Ok(Exit::FAILED);
     };
-    let overview = overview(place, &*manifest)
+    let overview = overview(place, &*manifest, options.max_age)
         .map_err(|error| Failed::Manifest(place.home.manifest(), error))?;
     let exit = overview.exit();
     if options.json {
         writeln!(out, "{}", overview.json(place, exit))?;
+    } else if options.quiet {
+        if exit != Exit::DONE {
+            writeln!(out, "{}", overview.line(place, exit))?;
+        }
     } else {
         overview.write(&mut out, place, styles, exit)?;
     }
     Ok(exit)
 }
 
-fn overview(place: &Place, manifest: &dyn Manifest) -> Result<Overview, ManifestError> {
+fn overview(
+    place: &Place,
+    manifest: &dyn Manifest,
+    limit: Option<Duration>,
+) -> Result<Overview, ManifestError> {
     let pipeline = &place.file.pipeline;
     let runs = manifest.runs(&pipeline.name, None, MOST_RUNS)?;
     // Unless an instance is asked for, the one that ran last is shown.
@@ -115,6 +129,7 @@ fn overview(place: &Place, manifest: &dyn Manifest) -> Result<Overview, Manifest
         was_killed,
         holder,
         steps,
+        limit,
         others: others.into_iter().collect(),
     })
 }
@@ -180,9 +195,41 @@ impl Overview {
         match () {
             () if self.holder.is_some() => Exit::BUSY,
             () if any("refused") => Exit::REFUSED,
+            () if self.is_too_old() => Exit::FAILED,
             () if all_done && !self.was_killed && self.last.is_some() => Exit::DONE,
             () => Exit::FAILED,
         }
+    }
+
+    /// When the last good run ended.
+    fn good_at(&self) -> Option<Timestamp> {
+        self.last_good.as_ref().map(|good| good.ended.unwrap_or(good.new.began))
+    }
+
+    /// Whether the last good run is longer ago than it may be.
+    fn is_too_old(&self) -> bool {
+        let Some(limit) = self.limit else {
+            return false;
+        };
+        let age = self.good_at().map(|at| Timestamp::now().duration_since(at));
+        // A time in the future is not old.
+        age.is_none_or(|age| Duration::try_from(age).is_ok_and(|age| age > limit))
+    }
+
+    /// All of it in a line, fit for a monitor.
+    fn line(&self, place: &Place, exit: Exit) -> String {
+        let per = instance(&place.file.pipeline.per, &self.instance);
+        let per = if per.is_empty() { per } else { format!("  {per}") };
+        let what = match (self.good_at(), self.limit) {
+            (Some(at), Some(limit)) if self.is_too_old() => {
+                let number = self.last_good.as_ref().map_or(0, |good| good.number);
+                let ago = ago(at, Timestamp::now());
+                format!("last good run {number} was {ago} ago, limit {}", clock(limit))
+            }
+            (None, Some(_)) => "no run was good yet".to_owned(),
+            _ => self.last_run(),
+        };
+        format!("{}{per}: {what}; exit {}", place.file.pipeline.name, exit.0)
     }
 
     /// How the last run stands.
@@ -195,8 +242,8 @@ impl Overview {
         match (&self.holder, last.ended, last.status) {
             (Some(_), ..) => format!("run {number} at work since {began}"),
             (None, Some(ended), Some(status)) => {
-                let took = std::time::Duration::try_from(ended.duration_since(last.new.began))
-                    .unwrap_or_default();
+                let took =
+                    Duration::try_from(ended.duration_since(last.new.began)).unwrap_or_default();
                 let word = match status {
                     0 => "done",
                     1 => "failed",
@@ -205,7 +252,7 @@ impl Overview {
                     5 => "broken",
                     _ => "stopped",
                 };
-                format!("run {number} {word}, {began}, after {}", semel::words::clock(took))
+                format!("run {number} {word}, {began}, after {}", clock(took))
             }
             _ => format!("run {number} was killed; it began {began}"),
         }
@@ -243,15 +290,13 @@ impl Overview {
             writeln!(out)?;
         }
         let now = Timestamp::now();
-        if let Some(good) = &self.last_good {
-            let at = good.ended.unwrap_or(good.new.began);
-            writeln!(
-                out,
-                "  last good run   {}, {}, {} ago",
-                good.number,
-                when_here(at),
-                ago(at, now)
-            )?;
+        if let (Some(good), Some(at)) = (&self.last_good, self.good_at()) {
+            let limit = match self.limit {
+                Some(limit) if self.is_too_old() => format!(": too long, limit {}", clock(limit)),
+                _ => String::new(),
+            };
+            let (number, when, ago) = (good.number, when_here(at), ago(at, now));
+            writeln!(out, "  last good run   {number}, {when}, {ago} ago{limit}")?;
         }
         if let Some(holder) = &self.holder {
             writeln!(

@@ -178,6 +178,30 @@ fn status_tells_where_every_step_stands() {
 }
 
 #[test]
+fn status_tells_a_monitor_when_the_last_good_run_is_too_old() {
+    let scratch = scratch();
+    scratch.pipeline("[step.a]\nrun = 'true'");
+    assert_eq!(
+        scratch.semel("status -q --max-age 26h").exits(1).stdout,
+        "test: never run; exit 1\n"
+    );
+    scratch.semel("run").exits(0);
+    let ran = scratch.semel("status -q --max-age 26h").exits(0);
+    assert_eq!((&*ran.stdout, &*ran.stderr), ("", ""));
+    // As if that had been thirty-one hours ago.
+    let db = rusqlite::Connection::open(scratch.path().join(".semel/manifest.db")).unwrap();
+    db.execute_batch(
+        "update run set ended = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-31 hours'), began = ended",
+    )
+    .unwrap();
+    let ran = scratch.semel("status -q --max-age 26h").exits(1);
+    assert_eq!(ran.stdout, "test: last good run 1 was 31 hours ago, limit 26:00:00; exit 1\n");
+    scratch.semel("status --max-age 26h").exits(1).says("31 hours ago: too long, limit 26:00:00");
+    scratch.semel("status -q --max-age 2d").exits(0);
+    scratch.semel("status --max-age soon").exits(2).says("wants a length of time");
+}
+
+#[test]
 fn log_of_a_run_of_a_task_and_of_nothing() {
     let scratch = scratch();
     scratch.pipeline(

@@ -6,7 +6,6 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use jiff::SpanRelativeTo;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -149,7 +148,7 @@ impl<'a> Value<'a> {
         let Some(text) = self.value.get_ref().as_str() else {
             return self.wrong(WANTS);
         };
-        duration(text).ok_or_else(|| {
+        crate::words::duration(text).ok_or_else(|| {
             let title = format!("`{}` wants {WANTS}", self.key);
             vec![self.fault(title, "not a length of time")]
         })
@@ -290,12 +289,6 @@ pub(super) fn all<T>(values: impl IntoIterator<Item = Read<T>>) -> Read<Vec<T>> 
         }
     }
     if faults.is_empty() { Ok(good) } else { Err(faults) }
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let span: jiff::Span = text.parse().ok()?;
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-    Duration::try_from(duration).ok()
 }
 
 /// What a value is, for people.
