@@ -1,0 +1,184 @@
+//! Entries: attempts, receipts, and the human's words that they act on, written
+//! together in one transaction.
+
+use rusqlite::{Transaction, TransactionBehavior, params};
+
+use super::SqliteManifest;
+use super::file::Doing;
+use super::values::{item_of, path_value, signed, time_text};
+use crate::ground::manifest::{Entry, ManifestResult};
+use crate::words::digest::Digest;
+use crate::words::receipt::{Attempt, AttemptEnd, Ending, Failure, Receipt};
+
+impl SqliteManifest {
+    pub(super) fn write_together(
+        &mut self,
+        pipeline: &str,
+        entries: &[Entry],
+    ) -> ManifestResult<()> {
+        let doing = "write to the manifest";
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .doing(doing)?;
+        for entry in entries {
+            match entry {
+                Entry::Begin { attempt, said } => {
+                    write_attempt(&transaction, pipeline, attempt, None)?;
+                    act_on(&transaction, *said, attempt.run)?;
+                }
+                Entry::End { attempt, end, said } => {
+                    write_attempt(&transaction, pipeline, attempt, Some(end))?;
+                    act_on(&transaction, *said, attempt.run)?;
+                }
+                Entry::Complete { receipt, attempt, said } => {
+                    if let Some((attempt, end)) = attempt {
+                        write_attempt(&transaction, pipeline, attempt, Some(end))?;
+                    }
+                    write_receipt(&transaction, pipeline, receipt)?;
+                    act_on(&transaction, *said, receipt.run)?;
+                }
+            }
+        }
+        transaction.commit().doing(doing)
+    }
+}
+
+fn write_attempt(
+    transaction: &Transaction<'_>,
+    pipeline: &str,
+    attempt: &Attempt,
+    end: Option<&AttemptEnd>,
+) -> ManifestResult<()> {
+    let doing = "write an attempt";
+    let (reason, status, signal) = match end.map(|end| &end.ending) {
+        Some(Ending::Failed(failure)) => {
+            let (status, signal) = match failure {
+                Failure::Exit(status) => (Some(*status), None),
+                Failure::Signal(signal) => (None, Some(*signal)),
+                _ => (None, None),
+            };
+            (Some(failure.to_string()), status, signal)
+        }
+        _ => (None, None, None),
+    };
+    let log = end.map(|end| end.log).unwrap_or_default();
+    let is_open = end.is_none_or(|end| end.ending != Ending::Done);
+    let mut statement = transaction
+        .prepare_cached(
+            "insert into attempt (run, number, pipeline, step, instance, item, tries, what, how, began,
+                ended, ending, reason, status, signal, undone, open, log_at, log_size)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             on conflict (run, number) do update set ended = excluded.ended, ending = excluded.ending,
+                reason = excluded.reason, status = excluded.status, signal = excluded.signal,
+                undone = excluded.undone, open = excluded.open, log_at = excluded.log_at,
+                log_size = excluded.log_size",
+        )
+        .doing(doing)?;
+    statement
+        .execute(params![
+            attempt.run,
+            signed(attempt.number),
+            pipeline,
+            attempt.task.step,
+            attempt.task.instance.as_str(),
+            item_of(&attempt.task),
+            attempt.tries,
+            attempt.fingerprint.what.as_bytes(),
+            attempt.fingerprint.how.as_bytes(),
+            time_text(attempt.began),
+            end.map(|end| time_text(end.ended)),
+            end.map(|end| end.ending.name()),
+            reason,
+            status,
+            signal,
+            end.is_some_and(|end| end.provably_undone),
+            is_open,
+            signed(log.at),
+            signed(log.bytes),
+        ])
+        .doing(doing)?;
+    Ok(())
+}
+
+fn write_receipt(
+    transaction: &Transaction<'_>,
+    pipeline: &str,
+    receipt: &Receipt,
+) -> ManifestResult<()> {
+    let doing = "write a receipt";
+    let task = &receipt.task;
+    let given = Digest::of(receipt.given.as_bytes());
+    let mut part = transaction
+        .prepare_cached("insert into part (digest, json) values (?, ?) on conflict do nothing")
+        .doing(doing)?;
+    part.execute(params![given.as_bytes(), receipt.given]).doing(doing)?;
+    part.execute(params![receipt.fingerprint.how.as_bytes(), receipt.how]).doing(doing)?;
+    let mut upsert = transaction
+        .prepare_cached(
+            "insert into receipt (pipeline, step, instance, item, encoding, what, how, effect, given,
+                origin, at, run, seconds)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             on conflict (pipeline, step, instance, item) do update set encoding = excluded.encoding,
+                what = excluded.what, how = excluded.how, effect = excluded.effect,
+                given = excluded.given, origin = excluded.origin, at = excluded.at,
+                run = excluded.run, seconds = excluded.seconds
+             returning id",
+        )
+        .doing(doing)?;
+    let values = params![
+        pipeline,
+        task.step,
+        task.instance.as_str(),
+        item_of(task),
+        receipt.encoding,
+        receipt.fingerprint.what.as_bytes(),
+        receipt.fingerprint.how.as_bytes(),
+        receipt.effect.map(|effect| *effect.as_bytes()),
+        given.as_bytes(),
+        receipt.origin.name(),
+        time_text(receipt.at),
+        receipt.run,
+        receipt.took.as_secs_f64(),
+    ];
+    let id: i64 = upsert.query_row(values, |row| row.get(0)).doing(doing)?;
+    let mut forget =
+        transaction.prepare_cached("delete from file where receipt = ?").doing(doing)?;
+    forget.execute([id]).doing(doing)?;
+    let mut insert = transaction
+        .prepare_cached(
+            "insert into file (receipt, role, name, path, bytes, rows, sha256) values (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .doing(doing)?;
+    for file in &receipt.files {
+        insert
+            .execute(params![
+                id,
+                file.role.name(),
+                file.name,
+                path_value(&file.path),
+                signed(file.bytes),
+                file.rows.map(signed),
+                file.digest.to_string(),
+            ])
+            .doing(doing)?;
+    }
+    let mut close = transaction
+        .prepare_cached(
+            "update attempt set open = 0
+             where pipeline = ? and step = ? and instance = ? and item = ? and open = 1",
+        )
+        .doing(doing)?;
+    close
+        .execute(params![pipeline, task.step, task.instance.as_str(), item_of(task)])
+        .doing(doing)?;
+    Ok(())
+}
+
+/// Notes that a run acted on a human's word.
+fn act_on(transaction: &Transaction<'_>, said: Option<i64>, run: i64) -> ManifestResult<()> {
+    let Some(said) = said else { return Ok(()) };
+    let sql = "update resolution set acted_by = ? where id = ? and acted_by is null";
+    transaction.execute(sql, [run, said]).doing("act on what was settled")?;
+    Ok(())
+}

@@ -1,0 +1,265 @@
+//! The file itself: made whole, opened, brought up to date, or copied to where it
+//! can be read.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
+
+use super::values::time_text;
+use crate::ground::manifest::{ManifestError, ManifestResult};
+use crate::ground::world::disk::Disk;
+
+/// The SQL that makes each version out of the one before.
+const VERSIONS: [&str; 1] = [include_str!("../schema/0001.sql")];
+
+/// "seml", by which the file is recognised.
+const APPLICATION: i64 = 0x7365_6d6c;
+
+/// How long a writer waits for another.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A manifest in a SQLite file.
+pub struct SqliteManifest {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) access: Access,
+    /// Where a copy is kept that is read in place of the file; removed with us.
+    _snapshot: Option<tempfile::TempDir>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Write,
+    Read,
+}
+
+/// Names what was tried, should the store say no.
+pub(super) trait Doing<T> {
+    fn doing(self, doing: &'static str) -> ManifestResult<T>;
+}
+
+impl<T> Doing<T> for rusqlite::Result<T> {
+    fn doing(self, doing: &'static str) -> ManifestResult<T> {
+        self.map_err(|source| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => ManifestError::Foreign,
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+                ManifestError::Damaged(source.to_string())
+            }
+            _ => ManifestError::Store { doing, source },
+        })
+    }
+}
+
+impl SqliteManifest {
+    /// Makes an empty manifest, and says whether it is the one that is there
+    /// now: if somebody was faster, theirs stays. It is written in the folder
+    /// `draft`, which is made for it, and appears at `path` whole.
+    ///
+    /// # Errors
+    /// If it cannot be written; then nothing of it is left.
+    pub fn create(disk: &dyn Disk, path: &Path, draft: &Path) -> ManifestResult<bool> {
+        disk.make_folders(draft)?;
+        let written = Self::write_draft(disk, path, &draft.join("manifest.db"));
+        // Whoever made theirs meanwhile may have cleared our draft away.
+        disk.remove_all(draft)?;
+        match written {
+            Err(_) if path.exists() => Ok(false),
+            written => written,
+        }
+    }
+
+    fn write_draft(disk: &dyn Disk, path: &Path, draft: &Path) -> ManifestResult<bool> {
+        let flags = OpenFlags::SQLITE_OPEN_CREATE;
+        Self::connect(draft, Access::Write, flags)?.migrate()?;
+        disk.sync(draft)?;
+        match disk.rename_new(draft, path) {
+            Err(error) if error.is_presence() => return Ok(false),
+            renamed => renamed?,
+        }
+        disk.sync(path.parent().unwrap_or(Path::new("/")))?;
+        Ok(true)
+    }
+
+    /// Opens the manifest for writing, and brings it up to date.
+    ///
+    /// # Errors
+    /// If there is none, or it is newer, damaged, something else, or may not be
+    /// written.
+    pub fn open(path: &Path) -> ManifestResult<Self> {
+        if !path.exists() {
+            return Err(ManifestError::Absent);
+        }
+        let mut manifest = Self::connect(path, Access::Write, OpenFlags::empty())?;
+        manifest.migrate()?;
+        Ok(manifest)
+    }
+
+    /// Opens the manifest for reading. Where its folder may not be written, a
+    /// copy is read.
+    ///
+    /// # Errors
+    /// If there is none, or it is newer, damaged or something else.
+    pub fn read(path: &Path) -> ManifestResult<Self> {
+        if !path.exists() {
+            return Err(ManifestError::Absent);
+        }
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let writable = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+            && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+        if writable {
+            let manifest = Self::connect(path, Access::Read, OpenFlags::empty())?;
+            manifest.known_version()?;
+            return Ok(manifest);
+        }
+        let snapshot = snapshot(path)?;
+        let copy = snapshot.path().join("manifest.db");
+        let mut manifest = Self::connect(&copy, Access::Read, OpenFlags::empty())?;
+        manifest.known_version()?;
+        manifest._snapshot = Some(snapshot);
+        Ok(manifest)
+    }
+
+    pub(super) fn connect(path: &Path, access: Access, flags: OpenFlags) -> ManifestResult<Self> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).doing("open the manifest")?;
+        connection.busy_timeout(PATIENCE).doing("open the manifest")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let pragmas = match access {
+            Access::Write => {
+                "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;"
+            }
+            Access::Read => "pragma query_only = on;",
+        };
+        connection.execute_batch(pragmas).doing("open the manifest")?;
+        Ok(Self { connection, path: path.to_owned(), access, _snapshot: None })
+    }
+
+    /// The version of the file; 0 if it is new. Fails if it is not ours.
+    fn known_version(&self) -> ManifestResult<i64> {
+        let pragma = |name: &str| -> ManifestResult<i64> {
+            self.connection
+                .pragma_query_value(None, name, |row| row.get(0))
+                .doing("read the manifest")
+        };
+        let tables: i64 = self
+            .connection
+            .query_row("select count(*) from sqlite_schema", [], |row| row.get(0))
+            .doing("read the manifest")?;
+        let application = pragma("application_id")?;
+        if application != APPLICATION && (tables > 0 || application != 0) {
+            return Err(ManifestError::Foreign);
+        }
+        let (found, known) = (pragma("user_version")?, latest());
+        if found > known {
+            return Err(ManifestError::Newer { found, known });
+        }
+        Ok(found)
+    }
+
+    /// Brings the file to the latest version, in one transaction.
+    fn migrate(&mut self) -> ManifestResult<()> {
+        if self.known_version()? == latest() {
+            return Ok(());
+        }
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .doing("bring the manifest up to date")?;
+        // Another process may have been faster.
+        let found: i64 = transaction
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .doing("bring the manifest up to date")?;
+        let done = usize::try_from(found).unwrap_or(0);
+        for sql in &VERSIONS[done..] {
+            transaction.execute_batch(sql).doing("bring the manifest up to date")?;
+        }
+        if done == 0 {
+            let now = time_text(Timestamp::now());
+            transaction
+                .execute(
+                    "insert into memory (id, born, whole_since) values (?1, ?2, ?2)",
+                    params![uuid::Uuid::now_v7().to_string(), now],
+                )
+                .doing("make the manifest")?;
+        }
+        transaction
+            .pragma_update(None, "application_id", APPLICATION)
+            .and_then(|()| transaction.pragma_update(None, "user_version", latest()))
+            .and_then(|()| transaction.commit())
+            .doing("bring the manifest up to date")
+    }
+
+    pub(super) fn rows<T>(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> ManifestResult<Vec<T>> {
+        let mut statement = self.connection.prepare_cached(sql).doing(doing)?;
+        let rows = statement.query_map(params, read).doing(doing)?;
+        rows.collect::<rusqlite::Result<_>>().doing(doing)
+    }
+
+    pub(super) fn row<T>(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> ManifestResult<Option<T>> {
+        let mut statement = self.connection.prepare_cached(sql).doing(doing)?;
+        statement.query_row(params, read).optional().doing(doing)
+    }
+}
+
+fn latest() -> i64 {
+    i64::try_from(VERSIONS.len()).expect("there are few versions")
+}
+
+/// Copies the file and its log to where they can be read. A writer may be at
+/// work meanwhile: a copy counts only if nothing changed while it was made.
+fn snapshot(path: &Path) -> ManifestResult<tempfile::TempDir> {
+    let failed = |source| ManifestError::Io {
+        doing: "cannot copy the manifest",
+        path: path.to_owned(),
+        source,
+    };
+    let log = with_suffix(path, "-wal");
+    let state = || {
+        [path, log.as_path()].map(|file| {
+            let meta = std::fs::metadata(file).ok()?;
+            Some((meta.len(), meta.modified().ok()?))
+        })
+    };
+    let mut tries = 0;
+    loop {
+        let folder = tempfile::tempdir().map_err(failed)?;
+        let copy = folder.path().join("manifest.db");
+        let before = state();
+        std::fs::copy(path, &copy).map_err(failed)?;
+        if before[1].is_some() {
+            match std::fs::copy(&log, with_suffix(&copy, "-wal")) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(failed(error));
+                }
+                _ => {}
+            }
+        }
+        tries += 1;
+        if state() == before {
+            return Ok(folder);
+        }
+        if tries == 100 {
+            return Err(failed(std::io::Error::other("it changes faster than it can be copied")));
+        }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
