@@ -46,6 +46,8 @@ pub struct Site<'a> {
     pub env: &'a BTreeMap<String, Vec<u8>>,
     /// The outputs of steps without items: none of them is a program.
     pub outputs: &'a HashSet<PathBuf>,
+    /// Whether nothing was ever lost from the memory.
+    pub memory_is_whole: bool,
     /// A connection to the manifest for those who look; `None` where there is
     /// no manifest yet.
     pub manifest: Option<&'a Mutex<Box<dyn Manifest>>>,

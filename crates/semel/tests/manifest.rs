@@ -13,7 +13,7 @@ use semel_testkit::contract;
 fn make(folder: &Path, draft: &str) -> bool {
     let disk = RealDisk::at(folder).unwrap();
     let draft = folder.join(draft);
-    SqliteManifest::create(&disk, &folder.join("manifest.db"), &draft).unwrap()
+    SqliteManifest::create(&disk, &folder.join("manifest.db"), &draft, true).unwrap()
 }
 
 #[test]

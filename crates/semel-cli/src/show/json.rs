@@ -15,7 +15,9 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
             "event": "run-began", "run": number, "id": run.id, "pipeline": run.pipeline,
             "instance": run.instance.as_str(), "host": run.by.host, "user": run.by.user, "pid": run.by.pid,
         }),
-        Event::NewMemory { once } => json!({ "event": "new-memory", "once": once }),
+        Event::NewMemory { once, is_whole } => {
+            json!({ "event": "new-memory", "once": once, "whole": is_whole })
+        }
         Event::CleanedUp { number, attempts } => {
             json!({ "event": "cleaned-up", "run": number, "attempts": attempts })
         }

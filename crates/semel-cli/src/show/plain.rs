@@ -11,7 +11,7 @@ use semel::words::event::{Event, Outcome};
 use semel::words::pipeline::{Pipeline, StepId};
 
 use super::board::{ending, state};
-use super::text::{count, in_home, visible};
+use super::text::{count, in_home, new_memory, visible};
 
 /// After how long a silence a line says that work goes on.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -58,13 +58,9 @@ impl<'a, W: Write> Plain<'a, W> {
                     run.pipeline, by.user, by.host, by.pid
                 ));
             }
-            Event::NewMemory { once } => {
-                self.say("new memory: no manifest was here");
-                if !once.is_empty() {
-                    self.say(&format!(
-                        "once steps that will be done as if never before: {}",
-                        once.join(", ")
-                    ));
+            Event::NewMemory { once, is_whole } => {
+                for line in new_memory(once, *is_whole) {
+                    self.say(&line);
                 }
             }
             Event::CleanedUp { number, attempts } => {
@@ -82,8 +78,9 @@ impl<'a, W: Write> Plain<'a, W> {
                 self.tell(&format!("{task} failed: {failure}{after}"));
             }
             Event::Void { task, input } => {
+                let again = if task.step.once { "" } else { "; again" };
                 self.tell(&format!(
-                    "{task}: its input {} changed while it ran; again",
+                    "{task}: its input {} changed while it ran{again}",
                     input.display()
                 ));
             }

@@ -5,12 +5,14 @@ use std::io::Write;
 use std::time::Duration;
 
 use semel::deed::run::Ended;
+use semel::ground::digests;
 use semel::ground::manifest::{AttemptRecord, Attempts, Manifest};
+use semel::ground::world::disk::{Disk, Kind};
 use semel::thought::report::{Report, Trouble};
 use semel::words::clock;
 use semel::words::event::Outcome;
 use semel::words::path::show;
-use semel::words::receipt::Failure;
+use semel::words::receipt::{Failure, FileRecord};
 use semel::words::shell::quote_words;
 use semel::words::task::TaskName;
 use semel::words::verdict::Reason;
@@ -205,9 +207,19 @@ impl Summary<'_> {
         let Some(receipt) = receipt else {
             return Vec::new();
         };
-        let there =
-            receipt.outs().filter(|out| self.place.home.path().join("..").join(&out.path).exists());
-        there
+        let disk = &self.place.disk;
+        let is_good = |out: &&FileRecord| {
+            let meta = disk.look(&out.path).ok().flatten();
+            let content = meta.map(|meta| match meta.kind {
+                Kind::Folder => digests::read_folder(disk, &out.path),
+                Kind::File => digests::read(disk, &out.path, None),
+                Kind::Link | Kind::Other => Err(digests::not_readable(&out.path)),
+            });
+            content.is_some_and(|content| content.is_ok_and(|content| content.digest == out.digest))
+        };
+        receipt
+            .outs()
+            .filter(is_good)
             .map(|out| {
                 format!("{} is still the last good one, of run {}", show(&out.path), receipt.run)
             })
@@ -223,7 +235,11 @@ impl Summary<'_> {
     ) -> std::io::Result<()> {
         let name = self.styles.bold(&trouble.task.to_string());
         writeln!(out, "{}  {name}  {reason}\n", self.styles.state("refused"))?;
-        writeln!(out, "  It is a `once` step, so semel does not guess.")?;
+        let step = self.place.file.pipeline.step_named(&trouble.task.step);
+        let step = step.map(|id| self.place.file.pipeline.step(id));
+        if step.is_some_and(|step| step.once) {
+            writeln!(out, "  It is a `once` step, so semel does not guess.")?;
+        }
         let pipeline = &self.place.file.pipeline.name;
         let last = manifest.and_then(|manifest| last_attempt(manifest, pipeline, &trouble.task));
         match (&last, reason) {
@@ -232,7 +248,11 @@ impl Summary<'_> {
                 let ended = match (attempt.ending.as_deref(), &attempt.reason) {
                     (Some("failed"), Some(why)) => format!("it failed: {why}."),
                     (Some("void"), _) => "an input changed while it ran.".to_owned(),
-                    _ => "it was cut short before its end.".to_owned(),
+                    (Some("interrupted"), _) if attempt.ended.is_some() => {
+                        "it was ended before its time.".to_owned()
+                    }
+                    _ => "semel was killed before its end; its command may still be at work."
+                        .to_owned(),
                 };
                 writeln!(out, "  Run {run} began it {began}; {ended}")?;
             }
@@ -250,8 +270,7 @@ impl Summary<'_> {
             }
             _ => {}
         }
-        let step = self.place.file.pipeline.step_named(&trouble.task.step);
-        let has_check = step.is_some_and(|id| self.place.file.pipeline.step(id).check.is_some());
+        let has_check = step.is_some_and(|step| step.check.is_some());
         writeln!(out, "\n  look whether it is done, then type one of")?;
         let task = trouble.task.to_string();
         for verb in ["done", "redo"] {
@@ -366,7 +385,7 @@ impl Summary<'_> {
             }
         }
         if totals.untried > 0 {
-            facts.push(format!("{} not begun", thousands(totals.untried)));
+            facts.push(format!("{} not finished", thousands(totals.untried)));
         }
         let facts = match facts.is_empty() {
             true => format!("{} of {} done", thousands(totals.reached()), thousands(totals.total)),

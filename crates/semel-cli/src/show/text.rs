@@ -41,6 +41,23 @@ pub(crate) fn in_home(path: &Path) -> PathBuf {
     inside.collect()
 }
 
+/// What is said of a new memory.
+pub(crate) fn new_memory(once: &[&str], is_whole: bool) -> Vec<String> {
+    let (first, then) = if is_whole {
+        ("new memory: no manifest was here", "once steps that will be done as if never before")
+    } else {
+        (
+            "new memory, though there are signs of an older one",
+            "once steps that may have been done, and refuse",
+        )
+    };
+    let mut lines = vec![first.to_owned()];
+    if !once.is_empty() {
+        lines.push(format!("{then}: {}", once.join(", ")));
+    }
+    lines
+}
+
 /// `1 task`, `2 tasks`.
 pub(crate) fn count(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };

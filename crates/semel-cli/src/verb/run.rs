@@ -17,7 +17,7 @@ use crate::show::plain::Plain;
 use crate::show::style::Styles;
 use crate::show::summary::Summary;
 use crate::show::terminal::Terminal;
-use crate::show::text::in_home;
+use crate::show::text::{in_home, new_memory};
 use crate::verb::plan::Outlook;
 
 pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit, Failed> {
@@ -127,13 +127,9 @@ impl<'a> View<'a> {
                     ));
                 }
                 match event {
-                    Event::NewMemory { once } => {
-                        terminal.print(&styles.dim("new memory: no manifest was here"));
-                        if !once.is_empty() {
-                            terminal.print(&format!(
-                                "once steps that will be done as if never before: {}",
-                                once.join(", ")
-                            ));
+                    Event::NewMemory { once, is_whole } => {
+                        for line in new_memory(once, *is_whole) {
+                            terminal.print(&line);
                         }
                     }
                     Event::Warning { text } => terminal.print(&format!("warning: {text}")),

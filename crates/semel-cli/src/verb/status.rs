@@ -144,10 +144,43 @@ fn standing(
     let last = manifest.last_run_step(name, &step.name, instance)?;
     let memory = manifest.memory_of(name, &step.name, instance)?;
     let since = last.as_ref().map_or(0, |(run, _)| *run);
-    let cut_short: Vec<_> = memory.open.iter().filter(|attempt| attempt.run > since).collect();
+    let later: Vec<_> = memory.open.iter().filter(|attempt| attempt.run > since).collect();
+    let is_alive = |attempt: &&OpenAttempt| {
+        lease::is_held(&place.home.run_lock(&attempt.run_id)).unwrap_or(false)
+    };
+    let is_cut_short = |attempt: &&&OpenAttempt| {
+        attempt.ending.as_deref().is_none_or(|ending| ending == "interrupted")
+    };
+    let at_work = later.iter().any(|attempt| attempt.ending.is_none() && is_alive(attempt));
+    let cut_short: Vec<_> = later.iter().filter(is_cut_short).copied().collect();
+    // What was asked for one by one since the last whole run.
+    let since_then = memory.receipts.iter().filter(|receipt| receipt.run > since).count() as u64;
     let (state, counts, note) = match &last {
+        _ if at_work => ("at work", last.as_ref().map(|(_, step)| step.counts), String::new()),
         _ if !cut_short.is_empty() => {
             ("interrupted", last.as_ref().map(|(_, step)| step.counts), cut_short_note(&cut_short))
+        }
+        Some((_, step)) if !later.is_empty() => {
+            let first = &later[0];
+            let why = first.reason.as_deref().unwrap_or("failed");
+            let note = if first.item.is_empty() {
+                why.to_owned()
+            } else {
+                format!("{}: {why}", first.item)
+            };
+            ("failed", Some(step.counts), note)
+        }
+        Some((_, step)) if since_then > 0 && !step.counts.all_reached() => {
+            // Mended one by one: it counts what has a receipt and nothing open.
+            let open = memory.open.len() as u64;
+            let total = step.counts.total;
+            let reached = (memory.receipts.len() as u64).saturating_sub(open).min(total);
+            let counts = Counts { total, skipped: reached, ..Counts::default() };
+            let state = if reached == total { "done" } else { state_of(step) };
+            (state, Some(counts), step.note.clone())
+        }
+        Some((run, step)) if is_in_part(manifest, name, *run)? => {
+            ("in part", Some(step.counts), "only some of it was asked for so far".to_owned())
         }
         Some((_, step)) => (state_of(step), Some(step.counts), step.note.clone()),
         None if !memory.receipts.is_empty() => {
@@ -162,6 +195,12 @@ fn standing(
         at: manifest.last_receipt(name, &step.name, instance)?,
         note,
     })
+}
+
+/// Whether a run was asked for some steps or tasks only.
+fn is_in_part(manifest: &dyn Manifest, pipeline: &str, run: i64) -> Result<bool, ManifestError> {
+    let runs = manifest.runs(pipeline, None, MOST_RUNS)?;
+    Ok(runs.iter().any(|known| known.number == run && known.new.selected))
 }
 
 fn cut_short_note(attempts: &[&OpenAttempt]) -> String {

@@ -349,3 +349,25 @@ fn a_command_line_that_is_too_long_says_so() {
     scratch.pipeline("[step.all]\nin = 'in/*'\nout = 'out'\nrun = 'ls {{ in }} > {{ out }}'");
     scratch.semel("run").exits(1).says("its command line is too long for the system");
 }
+
+#[test]
+fn an_output_that_climbs_out_of_its_folder() {
+    for (out, item) in
+        [("w/{{ item }}", "../../x"), ("{{ item }}", "../x"), ("a/../b/{{ item }}", "x")]
+    {
+        let scratch = scratch();
+        scratch.file("list", item).pipeline(&format!(
+            "[step.a]\neach = {{ lines = 'list' }}\nout = '{out}'\nrun = 'echo x > {{{{ out }}}}'"
+        ));
+        assert!(refused(&scratch, 2).contains("climbs with `..`"), "{out}");
+    }
+}
+
+#[test]
+fn a_folder_as_input_that_holds_the_output() {
+    let scratch = scratch();
+    scratch
+        .file("d/b", "1")
+        .pipeline("[step.a]\nin = 'd'\nout = 'd/a'\nrun = 'cat {{ in }}/* > {{ out }}'");
+    assert!(refused(&scratch, 2).contains("a pattern that takes an output: `d/a`"));
+}

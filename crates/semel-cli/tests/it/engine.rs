@@ -79,7 +79,7 @@ fn fail_fast_begins_nothing_new() {
     scratch.pipeline(
         "[step.a]\neach = 'in/*'\nout = 'a/{{ item.name }}'\nrun = 'echo a >> trace; false {{ out }}'",
     );
-    scratch.semel("run -j 1 --fail-fast").exits(1).says("not begun");
+    scratch.semel("run -j 1 --fail-fast").exits(1).says("not finished");
     assert!(trace(&scratch)[0].1 < 10);
 }
 
@@ -365,4 +365,38 @@ fn events_come_as_one_json_object_a_line() {
     let last = events.last().unwrap();
     assert_eq!((last["exit"].as_i64(), last["steps"][0]["ran"].as_i64()), (Some(0), Some(5)));
     assert!(events.iter().all(|event| event["at"].as_str().is_some_and(|at| at.ends_with('Z'))));
+}
+
+/// Those that wait for their turn hear of the end too.
+#[test]
+fn ctrl_c_ends_a_run_with_more_tasks_than_jobs() {
+    for jobs in [1, 2] {
+        let scratch = scratch();
+        let gate = Gate::new(scratch.path(), "gate");
+        scratch.file("list", "1\n2\n3\n4\n5\n6\n7\n8\n9\n").pipeline(&format!(
+            "[step.a]\neach = {{ lines = 'list' }}\nrun = '''[ {{{{ item }}}} != 1 ] || {{ {}; }}; sleep 600'''",
+            gate.wait()
+        ));
+        let running = scratch.start(&format!("run -j {jobs}"));
+        gate.until_arrived();
+        running.signal(Signal::INT);
+        running.end().exits(130).says("not finished");
+        assert_eq!(scratch.list(".semel/staging"), [""; 0]);
+    }
+}
+
+#[test]
+fn a_task_of_a_list_that_a_step_makes_is_run_alone() {
+    let scratch = scratch();
+    scratch.file("n", "3").pipeline(
+        "[step.list]\nin = 'n'\nout = 'list'\nrun = 'seq $(cat {{ in }}) > {{ out }}'\n[step.visit]\neach = { lines = 'list' }\nout = 'visited/{{ item }}'\nrun = 'echo {{ item }} > {{ out }}; echo visit >> trace'\n[step.pay]\neach = { outputs-of = 'visit' }\nsame = 'name+content'\nonce = true\nrun = 'cat {{ item }} >> ledger'",
+    );
+    scratch.semel("run pay:visited/2").exits(0);
+    assert_eq!((&*scratch.text("ledger"), trace(&scratch)), ("2\n", ran(&[("visit", 1)])));
+    scratch.semel("run visit:1").exits(0);
+    assert_eq!(trace(&scratch), ran(&[("visit", 1)]));
+    scratch.semel("run pay:visited/7").exits(1).says("there is no task `pay:visited/7`");
+    assert_eq!(scratch.text("ledger"), "2\n");
+    scratch.semel("run").exits(0);
+    assert_eq!(scratch.text("ledger").lines().count(), 3);
 }

@@ -323,3 +323,90 @@ fn i3_the_intent_is_on_disk_before_the_command_begins() {
     gate.open();
     running.end().exits(0);
 }
+
+#[test]
+fn a_later_word_takes_the_place_of_those_before_it() {
+    for (words, lines) in [(["redo", "done"], 1), (["done", "redo"], 2), (["redo", "redo"], 2)] {
+        let scratch = scratch();
+        scratch
+            .file("status", "1")
+            .pipeline("[step.pay]\nonce = true\nrun = 'echo paid >> ledger; exit $(cat status)'");
+        scratch.semel("run").exits(1);
+        scratch.file("status", "0");
+        for word in words {
+            scratch.semel_words([word, "pay", "--because", "x"]).exits(0);
+        }
+        for _ in 0..3 {
+            scratch.semel("run").exits(0);
+        }
+        assert_eq!(scratch.text("ledger").lines().count(), lines, "{words:?}");
+    }
+}
+
+#[test]
+fn done_twice_does_not_hide_a_later_change() {
+    let scratch = scratch();
+    scratch
+        .file("in", "1")
+        .pipeline("[step.a]\nin = 'in'\nout = 'a'\nrun = 'cp {{ in }} {{ out }}'");
+    scratch.semel("run").exits(0);
+    for _ in 0..2 {
+        scratch.semel_words(["done", "a", "--because", "x"]).exits(0);
+    }
+    scratch.semel("run").exits(0);
+    scratch.file("in", "2").semel("run").exits(0);
+    assert_eq!(scratch.text("a"), "2");
+}
+
+#[test]
+fn a_memory_that_was_lost_is_no_reason_to_pay_again() {
+    let scratch = scratch();
+    scratch.pipeline(
+        "[step.make]\nout = 'made'\nrun = 'echo made > {{ out }}; echo make >> trace'\n[step.pay]\nneeds = ['make']\nonce = true\nrun = 'echo paid >> ledger'",
+    );
+    scratch.semel("run").exits(0);
+    scratch.sh("rm .semel/manifest.db*; touch .semel/manifest.db");
+    scratch.semel("run").exits(5).says("it is damaged: it is empty");
+    scratch.semel("status").exits(5);
+    scratch.sh("rm .semel/manifest.db*");
+    scratch
+        .semel("run")
+        .exits(3)
+        .says("signs of an older one")
+        .says("may have been done, and refuse: pay");
+    for _ in 0..2 {
+        scratch.semel("run").exits(3).says("the memory is incomplete: it may have been done");
+    }
+    assert_eq!((&*scratch.text("ledger"), trace(&scratch)), ("paid\n", ran(&[("make", 1)])));
+    scratch.semel_words(["done", "pay", "--because", "it is in the ledger"]).exits(0);
+    scratch.semel("run").exits(0);
+    scratch.semel("run").exits(0).says("nothing to do");
+    assert_eq!(scratch.text("ledger"), "paid\n");
+}
+
+#[test]
+fn done_without_outputs_stays_done() {
+    let scratch = scratch();
+    scratch.pipeline("[step.buy]\nonce = true\nout = 'answer'\nrun = 'echo x > {{ out }}; echo buy >> trace'\n[step.use]\neach = { outputs-of = 'buy' }\nout = 'used/{{ item.name }}'\nrun = 'cp {{ item }} {{ out }}'");
+    scratch.semel("run").exits(0);
+    scratch.remove("answer").semel("run").exits(3);
+    scratch
+        .semel_words(["done", "buy", "--without-outputs", "--because", "none is wanted"])
+        .exits(0);
+    for _ in 0..2 {
+        scratch.semel("run buy").exits(0);
+    }
+    scratch.semel("run").exits(1).says("its input `answer` is not there");
+    assert_eq!(trace(&scratch), ran(&[("buy", 1)]));
+}
+
+#[test]
+fn an_input_that_changes_while_it_runs_refuses() {
+    let scratch = scratch();
+    scratch.file("order", "1").pipeline(
+        "[step.pay]\nin = 'order'\nonce = true\nrun = 'cat {{ in }} >> ledger; echo 2 > {{ in }}'",
+    );
+    scratch.semel("run").exits(3).says("changed while it ran").says("semel done pay");
+    scratch.semel("run").exits(3);
+    assert_eq!(scratch.text("ledger"), "1");
+}

@@ -202,6 +202,23 @@ fn status_tells_a_monitor_when_the_last_good_run_is_too_old() {
 }
 
 #[test]
+fn status_is_not_green_because_a_part_is_done() {
+    let scratch = scratch();
+    for item in 1..=4 {
+        scratch.file(format!("raw/{item}"), item.to_string());
+    }
+    scratch.file("bad", "").pipeline("[step.a]\neach = 'raw/*'\nout = 'out/{{ item.name }}'\nrun = '[ {{ item.name }} != 3 ] || [ ! -e bad ]; cp {{ item }} {{ out }}'");
+    scratch.semel("run a:raw/1").exits(0);
+    scratch.semel("status").exits(1).says("in part");
+    scratch.semel("run").exits(1);
+    scratch.semel("status").exits(1).says("failed");
+    scratch.semel("run a:raw/1").exits(0);
+    scratch.semel("status").exits(1).says("failed").says("3 of 4");
+    scratch.remove("bad").semel("run a:raw/3").exits(0);
+    scratch.semel("status").exits(0).says("4 of 4");
+}
+
+#[test]
 fn log_of_a_run_of_a_task_and_of_nothing() {
     let scratch = scratch();
     scratch.pipeline(

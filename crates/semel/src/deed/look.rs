@@ -313,16 +313,20 @@ fn hold_against(
     if outs.is_empty() {
         return Ok(nothing(Outputs::None));
     }
+    let is_this = receipt.is_some_and(|receipt| {
+        let known = &receipt.fingerprint;
+        known.what == present.what && (view.step.once || known.how == present.how)
+    });
+    if is_this && receipt.is_some_and(|receipt| receipt.effect.is_none()) {
+        // A human said that it is done without them.
+        return Ok(nothing(Outputs::None));
+    }
     if outs.iter().any(Option::is_none) {
         return Ok(nothing(Outputs::Missing));
     }
     let digests = || outs.iter().flatten().map(|seen| seen.content.digest);
     let effect = fingerprint::effect(view.roles.iter().map(String::as_str).zip(digests()));
     let are_own = receipt.is_some_and(|receipt| receipt.effect == effect);
-    let is_this = receipt.is_some_and(|receipt| {
-        let known = &receipt.fingerprint;
-        known.what == present.what && (view.step.once || known.how == present.how)
-    });
     let paths = || task.outs.iter().zip(digests());
     let outputs = match (is_this, are_own) {
         (true, true) => Outputs::Proven,

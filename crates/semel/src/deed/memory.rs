@@ -27,7 +27,8 @@ pub fn make(disk: &dyn Disk, home: &Home, draft: &str) -> ManifestResult<bool> {
         if manifest.exists() {
             return Ok(false);
         }
-        SqliteManifest::create(disk, &manifest, &home.staging_of(draft))
+        let is_first = !home.has_signs_of_memory();
+        SqliteManifest::create(disk, &manifest, &home.staging_of(draft), is_first)
     });
     if made.is_err() && made_home {
         home.unmake();

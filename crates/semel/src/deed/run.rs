@@ -47,6 +47,7 @@ use crate::words::event::Event;
 use crate::words::pipeline::{EachSource, InputSource, Pipeline, StepId};
 use crate::words::run::{By, NewRun};
 use crate::words::task::{Instance, Task, TaskPattern};
+use crate::words::template::{Name, Placeholder};
 
 /// What a run is about.
 #[derive(Clone, Copy)]
@@ -243,6 +244,7 @@ impl Preparation<'_> {
             run_id: self.run_id,
             env,
             outputs: &plain_outputs(pipeline, params),
+            memory_is_whole: true,
             manifest: None,
         };
         let prepared = self.prepare(&site, None)?;
@@ -279,6 +281,9 @@ impl Preparation<'_> {
             }
             self.only_file(&**manifest)?;
         }
+        let identity = manifest.as_ref().map(|manifest| manifest.identity()).transpose();
+        let identity = identity.map_err(|error| self.no_manifest(error))?;
+        let memory_is_whole = identity.is_none_or(|identity| identity.whole_since.is_none());
         let asked = match &manifest {
             Some(manifest) => {
                 Some(Mutex::new(manifest.again().map_err(|error| self.no_manifest(error))?))
@@ -294,6 +299,7 @@ impl Preparation<'_> {
             run_id: self.run_id,
             env,
             outputs: &outputs,
+            memory_is_whole,
             manifest: asked.as_ref(),
         };
         let (memories, prepared) = std::thread::scope(|scope| {
@@ -321,7 +327,7 @@ impl Preparation<'_> {
             let once =
                 pipeline.steps.iter().filter(|step| step.once).map(|step| step.name.as_str());
             let once: Vec<_> = once.collect();
-            tell(&Event::NewMemory { once: &once });
+            tell(&Event::NewMemory { once: &once, is_whole: memory_is_whole });
         }
         for dead in cleaned {
             let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
@@ -634,6 +640,7 @@ pub fn tasks_named(
         run_id: "",
         env: setting.env,
         outputs: &HashSet::new(),
+        memory_is_whole: true,
         manifest: None,
     };
     let tasks = listed_tasks(&site, id)?;
@@ -686,6 +693,12 @@ fn check_patterns(site: &Site<'_>, known: &[Option<&StepTasks>]) -> Result<(), T
                 InputSource::OutputsOf(_) => return false,
             },
         };
+        if !template.is_glob() {
+            // A folder is all that is in it.
+            let names_item = |hole: &Placeholder| matches!(hole.name, Name::Item(_));
+            return !template.placeholders().any(names_item)
+                && path.starts_with(list::plain_path(site, step, template));
+        }
         let matcher = matchers.entry(key).or_insert_with(|| list::matcher(site, step, template));
         matcher.as_ref().is_some_and(|matcher| matcher.takes(path))
     };

@@ -176,7 +176,7 @@ impl<'a> StepView<'a> {
             env,
             roles: (0..step.outs.len()).map(|at| step.role(at)).collect(),
             memory,
-            memory_is_whole: true,
+            memory_is_whole: site.memory_is_whole,
             hold,
             fresh: manner.fresh && !step.once,
             fields,

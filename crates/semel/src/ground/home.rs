@@ -47,6 +47,14 @@ impl Home {
         self.folder.is_dir()
     }
 
+    /// Whether there are signs that a manifest was here once: a run takes its
+    /// lease only where there is one.
+    #[must_use]
+    pub fn has_signs_of_memory(&self) -> bool {
+        let locks = std::fs::read_dir(self.folder.join("lock"));
+        locks.is_ok_and(|mut locks| locks.any(|lock| !is_gate(&lock)))
+    }
+
     /// The manifest.
     #[must_use]
     pub fn manifest(&self) -> PathBuf {
@@ -174,12 +182,14 @@ mod tests {
         assert!(!home.make().expect("there"));
         std::fs::create_dir(home.folder.join("lock")).expect("made");
         std::fs::write(home.gate(), "").expect("written");
+        assert!(!home.has_signs_of_memory());
         home.unmake();
         assert!(!home.exists());
 
         home.make().expect("made");
         std::fs::create_dir(home.folder.join("lock")).expect("made");
         std::fs::write(home.lock("other", ""), "").expect("written");
+        assert!(home.has_signs_of_memory());
         home.unmake();
         assert!(home.lock("other", "").exists() && home.folder.join(IGNORE).exists());
     }

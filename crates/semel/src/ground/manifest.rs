@@ -78,6 +78,8 @@ pub struct Identity {
     pub id: String,
     /// When it was made.
     pub born: Timestamp,
+    /// Since when nothing that happened is unknown to it; `None`: since ever.
+    pub whole_since: Option<Timestamp>,
 }
 
 /// What is remembered of one step and instance.
@@ -301,7 +303,8 @@ pub trait Manifest: Send {
     /// What a run did, step by step.
     fn run_steps(&self, run: i64) -> ManifestResult<Vec<RunStep>>;
 
-    /// What the last run that knew of it did to a step, and which run that was.
+    /// What the last run that was asked for all did to a step, and which run that
+    /// was; if there is none, the last that knew of it.
     fn last_run_step(
         &self,
         pipeline: &str,

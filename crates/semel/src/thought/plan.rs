@@ -45,7 +45,8 @@ pub fn tasks(
         };
         let outs = step.outs.iter().map(|out| {
             let path = normal(&out.path.render(&bindings));
-            match why_no_output(&path) {
+            let climbs = out.path.text.starts_with("../");
+            match why_no_output(&path, climbs) {
                 None => Ok(path),
                 Some(why) => Err(Fault::new("an output that cannot be", &out.span, why)),
             }
@@ -59,14 +60,18 @@ pub fn tasks(
     Ok(StepTasks { instance: params.instance(&step.per), tasks })
 }
 
-/// Why a path cannot be an output.
-fn why_no_output(path: &Path) -> Option<&'static str> {
+/// Why a path cannot be an output. `climbs` says whether the file itself says
+/// that it lies above the pipeline's folder.
+fn why_no_output(path: &Path, climbs: bool) -> Option<&'static str> {
+    let mut rest = path.components().skip_while(|part| climbs && *part == Component::ParentDir);
     if path.as_os_str().is_empty()
         || matches!(path.components().next_back(), Some(Component::ParentDir | Component::RootDir))
     {
         Some("names no file")
     } else if path.components().any(|part| part.as_os_str() == ".semel") {
         Some("lies in semel's own folder")
+    } else if rest.any(|part| part == Component::ParentDir) {
+        Some("climbs with `..`: one file would have two names")
     } else if bytes_of(path).contains(&0) {
         Some("has a NUL byte")
     } else {

@@ -119,10 +119,12 @@ pub enum Event<'a> {
         number: i64,
     },
     /// There was no manifest; these `once` steps will be done as if never
-    /// before.
+    /// before, or, where there are signs of an older one, refuse.
     NewMemory {
         /// The names of the steps.
         once: &'a [&'a str],
+        /// Whether nothing can have been forgotten.
+        is_whole: bool,
     },
     /// What a killed run left was cleaned up.
     CleanedUp {

@@ -15,6 +15,8 @@ pub(super) enum Wanted {
     All,
     /// Those marked.
     Some(Vec<bool>),
+    /// Those that one of these patterns takes, once the list is known.
+    Late(Vec<TaskPattern>),
 }
 
 impl Wanted {
@@ -25,13 +27,13 @@ impl Wanted {
     pub(super) fn takes(&self, task: usize) -> bool {
         match self {
             Self::None => false,
-            Self::All => true,
+            Self::All | Self::Late(_) => true,
             Self::Some(marked) => marked.get(task).copied().unwrap_or(false),
         }
     }
 
-    fn add(&mut self, tasks: impl Iterator<Item = usize>, total: usize) {
-        if *self == Self::All {
+    pub(super) fn add(&mut self, tasks: impl Iterator<Item = usize>, total: usize) {
+        if matches!(self, Self::All | Self::Late(_)) {
             return;
         }
         if self.is_none() {
@@ -108,6 +110,10 @@ pub(super) fn select(
                         .collect();
                     wanted[chain.0].add(needed.into_iter(), before.tasks.len());
                 }
+                (Wanted::Late(_), None) if wanted[chain.0].is_none() => {
+                    wanted[chain.0] = Wanted::Late(Vec::new());
+                }
+                (Wanted::Late(_), None) => {}
                 _ => wanted[chain.0] = Wanted::All,
             }
         }
@@ -127,6 +133,23 @@ pub(super) fn select(
         }
     }
     Ok(wanted)
+}
+
+/// Works out which tasks of a step are wanted, now that its list is known.
+pub(super) fn mark_late(
+    pipeline: &Pipeline,
+    id: StepId,
+    tasks: &StepTasks,
+    wanted: &mut Wanted,
+) -> Result<(), NoSuchTarget> {
+    let Wanted::Late(patterns) = wanted else {
+        return Ok(());
+    };
+    let patterns = std::mem::take(patterns);
+    *wanted = Wanted::None;
+    patterns
+        .iter()
+        .try_for_each(|pattern| mark(pipeline, pattern, id, Some(tasks), &tasks.instance, wanted))
 }
 
 /// The step that a pattern names.
@@ -156,9 +179,20 @@ pub(super) fn mark(
             present: instance.to_string(),
         });
     }
-    let (Some(_), Some(tasks)) = (&target.item, tasks) else {
-        *wanted = Wanted::All;
-        return Ok(());
+    let tasks = match (&target.item, tasks) {
+        (Some(_), Some(tasks)) => tasks,
+        (Some(_), None) => {
+            match wanted {
+                Wanted::Late(patterns) => patterns.push(target.clone()),
+                Wanted::All => {}
+                _ => *wanted = Wanted::Late(vec![target.clone()]),
+            }
+            return Ok(());
+        }
+        (None, _) => {
+            *wanted = Wanted::All;
+            return Ok(());
+        }
     };
     let takes = |task: &usize| {
         let name = tasks.tasks[*task].item.as_deref().map(encode);

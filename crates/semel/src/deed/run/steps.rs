@@ -5,13 +5,14 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::engine::Engine;
+use super::selection::{self, Wanted};
 use super::worker::Order;
 use crate::deed::view::{Before, Seen};
 use crate::deed::{Trouble, list};
 use crate::thought::plan::{self, StepTasks};
 use crate::words::event::{Event, Outcome};
 use crate::words::fingerprint::Left;
-use crate::words::pipeline::{InputSource, StepId};
+use crate::words::pipeline::{Fault, InputSource, StepId};
 use crate::words::receipt::Failure;
 use crate::words::task::Task;
 use crate::words::verdict::{Reason, Ruling, Verdict};
@@ -100,9 +101,9 @@ impl<'r, 's> Engine<'r, 's> {
         };
         let outs = self.pipeline.step(chain).outs.len();
         let left = &self.steps[chain.0].left;
-        tasks
-            .filter_map(|task| left[task / outs].as_ref()?.outs.get(task % outs).copied())
-            .collect()
+        // Where one is not there, each task looks for itself, and says so.
+        let made = tasks.map(|task| left[task / outs].as_ref()?.outs.get(task % outs).copied());
+        made.collect::<Option<_>>().unwrap_or_default()
     }
 
     pub(super) fn prepared(&mut self, id: StepId, result: Result<(), Trouble>) {
@@ -169,6 +170,7 @@ impl<'r, 's> Engine<'r, 's> {
         }
         let known: Vec<Option<&StepTasks>> = self.shop.tasks.iter().map(OnceLock::get).collect();
         plan::check_outputs(self.pipeline, &known).map_err(Trouble::File)?;
+        self.mark_late(&listed)?;
         for id in &listed {
             self.listed(*id);
         }
@@ -176,6 +178,32 @@ impl<'r, 's> Engine<'r, 's> {
             self.open_if_due(*id);
         }
         Ok(())
+    }
+
+    /// Works out which tasks of a chain are wanted, from its last step to its
+    /// first: whoever is wanted wants what is before it.
+    fn mark_late(&mut self, chain: &[StepId]) -> Result<(), Trouble> {
+        for id in chain.iter().rev() {
+            self.mark_late_step(*id)?;
+            let (Some(before), Wanted::Some(marked)) =
+                (self.steps[id.0].chain, &self.steps[id.0].wanted)
+            else {
+                continue;
+            };
+            let outs = self.pipeline.step(before).outs.len().max(1);
+            let needed: Vec<_> =
+                (0..marked.len()).filter(|task| marked[*task]).map(|task| task / outs).collect();
+            self.mark_late_step(before)?;
+            let total = self.shop.tasks(before).tasks.len();
+            self.steps[before.0].wanted.add(needed.into_iter(), total);
+        }
+        Ok(())
+    }
+
+    fn mark_late_step(&mut self, id: StepId) -> Result<(), Trouble> {
+        let (tasks, wanted) = (self.shop.tasks(id), &mut self.steps[id.0].wanted);
+        let marked = selection::mark_late(self.pipeline, id, tasks, wanted);
+        marked.map_err(|missing| Trouble::Input(Fault::new(missing.to_string(), &(0..0), "")))
     }
 
     /// The tasks of a step, and of those chained to it, will not be known in this

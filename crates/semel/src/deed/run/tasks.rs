@@ -17,7 +17,7 @@ use crate::words::event::{Event, Outcome};
 use crate::words::path::show;
 use crate::words::pipeline::StepId;
 use crate::words::receipt::Failure;
-use crate::words::verdict::{Ruling, Verdict};
+use crate::words::verdict::{Reason, Ruling, Verdict};
 
 /// How often a task is tried again because its inputs changed under it.
 const MOST_VOIDS: u32 = 3;
@@ -137,11 +137,13 @@ impl<'s> Engine<'_, 's> {
     /// failed.
     fn void(&mut self, id: StepId, task: usize, input: &std::path::Path) -> Option<Failure> {
         let path = show(input);
-        if self.pipeline.step(id).once {
-            return Some(Failure::BadEffect(format!("its input {path} changed while it ran")));
-        }
         let event = Event::Void { task: self.task_ref(id, task), input };
         self.tell(&event);
+        if self.pipeline.step(id).once {
+            // It may have been done with either.
+            self.settle(id, task, Outcome::Refused(Reason::MayBeDone), None);
+            return None;
+        }
         let voids = self.voids.entry((id, task)).or_default();
         *voids += 1;
         if *voids > MOST_VOIDS {

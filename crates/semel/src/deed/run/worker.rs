@@ -404,6 +404,8 @@ impl Act<'_, '_> {
         let stop = if step.once { self.shop.stop_all } else { self.shop.stop };
         let permit = self.shop.permits.1.recv();
         if stop.is_pulled() {
+            // Whoever waits for it must hear of the end too.
+            self.give_back(&mut permit.ok());
             return Some(self.failed(WhyNot::Stopped, Vec::new()));
         }
         let (at, tries) = (self.task, self.tries);

@@ -40,9 +40,11 @@ impl Manifest for SqliteManifest {
     }
 
     fn identity(&self) -> ManifestResult<Identity> {
-        let found = self.row("read the manifest", "select id, born from memory", [], |row| {
-            Ok(Identity { id: row.get(0)?, born: time_at(row, 1)? })
-        })?;
+        let found =
+            self.row("read the manifest", "select id, born, whole_since from memory", [], |row| {
+                let whole_since = maybe_time_at(row, 2)?;
+                Ok(Identity { id: row.get(0)?, born: time_at(row, 1)?, whole_since })
+            })?;
         found.ok_or_else(|| ManifestError::Damaged("it does not know itself".to_owned()))
     }
 
@@ -236,7 +238,8 @@ impl Manifest for SqliteManifest {
             RUN_STEP_COLUMNS.split(", ").map(|name| format!("s.{name}")).collect::<Vec<_>>();
         let sql = format!(
             "select {} from run_step s join run r on r.number = s.run
-             where r.pipeline = ? and s.step = ? and s.instance = ? order by s.run desc limit 1",
+             where r.pipeline = ? and s.step = ? and s.instance = ?
+             order by r.selected, s.run desc limit 1",
             columns.join(", ")
         );
         self.row("read the last run", &sql, params![pipeline, step, instance.as_str()], run_step_at)

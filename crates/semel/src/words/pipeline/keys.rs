@@ -250,7 +250,7 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
     },
     Key {
         name: "check",
-        about: "a probe of the real world: a command (0 holds, 1 does not), or `{ run, equals }`",
+        about: "a probe of the real world, answered within 30 s: a command (0 holds, 1 does not), or `{ run, equals }`",
         read: |step, value| {
             let mut check = CheckDraft { span: value.span(), ..CheckDraft::default() };
             match value.as_table() {
@@ -284,7 +284,7 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
     },
     Key {
         name: "expect",
-        about: "what a good output looks like: `rows`, `bytes`, `same-rows-as`",
+        about: "what a good output looks like when it is made: `rows`, `bytes`, `same-rows-as`",
         read: |step, value| {
             let mut expect = Expect { span: value.span(), ..Expect::default() };
             fill(&value.table()?, EXPECT, &mut expect, "`expect`")?;
@@ -350,7 +350,12 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         read: |step, value| {
             let mut retry = Retry::default();
             match value.as_table() {
-                Some(table) => fill(&table, RETRY, &mut retry, "`retry`")?,
+                Some(table) => {
+                    fill(&table, RETRY, &mut retry, "`retry`")?;
+                    if table.get("up-to").is_none() {
+                        retry.up_to = retry.up_to.max(retry.wait);
+                    }
+                }
                 None => retry.times = times(value)?,
             }
             step.retry = Some(retry);
@@ -491,7 +496,7 @@ const RETRY: &[Key<Retry>] = &[
     },
     Key {
         name: "wait",
-        about: "the pause before the first of them; each next one is twice as long",
+        about: "the pause before the first of them, by default a second; each next one is twice as long",
         read: |retry, value| {
             retry.wait = value.duration()?;
             Ok(())
@@ -499,7 +504,7 @@ const RETRY: &[Key<Retry>] = &[
     },
     Key {
         name: "up-to",
-        about: "the longest pause",
+        about: "the longest pause; by default a minute, or `wait` if that is longer",
         read: |retry, value| {
             retry.up_to = value.duration()?;
             Ok(())

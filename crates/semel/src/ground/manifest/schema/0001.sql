@@ -6,7 +6,7 @@
 create table memory (
     id          text not null,      -- of this manifest, random
     born        text not null,      -- when it was made
-    whole_since text not null       -- nothing that happened since is unknown to it
+    whole_since text                -- nothing that happened since is unknown to it; null: since ever
 ) strict;
 
 create table run (

@@ -178,7 +178,10 @@ fn write_receipt(
 /// Notes that a run acted on a human's word.
 fn act_on(transaction: &Transaction<'_>, said: Option<i64>, run: i64) -> ManifestResult<()> {
     let Some(said) = said else { return Ok(()) };
-    let sql = "update resolution set acted_by = ? where id = ? and acted_by is null";
+    // A later word takes the place of those before it.
+    let sql = "update resolution set acted_by = ?1 where acted_by is null and id <= ?2
+        and (pipeline, step, instance, item) =
+            (select pipeline, step, instance, item from resolution where id = ?2)";
     transaction.execute(sql, [run, said]).doing("act on what was settled")?;
     Ok(())
 }

@@ -55,13 +55,19 @@ impl<T> Doing<T> for rusqlite::Result<T> {
 impl SqliteManifest {
     /// Makes an empty manifest, and says whether it is the one that is there
     /// now: if somebody was faster, theirs stays. It is written in the folder
-    /// `draft`, which is made for it, and appears at `path` whole.
+    /// `draft`, which is made for it, and appears at `path` whole. `is_first` says
+    /// whether nothing can have been remembered before.
     ///
     /// # Errors
     /// If it cannot be written; then nothing of it is left.
-    pub fn create(disk: &dyn Disk, path: &Path, draft: &Path) -> ManifestResult<bool> {
+    pub fn create(
+        disk: &dyn Disk,
+        path: &Path,
+        draft: &Path,
+        is_first: bool,
+    ) -> ManifestResult<bool> {
         disk.make_folders(draft)?;
-        let written = Self::write_draft(disk, path, &draft.join("manifest.db"));
+        let written = Self::write_draft(disk, path, &draft.join("manifest.db"), is_first);
         // Whoever made theirs meanwhile may have cleared our draft away.
         disk.remove_all(draft)?;
         match written {
@@ -70,9 +76,17 @@ impl SqliteManifest {
         }
     }
 
-    fn write_draft(disk: &dyn Disk, path: &Path, draft: &Path) -> ManifestResult<bool> {
+    fn write_draft(
+        disk: &dyn Disk,
+        path: &Path,
+        draft: &Path,
+        is_first: bool,
+    ) -> ManifestResult<bool> {
         let flags = OpenFlags::SQLITE_OPEN_CREATE;
-        Self::connect(draft, Access::Write, flags)?.migrate()?;
+        let mut manifest = Self::connect(draft, Access::Write, flags)?;
+        manifest.migrate(true)?;
+        manifest.be_born(is_first)?;
+        drop(manifest);
         disk.sync(draft)?;
         match disk.rename_new(draft, path) {
             Err(error) if error.is_presence() => return Ok(false),
@@ -92,7 +106,7 @@ impl SqliteManifest {
             return Err(ManifestError::Absent);
         }
         let mut manifest = Self::connect(path, Access::Write, OpenFlags::empty())?;
-        manifest.migrate()?;
+        manifest.migrate(false)?;
         Ok(manifest)
     }
 
@@ -110,13 +124,13 @@ impl SqliteManifest {
             && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
         if writable {
             let manifest = Self::connect(path, Access::Read, OpenFlags::empty())?;
-            manifest.known_version()?;
+            manifest.known_version(false)?;
             return Ok(manifest);
         }
         let snapshot = snapshot(path)?;
         let copy = snapshot.path().join("manifest.db");
         let mut manifest = Self::connect(&copy, Access::Read, OpenFlags::empty())?;
-        manifest.known_version()?;
+        manifest.known_version(false)?;
         manifest._snapshot = Some(snapshot);
         Ok(manifest)
     }
@@ -137,7 +151,7 @@ impl SqliteManifest {
     }
 
     /// The version of the file; 0 if it is new. Fails if it is not ours.
-    fn known_version(&self) -> ManifestResult<i64> {
+    fn known_version(&self, is_draft: bool) -> ManifestResult<i64> {
         let pragma = |name: &str| -> ManifestResult<i64> {
             self.connection
                 .pragma_query_value(None, name, |row| row.get(0))
@@ -152,6 +166,10 @@ impl SqliteManifest {
             return Err(ManifestError::Foreign);
         }
         let (found, known) = (pragma("user_version")?, latest());
+        if found == 0 && !is_draft {
+            // It appears whole: one that is empty was emptied.
+            return Err(ManifestError::Damaged("it is empty".to_owned()));
+        }
         if found > known {
             return Err(ManifestError::Newer { found, known });
         }
@@ -159,8 +177,8 @@ impl SqliteManifest {
     }
 
     /// Brings the file to the latest version, in one transaction.
-    fn migrate(&mut self) -> ManifestResult<()> {
-        if self.known_version()? == latest() {
+    fn migrate(&mut self, is_draft: bool) -> ManifestResult<()> {
+        if self.known_version(is_draft)? == latest() {
             return Ok(());
         }
         let transaction = self
@@ -175,20 +193,21 @@ impl SqliteManifest {
         for sql in &VERSIONS[done..] {
             transaction.execute_batch(sql).doing("bring the manifest up to date")?;
         }
-        if done == 0 {
-            let now = time_text(Timestamp::now());
-            transaction
-                .execute(
-                    "insert into memory (id, born, whole_since) values (?1, ?2, ?2)",
-                    params![uuid::Uuid::now_v7().to_string(), now],
-                )
-                .doing("make the manifest")?;
-        }
         transaction
             .pragma_update(None, "application_id", APPLICATION)
             .and_then(|()| transaction.pragma_update(None, "user_version", latest()))
             .and_then(|()| transaction.commit())
             .doing("bring the manifest up to date")
+    }
+
+    /// Gives a new manifest its id.
+    fn be_born(&self, is_first: bool) -> ManifestResult<()> {
+        let now = time_text(Timestamp::now());
+        let since = (!is_first).then_some(&now);
+        let sql = "insert into memory (id, born, whole_since) values (?, ?, ?)";
+        let id = uuid::Uuid::now_v7().to_string();
+        self.connection.execute(sql, params![id, now, since]).doing("make the manifest")?;
+        Ok(())
     }
 
     pub(super) fn rows<T>(
