@@ -261,3 +261,13 @@ fn a_step_runs_again_when_what_it_needs_left_something_else() {
     assert_eq!(scratch.text("report"), "2");
     assert_eq!(trace(&scratch), ran(&[("report", 1)]), "`after` only orders");
 }
+
+#[test]
+fn equal_items_that_come_together_are_worked_on_once() {
+    let scratch = copying("cp {{ item }} {{ out }}");
+    scratch.file("in/b", "one").file("in/c", "one").file("in/d", "two");
+    scratch.semel("run -j 4").exits(0).says("2 reused");
+    assert_eq!(trace(&scratch), ran(&[("copy", 2)]));
+    assert_eq!((&*scratch.text("out/c"), &*scratch.text("out/d")), ("one", "two"));
+    scratch.semel("run --expect-noop").exits(0);
+}

@@ -410,3 +410,29 @@ fn an_input_that_changes_while_it_runs_refuses() {
     scratch.semel("run").exits(3);
     assert_eq!(scratch.text("ledger"), "1");
 }
+
+#[test]
+fn equal_files_that_come_together_are_paid_once() {
+    for jobs in [1, 4] {
+        let scratch = scratch();
+        for bill in 1..=9 {
+            scratch.file(format!("bills/{bill}"), if bill == 5 { "other\n" } else { "same\n" });
+        }
+        scratch.pipeline(
+            "[step.pay]\neach = 'bills/*'\nsame = 'content'\nonce = true\nrun = 'cat {{ item }} >> ledger'",
+        );
+        scratch.semel(&format!("run -j {jobs}")).exits(0).says("7 reused");
+        assert_eq!(scratch.text("ledger").lines().count(), 2);
+        scratch.semel("run --expect-noop").exits(0);
+    }
+}
+
+#[test]
+fn an_equal_file_is_not_paid_after_the_first_failed() {
+    let scratch = scratch();
+    scratch.file("bills/1", "same\n").file("bills/2", "same\n").pipeline(
+        "[step.pay]\neach = 'bills/*'\nsame = 'content'\nonce = true\nrun = 'cat {{ item }} >> ledger; exit 1'",
+    );
+    scratch.semel("run").exits(1).says("1 failed, 1 blocked");
+    assert_eq!(scratch.text("ledger").lines().count(), 1);
+}

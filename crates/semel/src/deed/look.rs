@@ -71,6 +71,8 @@ pub struct Known<'a> {
     /// That this run made an attempt already, and whether that provably did
     /// nothing.
     pub tried: Option<bool>,
+    /// The item of a task of this run that did the same.
+    pub leader: Option<&'a str>,
 }
 
 /// Where the last look found things, to find the next ones sooner.
@@ -130,7 +132,7 @@ pub fn look(
     case.outputs_accepted = held.outputs != Outputs::Missing
         || kept.is_some()
         || said.is_some_and(|said| said.without_outputs);
-    let twin = find_twin(site, view, &case, &fingerprint, &name)?;
+    let twin = find_twin(site, view, &case, &fingerprint, &name, known.leader)?;
     if let Some((_, presence)) = &twin {
         case.twin = *presence;
     }
@@ -406,21 +408,25 @@ fn find_twin(
     case: &Case,
     present: &Fingerprint,
     own_name: &str,
+    leader: Option<&str>,
 ) -> Result<Option<(Receipt, Twin)>, Failure> {
     if !view.step.has_file_items() || case.memory != Memory::None || case.outputs == Outputs::Proven
     {
         return Ok(None);
     }
-    for known in view.twins(&present.what) {
-        if (known.fingerprint.how != present.how && !view.step.once) || &*known.item == own_name {
-            continue;
-        }
-        let name = TaskName::new(&view.step.name, &view.instance, Some(&known.item));
+    let did_it = |known: &Fingerprint| {
+        known.what == present.what && (known.how == present.how || view.step.once)
+    };
+    let remembered = view.twins(&present.what).filter(|known| did_it(&known.fingerprint));
+    let items = leader.into_iter().chain(remembered.map(|known| &*known.item));
+    for item in items.filter(|item| *item != own_name) {
+        let name = TaskName::new(&view.step.name, &view.instance, Some(item));
         let receipt = site.ask_manifest(|manifest| manifest.receipt(&site.pipeline.name, &name))?;
         if let Some(receipt) = receipt
+            && did_it(&receipt.fingerprint)
             && outputs_are_intact(site, &receipt)
         {
-            let item = decode(&known.item).unwrap_or_default();
+            let item = decode(item).unwrap_or_default();
             let is_present = matches!(site.disk.look(item_path(&item)), Ok(Some(_)));
             return Ok(Some((receipt, if is_present { Twin::Present } else { Twin::Gone })));
         }

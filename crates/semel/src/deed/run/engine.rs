@@ -9,7 +9,7 @@
 //! ordered that waits for something which has not reached its state.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
@@ -22,6 +22,7 @@ use super::worker::{Done, Left, Message, Order, Shop};
 use crate::deed::record::Orders;
 use crate::ground::manifest::StepMemory;
 use crate::words::event::{Event, Outcome, TaskRef};
+use crate::words::fingerprint::Fingerprint;
 use crate::words::pipeline::{EachSource, InputSource, Pipeline, StepId};
 use crate::words::receipt::Failure;
 
@@ -35,6 +36,12 @@ pub(super) struct LastFailure {
     pub(super) tries: u32,
     pub(super) tail: Vec<u8>,
     pub(super) command: String,
+}
+
+/// A new task that is acted on, and those that would do the same.
+pub(super) struct Leader {
+    pub(super) task: usize,
+    pub(super) followers: Vec<usize>,
 }
 
 /// A step by its place in the queues: deeper ones first.
@@ -100,6 +107,15 @@ pub(super) struct Engine<'r, 's> {
     pub(super) timers: BinaryHeap<Reverse<(Instant, StepId, usize)>>,
     pub(super) failures: HashMap<(StepId, usize), LastFailure>,
     pub(super) voids: HashMap<(StepId, usize), u32>,
+    /// Of new tasks with one fingerprint, the one that is acted on; the others
+    /// follow it.
+    pub(super) leaders: HashMap<(StepId, Fingerprint), Leader>,
+    /// The leaders that are followed.
+    pub(super) followed: HashMap<(StepId, usize), Fingerprint>,
+    /// Tasks that were looked at again, after the one that they follow.
+    pub(super) came_after: HashSet<(StepId, usize)>,
+    /// Tasks that were settled and are not in their state.
+    pub(super) unreached: HashSet<(StepId, usize)>,
     /// Tasks that came to an end, to be noted one after the other.
     pub(super) settling: VecDeque<(StepId, usize, Outcome, Option<Left>)>,
     next_number: u64,
@@ -178,6 +194,10 @@ impl<'r, 's> Engine<'r, 's> {
             timers: BinaryHeap::new(),
             failures: HashMap::new(),
             voids: HashMap::new(),
+            leaders: HashMap::new(),
+            followed: HashMap::new(),
+            came_after: HashSet::new(),
+            unreached: HashSet::new(),
             settling: VecDeque::new(),
             next_number: 1,
             is_stopping: false,
@@ -320,12 +340,24 @@ impl<'r, 's> Engine<'r, 's> {
 
     /// Orders one more look at a task.
     pub(super) fn look_again(&mut self, id: StepId, task: usize, tried: Option<bool>) {
+        self.look_after(id, task, tried, None);
+    }
+
+    /// Orders one more look at a task, after another one that did the same.
+    pub(super) fn look_after(
+        &mut self,
+        id: StepId,
+        task: usize,
+        tried: Option<bool>,
+        leader: Option<usize>,
+    ) {
         self.looking += 1;
         self.order_look(Order::Look {
             step: id,
             made: self.made_items(id, task..task + 1),
             tasks: task..task + 1,
             tried,
+            leader,
         });
     }
 
@@ -366,6 +398,7 @@ impl<'r, 's> Engine<'r, 's> {
                 made: self.made_items(id, tasks.clone()),
                 tasks,
                 tried: None,
+                leader: None,
             });
         }
     }

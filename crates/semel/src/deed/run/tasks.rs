@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Mode;
-use super::engine::{Engine, LastFailure};
+use super::engine::{Engine, LastFailure, Leader};
 use super::state::{Phase, ToAct};
 use super::steps::may_act;
 use super::worker::{Done, FailedAct, Left, WhyNot};
@@ -14,6 +14,7 @@ use crate::deed::look::Looked;
 use crate::deed::view::StepView;
 use crate::thought::retry;
 use crate::words::event::{Event, Outcome};
+use crate::words::fingerprint::Fingerprint;
 use crate::words::path::show;
 use crate::words::pipeline::StepId;
 use crate::words::receipt::Failure;
@@ -61,6 +62,8 @@ impl<'s> Engine<'_, 's> {
             (_, Some(_)) if acts && !view.hold.may_act() => {
                 self.settle(id, task, Outcome::Busy, None);
             }
+            (_, Some(_))
+                if acts && reason == Reason::New && self.follows(id, task, looked.fingerprint) => {}
             (_, Some(sight)) if acts => {
                 let tries = self.failures.get(&(id, task)).map_or(1, |last| last.tries + 1);
                 let state = &mut self.steps[id.0];
@@ -72,6 +75,64 @@ impl<'s> Engine<'_, 's> {
                 self.can_act.insert((Reverse(state.depth), id));
             }
             _ => self.settle(id, task, Outcome::Would(looked.verdict), None),
+        }
+    }
+
+    /// Whether a new task need not be acted on now, since another one does the
+    /// same, or did.
+    fn follows(&mut self, id: StepId, task: usize, fingerprint: Option<Fingerprint>) -> bool {
+        let step = self.pipeline.step(id);
+        let Some(fingerprint) = fingerprint.filter(|_| step.has_file_items()) else {
+            return false;
+        };
+        let leader = self.leaders.entry((id, fingerprint));
+        let leader = leader.or_insert_with(|| Leader { task, followers: Vec::new() });
+        if leader.task == task {
+            return false;
+        }
+        let first = leader.task;
+        if self.steps[id.0].phases[first] != Phase::Settled {
+            leader.followers.push(task);
+            self.followed.insert((id, first), fingerprint);
+            return true;
+        }
+        // What the first one made may be gone already; nobody waits for it twice.
+        let serves =
+            !self.unreached.contains(&(id, first)) && !self.came_after.contains(&(id, task));
+        if !serves && !step.once {
+            leader.task = task;
+            return false;
+        }
+        self.come_after(id, first, task, serves);
+        true
+    }
+
+    /// A task was settled: those that would do the same come after it.
+    fn lead(&mut self, id: StepId, task: usize, is_reached: bool) {
+        if !is_reached {
+            self.unreached.insert((id, task));
+        }
+        let Some(fingerprint) = self.followed.remove(&(id, task)) else {
+            return;
+        };
+        let leader = self.leaders.get_mut(&(id, fingerprint));
+        let followers = leader.map(|leader| std::mem::take(&mut leader.followers));
+        for follower in followers.unwrap_or_default() {
+            self.come_after(id, task, follower, is_reached);
+        }
+    }
+
+    /// What is done for one task serves another. What is unsafe to repeat is not
+    /// tried by another after it failed.
+    fn come_after(&mut self, id: StepId, first: usize, task: usize, is_reached: bool) {
+        if is_reached {
+            self.came_after.insert((id, task));
+            self.look_after(id, task, None, Some(first));
+        } else if self.pipeline.step(id).once {
+            let name = self.task_ref(id, first).to_string();
+            self.settle(id, task, Outcome::Blocked(name), None);
+        } else {
+            self.look_again(id, task, None);
         }
     }
 
@@ -198,6 +259,7 @@ impl<'s> Engine<'_, 's> {
             state.not_reached.get_or_insert_with(|| task_ref.to_string());
             self.is_stopping |= self.fails_fast && matches!(outcome, Outcome::Failed(_));
         }
+        self.lead(id, task, is_reached);
         let outs = self.pipeline.step(id).outs.len();
         for next in self.steps[id.0].chained.clone() {
             let chained = task * outs..(task + 1) * outs;

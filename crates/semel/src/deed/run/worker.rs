@@ -46,6 +46,8 @@ pub(super) enum Order<'a> {
         made: Vec<Seen>,
         /// That this run tried already, and whether it provably did nothing.
         tried: Option<bool>,
+        /// A task of this run that did the same.
+        leader: Option<usize>,
     },
     /// Act on a task, as it was seen.
     Act {
@@ -185,8 +187,8 @@ impl<'a> Shop<'_, 'a> {
                 Order::PrepareAgain { step, before, task, made } => {
                     Some(self.look_anew(step, &before, task, &made))
                 }
-                Order::Look { step, tasks, made, tried } => {
-                    Some(self.look(step, tasks, &made, tried))
+                Order::Look { step, tasks, made, tried, leader } => {
+                    Some(self.look(step, tasks, &made, tried, leader))
                 }
                 Order::Act { step, task, view, sight, verdict, number, tries } => {
                     let act = Act {
@@ -247,7 +249,7 @@ impl<'a> Shop<'_, 'a> {
         match StepView::prepare(self.site, step, before, memory, hold, self.manner) {
             Ok(view) => {
                 self.set_view(step, view);
-                self.look(step, task..task + 1, made, None)
+                self.look(step, task..task + 1, made, None, None)
             }
             Err(trouble) => {
                 Message::Looked { step, first: task, view: old, looked: vec![Err(trouble.into())] }
@@ -282,12 +284,15 @@ impl<'a> Shop<'_, 'a> {
         range: Range<usize>,
         made: &[Seen],
         tried: Option<bool>,
+        leader: Option<usize>,
     ) -> Message<'a> {
         let (view, tasks) = (self.view(step), self.tasks(step));
+        let leader = leader.map(|at| tasks.tasks[at].item_name());
+        let leader = leader.as_deref();
         let mut hints = Hints::default();
         let first = range.start;
         let looked = range.map(|at| {
-            let known = Known { made: made.get(at - first), tried };
+            let known = Known { made: made.get(at - first), tried, leader };
             look(self.site, &view, &tasks.tasks[at], known, self.manner, self.stop_all, &mut hints)
         });
         let looked = looked.collect();
