@@ -79,6 +79,29 @@ impl Lease {
     }
 }
 
+impl Holder {
+    /// Whether its process, on the machine `host`, is already dying: killed, and
+    /// only about to let go of what it holds. A stopped one is not.
+    #[must_use]
+    pub fn is_dying(&self, host: &str) -> bool {
+        const KILL: u64 = 1 << (9 - 1);
+        if self.host != host {
+            return false;
+        }
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.pid)) else {
+            return true;
+        };
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        let is_pending = |name| {
+            let signals = field(name).and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+            signals.is_some_and(|signals| signals & KILL != 0)
+        };
+        field("State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']))
+            || is_pending("SigPnd:")
+            || is_pending("ShdPnd:")
+    }
+}
+
 /// A gate through which one process passes at a time: those who begin staging,
 /// and those who clean up the staging of the dead.
 #[derive(Debug)]
@@ -180,6 +203,21 @@ mod tests {
             holder(&path).expect("it can be asked").map(|holder| holder.command).as_deref(),
             Some("other")
         );
+    }
+
+    #[test]
+    fn the_dead_are_told_from_the_living() {
+        let holder = |pid| Holder { pid, ..me("semel run") };
+        let mut child =
+            std::process::Command::new("sleep").arg("600").spawn().expect("sleep starts");
+        let host = me("").host;
+        assert!(!holder(child.id()).is_dying(&host));
+        child.kill().expect("it is ours");
+        let killed = holder(child.id());
+        assert!(killed.is_dying(&host), "killed and not reaped");
+        assert!(!killed.is_dying("another host"), "nothing is known of other machines");
+        child.wait().expect("it is ours");
+        assert!(killed.is_dying(&host), "gone");
     }
 
     #[test]

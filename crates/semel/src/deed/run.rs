@@ -49,6 +49,9 @@ use crate::words::run::{By, NewRun};
 use crate::words::task::{Instance, Task, TaskPattern};
 use crate::words::template::{Name, Placeholder};
 
+/// How long a holder that is already dying may take to let go.
+const DYING: Duration = Duration::from_secs(5);
+
 /// What a run is about.
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
@@ -406,7 +409,17 @@ impl Preparation<'_> {
 
     fn take_lease(&self) -> Result<Lease, CannotBegin> {
         let lock = self.home.lock(&self.setting.pipeline.name, self.instance().as_str());
-        Ok(Lease::take(&lock, &self.holder())?)
+        let began = Instant::now();
+        loop {
+            match Lease::take(&lock, &self.holder()) {
+                Err(LeaseError::Busy(Some(other)))
+                    if began.elapsed() < DYING && other.is_dying(&self.setting.by.host) =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                taken => return Ok(taken?),
+            }
+        }
     }
 
     /// How many threads look.

@@ -110,8 +110,9 @@ pub(super) struct Engine<'r, 's> {
     /// Of new tasks with one fingerprint, the one that is acted on; the others
     /// follow it.
     pub(super) leaders: HashMap<(StepId, Fingerprint), Leader>,
-    /// The leaders that are followed.
-    pub(super) followed: HashMap<(StepId, usize), Fingerprint>,
+    /// The leaders that are followed, and by whom: tasks of these fingerprints. It
+    /// is more than one where an input of the leader changed.
+    pub(super) followed: HashMap<(StepId, usize), Vec<Fingerprint>>,
     /// Tasks that were looked at again, after the one that they follow.
     pub(super) came_after: HashSet<(StepId, usize)>,
     /// Tasks that were settled and are not in their state.

@@ -93,7 +93,7 @@ impl<'s> Engine<'_, 's> {
         let first = leader.task;
         if self.steps[id.0].phases[first] != Phase::Settled {
             leader.followers.push(task);
-            self.followed.insert((id, first), fingerprint);
+            self.followed.entry((id, first)).or_default().push(fingerprint);
             return true;
         }
         // What the first one made may be gone already; nobody waits for it twice.
@@ -112,13 +112,12 @@ impl<'s> Engine<'_, 's> {
         if !is_reached {
             self.unreached.insert((id, task));
         }
-        let Some(fingerprint) = self.followed.remove(&(id, task)) else {
-            return;
-        };
-        let leader = self.leaders.get_mut(&(id, fingerprint));
-        let followers = leader.map(|leader| std::mem::take(&mut leader.followers));
-        for follower in followers.unwrap_or_default() {
-            self.come_after(id, task, follower, is_reached);
+        for fingerprint in self.followed.remove(&(id, task)).unwrap_or_default() {
+            let leader = self.leaders.get_mut(&(id, fingerprint));
+            let followers = leader.map(|leader| std::mem::take(&mut leader.followers));
+            for follower in followers.unwrap_or_default() {
+                self.come_after(id, task, follower, is_reached);
+            }
         }
     }
 
