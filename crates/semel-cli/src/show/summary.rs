@@ -5,9 +5,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use semel::deed::run::Ended;
-use semel::ground::digests;
+use semel::ground::digests::Digests;
 use semel::ground::manifest::{AttemptRecord, Attempts, Manifest};
-use semel::ground::world::disk::{Disk, Kind};
+use semel::ground::world::disk::Disk;
 use semel::thought::report::{Report, Trouble};
 use semel::words::clock;
 use semel::words::event::Outcome;
@@ -207,14 +207,10 @@ impl Summary<'_> {
         let Some(receipt) = receipt else {
             return Vec::new();
         };
-        let disk = &self.place.disk;
+        let (disk, digests) = (&self.place.disk, Digests::empty());
         let is_good = |out: &&FileRecord| {
             let meta = disk.look(&out.path).ok().flatten();
-            let content = meta.map(|meta| match meta.kind {
-                Kind::Folder => digests::read_folder(disk, &out.path),
-                Kind::File => digests::read(disk, &out.path, None),
-                Kind::Link | Kind::Other => Err(digests::not_readable(&out.path)),
-            });
+            let content = meta.map(|meta| digests.content(disk, &out.path, &meta, &mut 0));
             content.is_some_and(|content| content.is_ok_and(|content| content.digest == out.digest))
         };
         receipt

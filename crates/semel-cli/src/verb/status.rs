@@ -116,7 +116,7 @@ fn overview(
         } else {
             place.params.instance(&step.per)
         };
-        steps.push(standing(place, manifest, step, &of_step)?);
+        steps.push(standing(place, manifest, &runs, step, &of_step)?);
     }
     let mut others = BTreeMap::new();
     for run in runs.iter().filter(|run| run.new.instance != instance) {
@@ -137,6 +137,7 @@ fn overview(
 fn standing(
     place: &Place,
     manifest: &dyn Manifest,
+    runs: &[RunRecord],
     step: &Step,
     instance: &Instance,
 ) -> Result<Standing, ManifestError> {
@@ -179,7 +180,7 @@ fn standing(
             let state = if reached == total { "done" } else { state_of(step) };
             (state, Some(counts), step.note.clone())
         }
-        Some((run, step)) if is_in_part(manifest, name, *run)? => {
+        Some((run, step)) if is_in_part(runs, *run) => {
             ("in part", Some(step.counts), "only some of it was asked for so far".to_owned())
         }
         Some((_, step)) => (state_of(step), Some(step.counts), step.note.clone()),
@@ -198,9 +199,8 @@ fn standing(
 }
 
 /// Whether a run was asked for some steps or tasks only.
-fn is_in_part(manifest: &dyn Manifest, pipeline: &str, run: i64) -> Result<bool, ManifestError> {
-    let runs = manifest.runs(pipeline, None, MOST_RUNS)?;
-    Ok(runs.iter().any(|known| known.number == run && known.new.selected))
+fn is_in_part(runs: &[RunRecord], run: i64) -> bool {
+    runs.iter().any(|known| known.number == run && known.new.selected)
 }
 
 fn cut_short_note(attempts: &[&OpenAttempt]) -> String {

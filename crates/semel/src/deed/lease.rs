@@ -5,8 +5,7 @@
 //! they are free in the moment in which semel is dead, whatever its commands do.
 //!
 //! Invariant: *I4* acquired by one call of the kernel, never by check and then act.
-//! A
-//! lock file is never removed while it can be held, so that two runs can never
+//! A lock file is never removed while it can be held, so that two runs can never
 //! hold two files of one name.
 
 use std::fs::{File, OpenOptions, TryLockError};

@@ -342,10 +342,8 @@ pub fn read(disk: &dyn Disk, path: &Path, records: Option<Records>) -> DiskResul
     Ok(Content { digest: stream.digest(), bytes, rows, is_settled: false })
 }
 
-/// Why something that is neither a file nor a folder is not read: a pipe would be
-/// waited on for ever.
-#[must_use]
-pub fn not_readable(path: &Path) -> DiskError {
+/// A pipe would be waited on for ever.
+fn not_readable(path: &Path) -> DiskError {
     DiskError {
         doing: "read",
         path: path.to_owned(),

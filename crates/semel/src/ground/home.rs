@@ -52,7 +52,7 @@ impl Home {
     #[must_use]
     pub fn has_signs_of_memory(&self) -> bool {
         let locks = std::fs::read_dir(self.folder.join("lock"));
-        locks.is_ok_and(|mut locks| locks.any(|lock| !is_gate(&lock)))
+        locks.is_ok_and(|locks| locks.flatten().any(|lock| lock.file_name() != GATE))
     }
 
     /// The manifest.
@@ -152,8 +152,7 @@ impl Home {
     pub fn unmake(&self) {
         // What stays behind harms nobody; the reason is told already.
         let _ = std::fs::remove_dir(self.staging());
-        let locks = std::fs::read_dir(self.folder.join("lock"));
-        if locks.is_ok_and(|mut locks| locks.all(|lock| is_gate(&lock))) {
+        if !self.has_signs_of_memory() {
             let _ = std::fs::remove_file(self.gate());
             let _ = std::fs::remove_dir(self.folder.join("lock"));
         }
@@ -164,10 +163,6 @@ impl Home {
             let _ = std::fs::remove_dir(&self.folder);
         }
     }
-}
-
-fn is_gate(entry: &io::Result<std::fs::DirEntry>) -> bool {
-    entry.as_ref().is_ok_and(|entry| entry.file_name() == GATE)
 }
 
 #[cfg(test)]

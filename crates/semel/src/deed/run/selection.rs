@@ -32,7 +32,14 @@ impl Wanted {
         }
     }
 
-    pub(super) fn add(&mut self, tasks: impl Iterator<Item = usize>, total: usize) {
+    /// Adds the tasks, of so many in all, whose outputs are the items of the marked
+    /// ones; each has `outs` outputs.
+    pub(super) fn add_makers(&mut self, marked: &[bool], outs: usize, total: usize) {
+        let items = (0..marked.len()).filter(|item| marked[*item]);
+        self.add(items.map(|item| item / outs), total);
+    }
+
+    fn add(&mut self, tasks: impl Iterator<Item = usize>, total: usize) {
         if matches!(self, Self::All | Self::Late(_)) {
             return;
         }
@@ -102,13 +109,10 @@ pub(super) fn select(
         }
         if let Some(EachSource::OutputsOf(chain)) = step.each.as_ref().map(|each| &each.source) {
             let outs = pipeline.step(*chain).outs.len().max(1);
-            match (&wanted[id.0], tasks[chain.0]) {
+            let own = wanted[id.0].clone();
+            match (&own, tasks[chain.0]) {
                 (Wanted::Some(marked), Some(before)) => {
-                    let needed: Vec<_> = (0..marked.len())
-                        .filter(|task| marked[*task])
-                        .map(|task| task / outs)
-                        .collect();
-                    wanted[chain.0].add(needed.into_iter(), before.tasks.len());
+                    wanted[chain.0].add_makers(marked, outs, before.tasks.len());
                 }
                 (Wanted::Late(_), None) if wanted[chain.0].is_none() => {
                     wanted[chain.0] = Wanted::Late(Vec::new());

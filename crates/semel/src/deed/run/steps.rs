@@ -185,17 +185,14 @@ impl<'r, 's> Engine<'r, 's> {
     fn mark_late(&mut self, chain: &[StepId]) -> Result<(), Trouble> {
         for id in chain.iter().rev() {
             self.mark_late_step(*id)?;
-            let (Some(before), Wanted::Some(marked)) =
-                (self.steps[id.0].chain, &self.steps[id.0].wanted)
-            else {
+            let state = &self.steps[id.0];
+            let (Some(before), Wanted::Some(marked)) = (state.chain, state.wanted.clone()) else {
                 continue;
             };
-            let outs = self.pipeline.step(before).outs.len().max(1);
-            let needed: Vec<_> =
-                (0..marked.len()).filter(|task| marked[*task]).map(|task| task / outs).collect();
             self.mark_late_step(before)?;
+            let outs = self.pipeline.step(before).outs.len().max(1);
             let total = self.shop.tasks(before).tasks.len();
-            self.steps[before.0].wanted.add(needed.into_iter(), total);
+            self.steps[before.0].wanted.add_makers(&marked, outs, total);
         }
         Ok(())
     }

@@ -109,6 +109,9 @@ impl<'s> Engine<'_, 's> {
 
     /// A task was settled: those that would do the same come after it.
     fn lead(&mut self, id: StepId, task: usize, is_reached: bool) {
+        if self.leaders.is_empty() {
+            return;
+        }
         if !is_reached {
             self.unreached.insert((id, task));
         }
