@@ -22,6 +22,8 @@ pub struct Case {
     pub blocked: bool,
     /// What a human said.
     pub word: Option<Word>,
+    /// Whether a changed command does not matter, this time: `--keep`.
+    pub keeps: bool,
     /// What the manifest says.
     pub memory: Memory,
     /// What the outputs show.
@@ -41,6 +43,15 @@ pub struct Case {
     /// Whether what `semel done` accepts is there: the outputs, or those kept
     /// from a refused attempt, or a human's word that none are wanted.
     pub outputs_accepted: bool,
+    /// Whether the receipt is older than `max-age` allows.
+    pub too_old: bool,
+    /// Whether doing it again makes the same again.
+    pub deterministic: bool,
+    /// Whether a step that is no longer in the file did, or may have done, this.
+    pub may_be_renamed: bool,
+    /// Whether the step goes in the order of names, and one that comes later is
+    /// done already.
+    pub comes_too_late: bool,
 }
 
 impl Case {
@@ -51,6 +62,7 @@ impl Case {
             nature,
             blocked: false,
             word: None,
+            keeps: false,
             memory,
             outputs,
             check: None,
@@ -59,13 +71,34 @@ impl Case {
             memory_is_whole: true,
             provably_undone: false,
             outputs_accepted: true,
+            too_old: false,
+            deterministic: true,
+            may_be_renamed: false,
+            comes_too_late: false,
+        }
+    }
+
+    /// What memory says, once the age of the receipt is taken into account: an
+    /// old one counts as one for other inputs.
+    const fn memory(&self) -> Memory {
+        match self.memory {
+            Memory::Complete(_) if self.too_old => Memory::Complete(Likeness::OtherWhat),
+            memory => memory,
+        }
+    }
+
+    /// What the outputs show, once the age of the receipt is taken into account.
+    const fn outputs(&self) -> Outputs {
+        match self.outputs {
+            Outputs::Proven if self.too_old => Outputs::Older,
+            outputs => outputs,
         }
     }
 
     /// What can be seen of the effect, as one word.
     #[must_use]
     pub const fn truth(&self) -> Truth {
-        match (self.outputs, self.check) {
+        match (self.outputs(), self.check) {
             (Outputs::Missing, _) | (_, Some(false)) => Truth::Missing,
             (Outputs::Altered, _) => Truth::Altered,
             (Outputs::Proven, _) => Truth::Proven,
@@ -151,6 +184,7 @@ enum TruthIs {
     SaidDone,
     SaidRedo,
     Fresh,
+    Kept,
     NotLost,
     Missing,
     Altered,
@@ -174,6 +208,10 @@ enum When {
     MemoryIncomplete,
     RenamedOrSameContent,
     ProvablyUndone,
+    TooOld,
+    NotDeterministic,
+    MayBeRenamed,
+    ComesTooLate,
 }
 
 #[derive(Clone, Copy)]
@@ -251,8 +289,17 @@ const RULES: &[Row] = &[
     Row {
         memory: MemoryIs::CompleteSame,
         truth: TruthIs::Altered,
-        ordinary: &[give(Ruling::Run, Reason::Altered)],
+        ordinary: &[
+            when(When::NotDeterministic, Ruling::Refuse, Reason::Altered),
+            give(Ruling::Run, Reason::Altered),
+        ],
         once: &[give(Ruling::Refuse, Reason::Altered)],
+    },
+    Row {
+        memory: MemoryIs::CompleteOtherHow,
+        truth: TruthIs::Kept,
+        ordinary: &[give(Ruling::Adopt, Reason::Kept)],
+        once: &[AS_IF_SAME],
     },
     Row {
         memory: MemoryIs::CompleteOtherHow,
@@ -269,7 +316,10 @@ const RULES: &[Row] = &[
     Row {
         memory: MemoryIs::CompleteOtherWhat,
         truth: TruthIs::Else,
-        ordinary: &[give(Ruling::Run, Reason::InputsChanged)],
+        ordinary: &[
+            when(When::TooOld, Ruling::Run, Reason::TooOld),
+            give(Ruling::Run, Reason::InputsChanged),
+        ],
         once: &[give(Ruling::Refuse, Reason::DoneWithOtherInputs)],
     },
     Row {
@@ -292,6 +342,8 @@ const RULES: &[Row] = &[
         truth: TruthIs::Else,
         ordinary: &[give(Ruling::Run, Reason::New)],
         once: &[
+            when(When::MayBeRenamed, Ruling::Refuse, Reason::MayBeRenamed),
+            when(When::ComesTooLate, Ruling::Refuse, Reason::ComesTooLate),
             when(When::MemoryIncomplete, Ruling::Refuse, Reason::MemoryIncomplete),
             give(Ruling::Run, Reason::New),
         ],
@@ -330,14 +382,14 @@ impl MemoryIs {
         use Likeness::{OtherHow, OtherWhat, Same};
         match self {
             Self::Any => true,
-            Self::Running => case.memory == Memory::Running,
-            Self::CompleteSame => case.memory == Memory::Complete(Same),
-            Self::CompleteOtherHow => case.memory == Memory::Complete(OtherHow),
-            Self::CompleteOtherWhat => case.memory == Memory::Complete(OtherWhat),
-            Self::NoneButTwin => case.memory == Memory::None && case.twin != Twin::None,
-            Self::None => case.memory == Memory::None,
+            Self::Running => case.memory() == Memory::Running,
+            Self::CompleteSame => case.memory() == Memory::Complete(Same),
+            Self::CompleteOtherHow => case.memory() == Memory::Complete(OtherHow),
+            Self::CompleteOtherWhat => case.memory() == Memory::Complete(OtherWhat),
+            Self::NoneButTwin => case.memory() == Memory::None && case.twin != Twin::None,
+            Self::None => case.memory() == Memory::None,
             Self::FailedOrInterrupted => {
-                matches!(case.memory, Memory::Failed | Memory::Interrupted)
+                matches!(case.memory(), Memory::Failed | Memory::Interrupted)
             }
         }
     }
@@ -367,7 +419,8 @@ impl TruthIs {
             Self::SaidDone => case.word == Some(Word::Done),
             Self::SaidRedo => case.word == Some(Word::Redo),
             Self::Fresh => case.word == Some(Word::Fresh),
-            Self::NotLost => matches!(truth, Truth::Proven | Truth::Claimed | Truth::Unknown),
+            Self::Kept => case.keeps && is_not_lost(truth),
+            Self::NotLost => is_not_lost(truth),
             Self::Missing => truth == Truth::Missing,
             Self::Altered => truth == Truth::Altered,
             Self::Proven => truth == Truth::Proven,
@@ -386,6 +439,7 @@ impl TruthIs {
             Self::SaidDone => "any, and a human said `semel done`",
             Self::SaidRedo => "any, and a human said `semel redo`",
             Self::Fresh => "any, under `--fresh`",
+            Self::Kept => "proven, claimed, unknown, under `--keep`",
             Self::NotLost => "proven, claimed, unknown",
             Self::Missing => "missing",
             Self::Altered => "altered",
@@ -405,6 +459,10 @@ impl When {
             Self::MemoryIncomplete => !case.memory_is_whole,
             Self::RenamedOrSameContent => case.twin == Twin::Gone || case.same_content,
             Self::ProvablyUndone => case.provably_undone || case.check == Some(false),
+            Self::TooOld => case.too_old,
+            Self::NotDeterministic => !case.deterministic,
+            Self::MayBeRenamed => case.may_be_renamed,
+            Self::ComesTooLate => case.comes_too_late,
         }
     }
 
@@ -418,8 +476,16 @@ impl When {
             Self::ProvablyUndone => {
                 "if the check says missing, after a safe exit, or if it never started"
             }
+            Self::TooOld => "if the receipt is older than `max-age`",
+            Self::NotDeterministic => "if `deterministic = false`",
+            Self::MayBeRenamed => "if a step that is gone may have done it",
+            Self::ComesTooLate => "if `ordered`, and a later one is done",
         }
     }
+}
+
+const fn is_not_lost(truth: Truth) -> bool {
+    matches!(truth, Truth::Proven | Truth::Claimed | Truth::Unknown)
 }
 
 /// The table as Markdown, as the docs show it.
@@ -509,6 +575,15 @@ mod tests {
         vary(&mut cases, &[false, true], |case, yes| case.memory_is_whole = yes);
         vary(&mut cases, &[false, true], |case, yes| case.provably_undone = yes);
         vary(&mut cases, &[false, true], |case, yes| case.outputs_accepted = yes);
+        vary(&mut cases, &[false, true], |case, yes| case.keeps = yes);
+        vary(&mut cases, &[false, true], |case, yes| case.too_old = yes);
+        vary(&mut cases, &[false, true], |case, yes| case.deterministic = yes);
+        vary(&mut cases, &[(false, false), (true, false), (false, true)], |case, (renamed, late)| {
+            case.may_be_renamed = renamed;
+            case.comes_too_late = late;
+        });
+        // What is done once has no age: the file would be in error.
+        cases.retain(|case| case.nature == Nature::Ordinary || !case.too_old);
         cases
     }
 
@@ -517,14 +592,26 @@ mod tests {
         use Likeness::{OtherHow, OtherWhat, Same};
         use Nature::{Once, Ordinary};
         let check_says_missing = case.check == Some(false);
-        match (case.memory, case.truth(), case.nature) {
+        let memory = match case.memory {
+            Memory::Complete(_) if case.too_old => Memory::Complete(OtherWhat),
+            memory => memory,
+        };
+        match (memory, case.truth(), case.nature) {
             _ if case.blocked => Ruling::Blocked,
             (Memory::Running, _, _) => Ruling::Wait,
             _ if case.word == Some(Word::Done) && case.outputs_accepted => Ruling::Adopt,
             _ if case.word == Some(Word::Done) => Ruling::Refuse,
             _ if case.word == Some(Word::Redo) => Ruling::Run,
             (_, _, Ordinary) if case.word == Some(Word::Fresh) => Ruling::Run,
+            (
+                Memory::Complete(OtherHow),
+                Truth::Proven | Truth::Claimed | Truth::Unknown,
+                Ordinary,
+            ) if case.keeps => Ruling::Adopt,
             (Memory::Complete(OtherHow), _, Ordinary) => Ruling::Run,
+            (Memory::Complete(Same), Truth::Altered, Ordinary) if !case.deterministic => {
+                Ruling::Refuse
+            }
             (Memory::Complete(Same | OtherHow), Truth::Missing | Truth::Altered, Once) => {
                 Ruling::Refuse
             }
@@ -542,7 +629,11 @@ mod tests {
                     Ruling::Refuse
                 }
             }
-            (Memory::None, _, Once) if !case.memory_is_whole => Ruling::Refuse,
+            (Memory::None, _, Once)
+                if case.may_be_renamed || case.comes_too_late || !case.memory_is_whole =>
+            {
+                Ruling::Refuse
+            }
             (Memory::None, _, _) => Ruling::Run,
             (Memory::Failed | Memory::Interrupted, Truth::Proven, _) => Ruling::Adopt,
             (Memory::Failed | Memory::Interrupted, Truth::Claimed, Once) => Ruling::Adopt,
@@ -560,7 +651,7 @@ mod tests {
     #[test]
     fn every_case_has_the_verdict_of_the_design() {
         let cases = all_cases();
-        assert_eq!(cases.len(), 2 * 7 * 5 * 3 * 4 * 3 * 32);
+        assert_eq!(cases.len(), 3 * 7 * 5 * 3 * 4 * 3 * 32 * 2 * 2 * 3);
         for case in cases {
             assert_eq!(decide(&case).ruling, expected(&case), "{case:?}");
         }

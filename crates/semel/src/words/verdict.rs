@@ -180,6 +180,14 @@ pub enum Reason {
     AgainSafely,
     /// The last attempt may have done it.
     MayBeDone,
+    /// The receipt is older than `max-age` allows.
+    TooOld,
+    /// The command changed, and a human said that it does not matter.
+    Kept,
+    /// A step that is no longer in the file did, or may have done, the same.
+    MayBeRenamed,
+    /// The step goes in order, and one that comes later is done already.
+    ComesTooLate,
 }
 
 /// What is done with a task, and why.
@@ -222,6 +230,10 @@ impl fmt::Display for Reason {
             Self::Again => "the last attempt did not succeed",
             Self::AgainSafely => "the last attempt provably did nothing",
             Self::MayBeDone => "may have been done already",
+            Self::TooOld => "too old",
+            Self::Kept => "its command changed, and that does not matter",
+            Self::MayBeRenamed => "a step that is no longer in the file may have done it",
+            Self::ComesTooLate => "comes before one that is done already",
         })
     }
 }
@@ -248,6 +260,7 @@ impl Reason {
                 | Self::New
                 | Self::Again
                 | Self::AgainSafely
+                | Self::TooOld
         )
     }
 
@@ -276,7 +289,12 @@ impl Reason {
             Self::Disagreement => "where receipt and world disagree",
             Self::DoneWithOtherInputs => "done with other inputs",
             Self::SameContentPresent => "of the same content as others that are here",
-            Self::MemoryIncomplete | Self::MayBeDone => "that may have been done",
+            Self::MemoryIncomplete | Self::MayBeDone | Self::MayBeRenamed => {
+                "that may have been done"
+            }
+            Self::TooOld => "too old",
+            Self::Kept => "kept though the command changed",
+            Self::ComesTooLate => "that come before one that is done",
         }
     }
 
@@ -309,6 +327,10 @@ impl Reason {
             Self::Again => "again",
             Self::AgainSafely => "again-safely",
             Self::MayBeDone => "may-be-done",
+            Self::TooOld => "too-old",
+            Self::Kept => "kept",
+            Self::MayBeRenamed => "may-be-renamed",
+            Self::ComesTooLate => "comes-too-late",
         }
     }
 }
