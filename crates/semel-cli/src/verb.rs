@@ -30,8 +30,8 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
     };
     let again = place.again.clone();
     let done: Result<Exit, Failed> = match verb {
-        Verb::Run(options) => run::run(place, options, typed),
-        Verb::Plan(options) => plan::plan(place, options, typed),
+        Verb::Run(options) => place.complete().and_then(|place| run::run(place, options, typed)),
+        Verb::Plan(options) => place.complete().and_then(|place| plan::plan(place, options, typed)),
         Verb::Status(options) => status::status(&place, options),
         Verb::Why(options) => why::why(place, options),
         Verb::Log(options) => log::log(&place, options),

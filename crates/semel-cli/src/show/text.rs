@@ -1,11 +1,15 @@
 //! Figures, times and names as people read them.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use semel::words::clock;
 use semel::words::task::Instance;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::place::Place;
 
 /// How wide lines are.
 pub(crate) const WIDTH: usize = 80;
@@ -56,6 +60,23 @@ pub(crate) fn new_memory(once: &[&str], is_whole: bool) -> Vec<String> {
         lines.push(format!("{then}: {}", once.join(", ")));
     }
     lines
+}
+
+/// What is said of done tasks whose command changed, before they are done again.
+pub(crate) fn command_changed(
+    place: &Place,
+    step: &str,
+    tasks: usize,
+    usual: Option<Duration>,
+) -> [String; 2] {
+    let jobs = place.jobs().clamp(1, tasks.max(1));
+    let about = usual.map(|usual| usual.mul_f64(tasks as f64 / jobs as f64));
+    let about = about.map(|time| format!(", about {}", clock(time))).unwrap_or_default();
+    let many = count(tasks as u64, "done task");
+    [
+        format!("{step}: its command changed; {many} to be done again{about}"),
+        format!("if that does not matter:  semel run{} --keep {step}", place.again),
+    ]
 }
 
 /// `1 task`, `2 tasks`.

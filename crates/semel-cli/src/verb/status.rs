@@ -7,7 +7,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use semel::deed::lease;
 use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt};
-use semel::thought::bind::Params;
 use semel::words::clock;
 use semel::words::pipeline::Step;
 use semel::words::run::{Counts, RunRecord, RunStep};
@@ -98,7 +97,7 @@ fn overview(
     let pipeline = &place.file.pipeline;
     let runs = manifest.runs(&pipeline.name, None, MOST_RUNS)?;
     // Unless an instance is asked for, the one that ran last is shown.
-    let asked = place.params != Params::of(pipeline, &[]).unwrap_or_default();
+    let asked = place.has_given_params();
     let instance = match runs.first() {
         Some(last) if !asked => last.new.instance.clone(),
         _ => place.instance(),

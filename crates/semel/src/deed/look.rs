@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::deed::explain::{Found, explain};
 use crate::deed::view::{Input, Manner, Seen, StepView, put_inputs};
-use crate::deed::{Site, check, command, stage};
+use crate::deed::{Site, check, stage};
 use crate::ground::manifest::{OpenAttempt, Remembered, Said, Verb};
 use crate::ground::world::disk::{DiskError, Kind};
 use crate::ground::world::process::Stop;
@@ -20,7 +20,7 @@ use crate::words::digest::Digest;
 use crate::words::evidence::Evidence;
 use crate::words::fingerprint::{self, Fingerprint, ItemCounts};
 use crate::words::path::show;
-use crate::words::pipeline::Same;
+use crate::words::pipeline::{Digested, Same};
 use crate::words::receipt::{Failure, Receipt};
 use crate::words::stamp::Stamp;
 use crate::words::task::{Task, TaskName, decode};
@@ -40,6 +40,8 @@ pub struct Looked {
     pub sight: Option<Box<Sight>>,
     /// What the verdict rests on, where that is asked for.
     pub evidence: Option<Box<Evidence>>,
+    /// Whether its check was asked, and held.
+    pub held: bool,
 }
 
 /// What was seen of a task that is to be acted on.
@@ -61,6 +63,8 @@ pub struct Sight {
     pub said: Option<Said>,
     /// Where a refused attempt left its outputs.
     pub kept: Option<Vec<PathBuf>>,
+    /// Whether an attempt before this run may have left something half done.
+    pub owes_cleanup: bool,
 }
 
 /// What is known of a task beside memory and truth.
@@ -113,6 +117,10 @@ pub fn look(
         Fingerprint { what: what(view, task, item.as_ref(), &own_inputs), how: view.how_digest };
     let mut case =
         Case::new(view.nature(), view.remembers(receipt, open, &fingerprint), Outputs::None);
+    case.keeps = site.kept.contains(&view.id);
+    case.too_old = view.is_too_old(&name);
+    case.deterministic = view.step.deterministic;
+    case.comes_too_late = view.comes_too_late(task.item.as_deref());
     case.memory_is_whole = view.memory_is_whole;
     case.same_content = view.step.same == Some(Same::Content);
     case.provably_undone = open.is_some_and(|attempt| attempt.provably_undone);
@@ -126,7 +134,7 @@ pub fn look(
         case.provably_undone = provably_undone;
     }
     let outs = outs(site, view, task, hints)?;
-    let held = hold_against(site, view, task, &fingerprint, receipt, &outs)?;
+    let held = hold_against(site, view, task, &fingerprint, receipt, &outs, case.keeps)?;
     case.outputs = held.outputs;
     let kept = kept_outputs(site, view, task, open)?;
     case.outputs_accepted = held.outputs != Outputs::Missing
@@ -136,14 +144,17 @@ pub fn look(
     if let Some((_, presence)) = &twin {
         case.twin = *presence;
     }
-    if let Some(check) = &view.step.check
-        && check_matters(&case)
-    {
-        let inputs = view.input_paths(&own_inputs);
-        let bindings = view.bindings(site, task, &inputs, &task.outs);
-        let whole_name = task.name(&view.step.name, &view.instance).to_string();
-        let env = command::env(view.step, &bindings, &whole_name);
-        let answer = check::ask(site, check, &bindings, &env, stop);
+    let mut held_now = false;
+    if view.step.check.is_some() && check_matters(&case) {
+        let believed = known.tried.is_none() && view.held_lately(&name, &fingerprint, receipt);
+        let answer = if believed {
+            Ok(true)
+        } else {
+            let asked = check::Asked { view, task, own_inputs: &own_inputs, outs: &task.outs };
+            // What was answered before this run did something may have changed.
+            check::ask(site, &asked, known.tried.is_some(), stop)
+        };
+        held_now = !believed && answer == Ok(true);
         case.check =
             Some(answer.map_err(|why| Failure::Broken(format!("its check cannot tell: {why}")))?);
     }
@@ -177,6 +188,8 @@ pub fn look(
             twin,
             said: said.cloned(),
             kept,
+            owes_cleanup: open.is_some_and(|attempt| !attempt.provably_undone)
+                && known.tried.is_none(),
         })
     });
     Ok(Looked {
@@ -186,6 +199,7 @@ pub fn look(
         outs: present.unwrap_or_default(),
         sight,
         evidence,
+        held: held_now,
     })
 }
 
@@ -198,6 +212,7 @@ fn unread() -> Looked {
         outs: Vec::new(),
         sight: None,
         evidence: None,
+        held: false,
     }
 }
 
@@ -236,24 +251,25 @@ fn item(
     let Some(meta) = site.disk.look(path).map_err(bad_input)? else {
         return Err(Failure::BadInput(format!("its input {} is not there", show(path))));
     };
-    if leaves_unread {
+    if leaves_unread && view.step.digest == Digested::Content {
         let known = site.digests.remembered(path, &meta.stat, &mut hints.items);
         if meta.kind != Kind::File || known.is_none() {
             return Ok(Item::Unread);
         }
     }
     let content =
-        site.digests.content(site.disk, path, &meta, &mut hints.items).map_err(bad_input)?;
+        site.input_content(view.step, path, &meta, &mut hints.items).map_err(bad_input)?;
     Ok(Item::Seen(Seen { meta, content }))
 }
 
 fn what(view: &StepView<'_>, task: &Task, item: Option<&Seen>, own_inputs: &[Input]) -> Digest {
     let mut fields = view.fields.clone();
     put_inputs(&mut fields, own_inputs);
-    let counts = match (item, &task.item) {
-        (Some(seen), _) => ItemCounts::File(seen.content.digest),
-        (None, Some(value)) => ItemCounts::Value(value),
-        (None, None) => ItemCounts::None,
+    let counts = match (item, &task.row, &task.item) {
+        (Some(seen), ..) => ItemCounts::File(seen.content.digest),
+        (None, Some(row), _) => ItemCounts::Row(row),
+        (None, None, Some(value)) => ItemCounts::Value(value),
+        (None, None, None) => ItemCounts::None,
     };
     let raw = task.item.as_deref().unwrap_or_default();
     let parts = view.parts.iter().map(|part| (*part, part.of(raw)));
@@ -310,6 +326,7 @@ fn hold_against(
     present: &Fingerprint,
     receipt: Option<&Remembered>,
     outs: &[Option<Seen>],
+    keeps: bool,
 ) -> Result<Held, Failure> {
     let nothing = |outputs| Held { outputs, effect: None, are_own: false };
     if outs.is_empty() {
@@ -317,7 +334,7 @@ fn hold_against(
     }
     let is_this = receipt.is_some_and(|receipt| {
         let known = &receipt.fingerprint;
-        known.what == present.what && (view.step.once || known.how == present.how)
+        known.what == present.what && (view.step.once || keeps || known.how == present.how)
     });
     if is_this && receipt.is_some_and(|receipt| receipt.effect.is_none()) {
         // A human said that it is done without them.
@@ -417,9 +434,11 @@ fn find_twin(
     let did_it = |known: &Fingerprint| {
         known.what == present.what && (known.how == present.how || view.step.once)
     };
+    // A receipt of this run is not too old.
+    let is_fit = |item: &&str| Some(*item) == leader || !view.is_too_old(item);
     let remembered = view.twins(&present.what).filter(|known| did_it(&known.fingerprint));
     let items = leader.into_iter().chain(remembered.map(|known| &*known.item));
-    for item in items.filter(|item| *item != own_name) {
+    for item in items.filter(|item| *item != own_name).filter(is_fit) {
         let name = TaskName::new(&view.step.name, &view.instance, Some(item));
         let receipt = site.ask_manifest(|manifest| manifest.receipt(&site.pipeline.name, &name))?;
         if let Some(receipt) = receipt

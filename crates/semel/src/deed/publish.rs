@@ -13,17 +13,22 @@
 //! *If we die here*: each path has its old or its new output; without a receipt
 //! the next run finds out by digests and stamps.
 
+mod in_place;
+
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::deed::act::{Job, Staged, Workshop};
 use crate::deed::look::{is_own, wrong_kind};
 use crate::deed::stage::Place;
+use crate::deed::undo::Undo;
 use crate::deed::view::Seen;
-use crate::deed::{Site, check, command};
+use crate::deed::{Site, check};
 use crate::ground::digests::{self, Content};
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta, Stat};
 use crate::ground::world::process::Stop;
 use crate::words::path::show;
+use crate::words::pipeline::InPlace;
 use crate::words::receipt::{Failure, FileRecord, FileRole};
 use crate::words::stamp::Stamp;
 
@@ -44,7 +49,7 @@ pub struct Published {
     /// Whether something of its own is still in staging.
     pub(crate) left_something: bool,
     /// How long the action took.
-    pub(crate) took: std::time::Duration,
+    pub(crate) took: Duration,
 }
 
 /// An output that took its place.
@@ -70,14 +75,25 @@ pub fn publish(
 ) -> Result<Published, Failure> {
     let Staged { place, contents, took } = staged;
     let site = workshop.site;
-    let mut publication =
-        Publication { site, job, displaced, placed: Vec::new(), unsynced: Vec::new() };
+    let mut publication = Publication {
+        site,
+        job,
+        displaced,
+        took,
+        placed: Vec::new(),
+        unsynced: Vec::new(),
+        moved_aside: Vec::new(),
+    };
+    if job.view.step.in_place != InPlace::No {
+        return in_place::publish(workshop, job, publication, place, &contents, stop);
+    }
     let done = publication.place_all(&place, &contents).and_then(|()| publication.ask_check(stop));
     if let Err(failure) = done {
         let failure = match publication.take_back() {
             Ok(()) => failure,
             Err(error) => Failure::Broken(format!("{failure}; and then: {error}")),
         };
+        let failure = Undo { workshop, job, stop }.after_publishing(&place, failure);
         // What could not be cleared is cleared by the next run.
         return Err(match workshop.staging.clear_failed(&place) {
             Ok(()) => failure,
@@ -88,21 +104,12 @@ pub fn publish(
     for (placed, staged) in publication.placed.iter().zip(&contents) {
         outs.push(look_at_published(site, &placed.path, staged)?);
     }
-    let mut unsynced = publication.unsynced;
-    unsynced.sort_unstable();
-    unsynced.dedup();
     Ok(Published {
         files: records(job, &contents),
         outs,
-        unsynced,
         left_something: publication.placed.iter().any(|placed| placed.replaced),
-        displaced: publication
-            .placed
-            .into_iter()
-            .filter_map(|placed| Some((placed.path, placed.displaced_to?)))
-            .collect(),
         place,
-        took,
+        ..publication.published()
     })
 }
 
@@ -133,6 +140,7 @@ fn records(job: &Job<'_>, contents: &[Seen]) -> Vec<FileRecord> {
         bytes: content.bytes,
         rows: content.rows,
         digest: content.digest,
+        by_stat: content.by_stat,
     })
     .collect()
 }
@@ -145,11 +153,37 @@ struct Publication<'a> {
     site: &'a Site<'a>,
     job: &'a Job<'a>,
     displaced: &'a Path,
+    took: Duration,
     placed: Vec<Placed>,
     unsynced: Vec<PathBuf>,
+    /// What semel did not make: from where it was moved, to where.
+    moved_aside: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Publication<'_> {
+    /// What is known of the publication itself; of its outputs, nothing yet.
+    fn published(mut self) -> Published {
+        self.unsynced.sort_unstable();
+        self.unsynced.dedup();
+        let placed = self.placed.into_iter();
+        self.moved_aside
+            .extend(placed.filter_map(|placed| Some((placed.path, placed.displaced_to?))));
+        Published {
+            files: Vec::new(),
+            outs: Vec::new(),
+            unsynced: if self.site.syncs(self.job.view.step) { self.unsynced } else { Vec::new() },
+            displaced: self.moved_aside,
+            place: Place::default(),
+            left_something: false,
+            took: self.took,
+        }
+    }
+
+    /// Whether what is published must outlive a power cut.
+    fn syncs(&self) -> bool {
+        self.site.syncs(self.job.view.step)
+    }
+
     fn place_all(&mut self, place: &Place, contents: &[Seen]) -> Result<(), Failure> {
         let view = self.job.view;
         // All are durable before the first takes its place.
@@ -158,7 +192,10 @@ impl Publication<'_> {
             let stamp = Stamp::new(&self.job.sight.fingerprint, &view.roles[at], digest);
             let disk = self.site.disk;
             disk.put_stamp(staged, &stamp.to_bytes()).map_err(|error| broken(&error))?;
-            sync_all(disk, staged, view.step.outs[at].folder).map_err(|error| broken(&error))?;
+            if self.syncs() {
+                sync_all(disk, staged, view.step.outs[at].folder)
+                    .map_err(|error| broken(&error))?;
+            }
         }
         for (at, staged) in place.paths.iter().enumerate() {
             self.place_one(at, staged)?;
@@ -302,17 +339,21 @@ impl Publication<'_> {
     /// Asks the explicit check, now that the outputs are in place and durable.
     fn ask_check(&mut self, stop: &Stop) -> Result<(), Failure> {
         let view = self.job.view;
-        let Some(state_check) = &view.step.check else {
+        if view.step.check.is_none() {
             return Ok(());
-        };
-        for folder in std::mem::take(&mut self.unsynced) {
-            self.site.disk.sync(&folder).map_err(|error| broken(&error))?;
         }
-        let inputs = view.input_paths(&self.job.sight.own_inputs);
-        let bindings = view.bindings(self.site, self.job.task, &inputs, &self.job.task.outs);
-        let name = self.job.task.name(&view.step.name, &view.instance).to_string();
-        let env = command::env(view.step, &bindings, &name);
-        match check::ask(self.site, state_check, &bindings, &env, stop) {
+        if self.syncs() {
+            for folder in std::mem::take(&mut self.unsynced) {
+                self.site.disk.sync(&folder).map_err(|error| broken(&error))?;
+            }
+        }
+        let asked = check::Asked {
+            view,
+            task: self.job.task,
+            own_inputs: &self.job.sight.own_inputs,
+            outs: &self.job.task.outs,
+        };
+        match check::ask_until_it_holds(self.site, &asked, stop) {
             Ok(true) => Ok(()),
             Ok(false) => {
                 Err(Failure::BadEffect("it ended well, but its check does not hold".to_owned()))
@@ -349,6 +390,9 @@ impl Publication<'_> {
 /// If one cannot be synced.
 pub fn make_durable(site: &Site<'_>, job: &Job<'_>) -> Result<Vec<PathBuf>, Failure> {
     let mut folders = Vec::new();
+    if !site.syncs(job.view.step) {
+        return Ok(folders);
+    }
     let outs = job.view.step.outs.iter().zip(&*job.task.outs).zip(&job.sight.outs);
     for ((out, path), _) in outs.filter(|(_, seen)| seen.is_some()) {
         sync_all(site.disk, path, out.folder).map_err(|error| broken(&error))?;
@@ -358,7 +402,7 @@ pub fn make_durable(site: &Site<'_>, job: &Job<'_>) -> Result<Vec<PathBuf>, Fail
 }
 
 /// Syncs a file, or a folder with all that is in it.
-fn sync_all(disk: &dyn Disk, path: &Path, is_folder: bool) -> DiskResult<()> {
+pub(crate) fn sync_all(disk: &dyn Disk, path: &Path, is_folder: bool) -> DiskResult<()> {
     if is_folder {
         for (name, kind) in digests::tree(disk, path)? {
             if kind == Kind::File || kind == Kind::Folder {

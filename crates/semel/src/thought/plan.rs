@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 use crate::thought::bind::{Bindings, Params};
 use crate::words::path::{bytes_of, normal};
 use crate::words::pipeline::{EachSource, Fault, InputSource, Pipeline, Step, StepId, find_cycle};
-use crate::words::task::{Instance, Task};
+use crate::words::task::{Instance, Item, Task};
 
 /// The tasks of a step in its instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,22 +26,12 @@ pub struct StepTasks {
 ///
 /// # Errors
 /// If an output's path cannot be one.
-pub fn tasks(
-    step: &Step,
-    items: Option<Vec<Box<[u8]>>>,
-    params: &Params,
-) -> Result<StepTasks, Fault> {
-    let env = BTreeMap::new();
-    let task = |item: Option<Box<[u8]>>| {
+pub fn tasks(step: &Step, items: Option<Vec<Item>>, params: &Params) -> Result<StepTasks, Fault> {
+    let task = |item: Option<Item>| {
         let bindings = Bindings {
-            params,
-            item: item.as_deref(),
-            inputs: &[],
-            outs: &[],
-            env: &env,
-            run_id: "",
-            step,
-            for_command: false,
+            item: item.as_ref().map(|item| &*item.name),
+            row: item.as_ref().and_then(|item| item.row.as_deref()),
+            ..Bindings::of(params, Some(step))
         };
         let outs = step.outs.iter().map(|out| {
             let path = normal(&out.path.render(&bindings));
@@ -51,11 +41,18 @@ pub fn tasks(
                 Some(why) => Err(Fault::new("an output that cannot be", &out.span, why)),
             }
         });
-        Ok(Task { outs: outs.collect::<Result<_, _>>()?, item })
+        let outs = outs.collect::<Result<_, _>>()?;
+        let (name, row) = item.map_or((None, None), |item| (Some(item.name), item.row));
+        Ok(Task { outs, item: name, row })
     };
     let tasks = match items {
         None => vec![task(None)?],
-        Some(items) => items.into_iter().map(|item| task(Some(item))).collect::<Result<_, _>>()?,
+        Some(mut items) => {
+            if step.ordered {
+                items.sort_by(|one, other| one.name.cmp(&other.name));
+            }
+            items.into_iter().map(|item| task(Some(item))).collect::<Result<_, _>>()?
+        }
     };
     Ok(StepTasks { instance: params.instance(&step.per), tasks })
 }
@@ -79,11 +76,25 @@ fn why_no_output(path: &Path, climbs: bool) -> Option<&'static str> {
     }
 }
 
-/// The items that a step takes from the outputs of another step's tasks.
+/// The items that a step takes from another step's tasks: their outputs, or
+/// their own items.
 #[must_use]
-pub fn items_from_outputs(tasks: &[Task]) -> Vec<Box<[u8]>> {
+pub fn items_from_tasks(source: &EachSource, tasks: &[Task]) -> Vec<Item> {
+    if matches!(source, EachSource::ItemsOf(_)) {
+        return tasks.iter().filter_map(Task::as_item).collect();
+    }
     let outs = tasks.iter().flat_map(|task| &*task.outs);
-    outs.map(|path| bytes_of(path).into()).collect()
+    outs.map(|path| Item::plain(bytes_of(path))).collect()
+}
+
+/// How many tasks of a step follow one task of the step that it takes its items
+/// from.
+#[must_use]
+pub fn chain_width(pipeline: &Pipeline, step: &Step) -> usize {
+    match step.each.as_ref().map(|each| &each.source) {
+        Some(EachSource::OutputsOf(before)) => pipeline.step(*before).outs.len().max(1),
+        _ => 1,
+    }
 }
 
 /// The steps of a pipeline in an order in which none comes before what it waits
@@ -138,23 +149,12 @@ pub fn order(
 /// The steps whose list of items is an output of another step: they wait for it.
 #[must_use]
 pub fn lists_made_by_steps(pipeline: &Pipeline, params: &Params) -> BTreeMap<StepId, StepId> {
-    let env = BTreeMap::new();
     let render = |step, template: &crate::words::template::Template| {
-        let bindings = Bindings {
-            params,
-            item: None,
-            inputs: &[],
-            outs: &[],
-            env: &env,
-            run_id: "",
-            step,
-            for_command: false,
-        };
-        normal(&template.render(&bindings))
+        normal(&template.render(&Bindings::of(params, Some(step))))
     };
     let mut lists = BTreeMap::new();
     for (id, step) in pipeline.ids() {
-        let Some(EachSource::Lines(path)) = step.each.as_ref().map(|each| &each.source) else {
+        let Some(path) = step.each.as_ref().and_then(|each| each.source.list()) else {
             continue;
         };
         let list = render(step, path);
@@ -350,7 +350,7 @@ fn patterns(
 ) -> Vec<(PatternOf, &crate::words::template::Template, &crate::words::pipeline::Span)> {
     let each = step.each.iter().filter_map(|each| match &each.source {
         EachSource::Files(pattern) => Some((PatternOf::Each, pattern, &each.span)),
-        EachSource::Lines(_) | EachSource::OutputsOf(_) => None,
+        _ => None,
     });
     let inputs = step.inputs.iter().enumerate().filter_map(|(at, input)| match &input.source {
         InputSource::Files(pattern) => Some((PatternOf::Input(at), pattern, &input.span)),
@@ -414,8 +414,8 @@ mod tests {
         Pipeline::read(&format!("name = 'test'\n{steps}")).expect("a good file")
     }
 
-    fn items(names: &[&str]) -> Option<Vec<Box<[u8]>>> {
-        Some(names.iter().map(|name| name.as_bytes().into()).collect())
+    fn items(names: &[&str]) -> Option<Vec<Item>> {
+        Some(names.iter().map(|name| Item::plain(name.as_bytes())).collect())
     }
 
     /// The fault of a pipeline in which each step that fans out has these items.

@@ -1,0 +1,197 @@
+//! Keeping aside: what is there before a command writes in place, so that after a
+//! failure exactly that can be put back.
+//!
+//! *On disk*: `.semel/staging/RUN/in-place-NUMBER/list` names for each output its
+//! path and where its copy is; the copies lie in folders of that name, in the
+//! run's staging or beside the output.
+//!
+//! Invariant: *I9* the copies and the list are durable before the command begins,
+//! and each copy is there until it is back in its place or the task has its
+//! receipt.
+//!
+//! *If we die here*: the next run finds the list, and that the attempt has no
+//! receipt, and puts back what is not back yet: by looking, so that it may die
+//! and begin again.
+
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use crate::deed::act::copy_all;
+use crate::deed::publish::sync_all;
+use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Stat};
+use crate::words::path::{bytes_of, path_of};
+
+/// The file that names what was kept.
+const LIST: &str = "list";
+
+/// What the folders of kept copies are called.
+const PREFIX: &str = "in-place-";
+
+/// The name of the folder for what an attempt would overwrite.
+#[must_use]
+pub(crate) fn folder_name(number: u64) -> String {
+    format!("{PREFIX}{number}")
+}
+
+/// The number of the attempt for which a folder of this name keeps copies.
+#[must_use]
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    name.strip_prefix(PREFIX)?.parse().ok()
+}
+
+/// A copy that was made of an output.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    /// Where it is.
+    pub(crate) copy: PathBuf,
+    /// What the output looked like when it was copied.
+    pub stat: Stat,
+}
+
+/// An output and where its copy is to be kept.
+pub(crate) struct Keeping<'a> {
+    /// The output.
+    pub path: &'a Path,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+    /// The folder for its copy, on the same file system.
+    pub folder: PathBuf,
+}
+
+/// Keeps copies of all outputs that are there; `list` is the folder for the list.
+///
+/// # Errors
+/// If one cannot be copied, or nothing durable can be written.
+pub(crate) fn keep(
+    disk: &dyn Disk,
+    list: &Path,
+    outputs: &[Keeping<'_>],
+) -> DiskResult<Vec<Option<Kept>>> {
+    let mut kept = Vec::with_capacity(outputs.len());
+    let mut text = Vec::new();
+    disk.make_folders(list)?;
+    for (at, Keeping { path, is_folder, folder }) in outputs.iter().enumerate() {
+        text.extend_from_slice(bytes_of(path));
+        text.push(0);
+        let copy = match disk.look_at_link(path)? {
+            None => None,
+            Some(meta) => {
+                disk.make_folders(folder)?;
+                let copy = folder.join(at.to_string());
+                copy_all(disk, path, &copy)?;
+                sync_all(disk, &copy, *is_folder)?;
+                disk.sync(folder)?;
+                text.extend_from_slice(bytes_of(&copy));
+                Some(Kept { copy, stat: meta.stat })
+            }
+        };
+        text.push(0);
+        kept.push(copy);
+    }
+    let path = list.join(LIST);
+    disk.write(&path, &text)?;
+    disk.sync(&path)?;
+    disk.sync(list)?;
+    if let Some(above) = list.parent() {
+        disk.sync(above)?;
+    }
+    Ok(kept)
+}
+
+/// What made room for a copy, and where it is now.
+pub(crate) type MadeRoom = Vec<(PathBuf, PathBuf)>;
+
+/// Puts back what was kept in a folder with a list, and takes away what was not
+/// there before. Where there is no list nothing was begun, or all is back.
+///
+/// What is found in a place may have been put there by other hands since: it is
+/// moved below `displaced`, where one is given.
+///
+/// # Errors
+/// If something cannot be put back; it can be tried again.
+pub(crate) fn put_back(
+    disk: &dyn Disk,
+    list: &Path,
+    displaced: Option<&Path>,
+) -> DiskResult<MadeRoom> {
+    let path = list.join(LIST);
+    let mut made_room = Vec::new();
+    if disk.look(&path)?.is_none() {
+        return Ok(made_room);
+    }
+    let mut text = Vec::new();
+    let read = disk.open(&path)?.read_to_end(&mut text);
+    read.map_err(|source| DiskError { doing: "read", path: path.clone(), source })?;
+    let mut parts = text.split(|&byte| byte == 0).enumerate();
+    while let (Some((at, output)), Some((_, copy))) = (parts.next(), parts.next()) {
+        let output = path_of(output.to_vec());
+        let copy = (!copy.is_empty()).then(|| path_of(copy.to_vec()));
+        if copy.as_deref().is_some_and(|copy| matches!(disk.look_at_link(copy), Ok(None))) {
+            // It is back already.
+            continue;
+        }
+        if disk.look_at_link(&output)?.is_some() {
+            let room = match displaced {
+                Some(folder) => free_name(disk, &folder.join(inside(&output)))?,
+                None => list.join(format!("{at}.left")),
+            };
+            make_room(disk, &output, &room)?;
+            if displaced.is_some() {
+                made_room.push((output.clone(), room));
+            }
+        }
+        let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(copy) = copy {
+            if let Some(parent) = parent {
+                disk.make_folders(parent)?;
+            }
+            disk.rename_new(&copy, &output)?;
+        }
+        if let Some(parent) = parent.filter(|parent| matches!(disk.look(parent), Ok(Some(_)))) {
+            disk.sync(parent)?;
+        } else if parent.is_none() {
+            disk.sync(Path::new(""))?;
+        }
+    }
+    // Nothing is taken away twice: it could be somebody else's the next time.
+    disk.remove_file(&path)?;
+    disk.sync(list)?;
+    Ok(made_room)
+}
+
+/// A path as it is written below another folder.
+fn inside(path: &Path) -> PathBuf {
+    path.components().filter(|part| matches!(part, Component::Normal(_))).collect()
+}
+
+/// A path where nothing is yet: the wanted one, or with a number.
+fn free_name(disk: &dyn Disk, wanted: &Path) -> DiskResult<PathBuf> {
+    let mut path = wanted.to_owned();
+    let mut number = 1;
+    while disk.look_at_link(&path)?.is_some() {
+        let mut name = wanted.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        path = PathBuf::from(name);
+        number += 1;
+    }
+    Ok(path)
+}
+
+/// Moves something away, to another file system if need be.
+fn make_room(disk: &dyn Disk, from: &Path, to: &Path) -> DiskResult<()> {
+    disk.remove_all(to)?;
+    if let Some(parent) = to.parent() {
+        disk.make_folders(parent)?;
+    }
+    match disk.rename_new(from, to) {
+        Err(error)
+            if error.source.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) =>
+        {
+            copy_all(disk, from, to)?;
+            let is_folder = disk.look(to)?.is_some_and(|meta| meta.kind == Kind::Folder);
+            sync_all(disk, to, is_folder)?;
+            disk.remove_all(from)
+        }
+        renamed => renamed,
+    }
+}
