@@ -19,6 +19,7 @@ mod killed;
 mod names;
 mod once;
 mod peers;
+mod review;
 mod table;
 mod together;
 mod verbs;
