@@ -197,33 +197,19 @@ fn f12_whatever_the_reason_to_write_over_it_what_is_not_ours_is_kept() {
             "[step.a]\neach = 'raw/*'\nout = 'out/{{{{ item.name }}}}'\nrun = 'cp {{{{ item }}}} {{{{ out }}}}; {run}'"
         )
     };
-    let reasons: [(&str, fn(&Scratch) -> &'static str); 5] = [
-        ("fresh", |_| "run --fresh"),
-        ("redo", |scratch| {
-            scratch.semel_words(["redo", "a:raw/1", "--because", "x"]).exits(0);
-            "run"
-        }),
-        ("a failure before", |scratch| {
-            scratch.file("raw/1", "B").file("fails", "");
-            scratch.semel("run").exits(1);
-            scratch.remove("fails");
-            "run"
-        }),
-        ("a lost memory", |scratch| {
-            scratch.sh("rm .semel/manifest.db*");
-            "run"
-        }),
-        ("an input that changed", |scratch| {
-            scratch.file("raw/1", "C");
-            "run"
-        }),
-    ];
-    for (reason, bring) in reasons {
+    // What is done before, and then: a run.
+    for (reason, first, word, then, last) in [
+        ("fresh", "true", "plan", "true", "run --fresh"),
+        ("redo", "true", "redo a:raw/1 --because x", "true", "run"),
+        ("a failure", "printf B > raw/1; touch fails", "run", "rm fails", "run"),
+        ("a lost memory", "rm .semel/manifest.db*", "plan", "true", "run"),
+        ("another input", "printf C > raw/1", "plan", "true", "run"),
+        ("another command", "sed -i 's/cp/cp -f/' semel.toml", "plan", "true", "run"),
+    ] {
         let scratch = scratch();
         scratch.file("raw/1", "A").pipeline(&step("[ ! -e fails ]")).semel("run").exits(0);
-        scratch.file("out/1", "mine");
-        let words = bring(&scratch);
-        scratch.semel(words).exits(0).says("was not made by semel");
+        scratch.file("out/1", "mine").sh(first).semel(word);
+        scratch.sh(then).semel(last).exits(0).says("was not made by semel");
         assert_ne!(scratch.text("out/1"), "mine", "{reason}");
         scratch.sh("grep -rqx mine .semel/displaced");
         scratch.semel("run --expect-noop").exits(0);
