@@ -226,15 +226,15 @@ fn f12_whatever_the_reason_to_write_over_it_what_is_not_ours_is_kept() {
 #[test]
 #[ignore = "defect: one output under two names, by a link or with its whole path, is not noticed"]
 fn f12_one_file_under_two_names_is_written_by_one_step_only() {
-    for other in ["real/x", "WHOLE/real/x"] {
+    for other in ["link/x", "WHOLE/real/x"] {
         let scratch = scratch();
         let folder = scratch.path().canonicalize().unwrap();
         let other = other.replace("WHOLE", &folder.to_string_lossy());
         scratch.sh("mkdir real; ln -s real link").pipeline(&format!(
-            "[step.a]\nout = 'link/x'\nrun = 'echo a > {{{{ out }}}}'\n[step.b]\nout = '{other}'\nrun = 'echo b > {{{{ out }}}}'\n[step.c]\nout = 'real/x'\nrun = 'echo c > {{{{ out }}}}'"
+            "[step.a]\nout = 'real/x'\nrun = 'echo a > {{{{ out }}}}'\n[step.b]\nout = '{other}'\nrun = 'echo b > {{{{ out }}}}'"
         ));
         scratch.semel("run").exits(2);
-        assert!(!scratch.has("real/x"));
+        assert!(!scratch.has("real/x"), "{other}");
     }
 }
 

@@ -1,7 +1,10 @@
 //! Proof, not claim: nothing is paid twice, and nothing turns green by itself. F7 to
 //! F9, F13, F25, F40.
 
-use semel_testkit::{Gate, eventually};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use semel_testkit::{Gate, eventually, kill_tree};
 
 use crate::{ran, scratch, trace};
 
@@ -248,4 +251,47 @@ fn f40_after_a_crash_all_is_finished_but_the_one_step_that_is_named() {
     lines.sort();
     assert_eq!(lines, ["paid-1", "paid-2", "told"]);
     scratch.semel("run --expect-noop").exits(0);
+}
+
+/// A pipeline of files, a folder and a payment, killed when it told of an event;
+/// `None` if it tells of fewer. Whether the next run refused.
+fn killed_at(event: usize) -> Option<bool> {
+    let scratch = scratch();
+    scratch.file("in", "x").pipeline(
+        "jobs = 1\n[step.copy]\nin = 'in'\nout = 'copied'\nrun = 'cp {{ in }} {{ out }}'\n[step.site]\nneeds = ['copy']\nout = 'site/'\nrun = 'cp copied {{ out }}/page'\n[step.pay]\nneeds = ['site']\nonce = true\nrun = 'echo paid >> ledger'",
+    );
+    let mut command = scratch.command(["run", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let heard = lines.take(event).count();
+    kill_tree(child.id());
+    child.wait().unwrap();
+    if heard < event {
+        return None;
+    }
+    let again = scratch.semel("run");
+    if again.status == 3 {
+        let verb = if scratch.has("ledger") { "done" } else { "redo" };
+        scratch.semel_words([verb, "pay", "--because", "the ledger"]).exits(0);
+        scratch.semel("run").exits(0);
+    } else {
+        assert_eq!(again.status, 0, "{again:?}");
+    }
+    assert_eq!(scratch.text("ledger"), "paid\n", "killed at event {event}");
+    assert_eq!(scratch.text("site/page"), "x");
+    scratch.semel("run --expect-noop").exits(0);
+    Some(again.status == 3)
+}
+
+/// The power goes at each event of a run in turn; whoever runs it again, and looks
+/// into the ledger where that is asked for, comes to the same end.
+#[test]
+fn f40_killed_at_any_event_the_end_is_that_of_a_run_nobody_interrupted() {
+    let threads: Vec<_> =
+        (1..=18).map(|event| std::thread::spawn(move || killed_at(event))).collect();
+    let ends: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let told = ends.iter().flatten().count();
+    assert!((10..18).contains(&told), "{told} events");
+    let refusals = ends.iter().flatten().filter(|refused| **refused).count();
+    assert!(refusals < told / 2, "{refusals} of {told} were refused");
 }
