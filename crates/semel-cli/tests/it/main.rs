@@ -19,6 +19,8 @@ mod killed;
 mod names;
 mod once;
 mod peers;
+mod review;
+mod table;
 mod together;
 mod verbs;
 
