@@ -146,7 +146,7 @@ pub fn attempt(
     job: &Job<'_>,
     stop: &Stop,
     stop_undoing: &Stop,
-    telling: Telling<'_>,
+    telling: &mut Telling<'_>,
 ) -> Attempted {
     let Some(action) = &job.view.step.action else {
         return Attempted::not_begun(Failure::Broken("the step has no command".to_owned()));
@@ -212,7 +212,7 @@ fn run(
     place: &Place,
     list: Option<&Path>,
     stop: &Stop,
-    telling: Telling<'_>,
+    telling: &mut Telling<'_>,
 ) -> Ran {
     let Job { view, task, sight, .. } = job;
     let site = workshop.site;

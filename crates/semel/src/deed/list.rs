@@ -9,8 +9,8 @@ use crate::ground::glob::{GlobError, Matcher, glob};
 use crate::ground::world::disk::DiskError;
 use crate::thought::bind::Bindings;
 use crate::words::path::{bytes_of, normal, show, within};
-use crate::words::pipeline::{Each, EachSource, Fault, Items, Span, Step};
-use crate::words::task::Item;
+use crate::words::pipeline::{Command, Each, EachSource, Fault, InputSource, Items, Span, Step};
+use crate::words::task::{Item, Task};
 use crate::words::template::{Name, Template};
 
 /// The items of a step whose list is not made of another step's tasks.
@@ -60,10 +60,10 @@ const fn nothing_found(each: &Each) -> &'static str {
 fn columns_are_there(step: &Step, each: &Each, items: &[Item]) -> Result<(), Trouble> {
     let outs = step.outs.iter().map(|out| &out.path);
     let inputs = step.inputs.iter().filter_map(|input| match &input.source {
-        crate::words::pipeline::InputSource::Files(pattern) => Some(pattern),
-        crate::words::pipeline::InputSource::OutputsOf(_) => None,
+        InputSource::Files(pattern) => Some(pattern),
+        InputSource::OutputsOf(_) => None,
     });
-    let cleanup = step.cleanup.iter().flat_map(|command| command.templates());
+    let cleanup = step.cleanup.iter().flat_map(Command::templates);
     let texts = step.counting_templates().chain(outs).chain(inputs).chain(cleanup);
     let columns = texts.flat_map(Template::placeholders).filter_map(|hole| match &hole.name {
         Name::Column(column) => Some(column.as_str()),
@@ -121,7 +121,7 @@ pub fn files(
     site: &Site<'_>,
     step: &Step,
     template: &Template,
-    task: Option<&crate::words::task::Task>,
+    task: Option<&Task>,
     span: &Span,
 ) -> Result<Vec<PathBuf>, Trouble> {
     let env = site.environment(step);

@@ -535,12 +535,12 @@ impl Act<'_, '_> {
         };
         // The permit is for the command only; publishing is our own time.
         let mut give_back = permit.ok();
-        let telling = act::Telling {
+        let mut telling = act::Telling {
             intend: &mut intend,
             printed: &mut printed,
             ended: &mut || self.give_back(&mut give_back),
         };
-        let attempted = act::attempt(self.workshop(), &job, stop, self.shop.stop_all, telling);
+        let attempted = act::attempt(self.workshop(), &job, stop, self.shop.stop_all, &mut telling);
         self.give_back(&mut give_back);
         let Attempted { acted, log, tail, log_error, kept } = attempted;
         if let Some(error) = log_error {
