@@ -199,7 +199,7 @@ impl Scratch {
         // At the end the other side is gone, which reads as an error.
         let _ = std::io::Read::read_to_end(&mut std::fs::File::from(screen), &mut printed);
         let status = child.expect("the command starts").wait().expect("it can be waited for");
-        let stdout = left_on_screen(&String::from_utf8_lossy(&printed)).into_bytes();
+        let stdout = left_on_screen(&printed).into_bytes();
         let output = std::process::Output { status, stdout, stderr: Vec::new() };
         Ran::from_output(self.path(), &output)
     }
@@ -388,55 +388,29 @@ fn redact_word(word: &str) -> String {
     }
 }
 
+/// How large the screen is.
+const COLUMNS: u16 = 80;
+const LINES: u16 = 100;
+
 /// A terminal: the side of the screen, and that of the command.
 fn pseudo_terminal() -> (OwnedFd, OwnedFd) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
     grantpt(&screen).and_then(|()| unlockpt(&screen)).expect("it is ours");
+    let size =
+        rustix::termios::Winsize { ws_row: LINES, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&screen, size).expect("it has a size");
     let name = ptsname(&screen, Vec::new()).expect("it has a name");
     let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
     let terminal = rustix::fs::open(name.as_c_str(), flags, rustix::fs::Mode::empty());
     (screen, terminal.expect("it opens"))
 }
 
-/// What is left on a screen of what was printed: lines that were cleared are gone.
-fn left_on_screen(printed: &str) -> String {
-    let mut lines = vec![String::new()];
-    let (mut row, mut chars) = (0, printed.chars().peekable());
-    while let Some(c) = chars.next() {
-        match c {
-            // What follows is written over the line, unless that is its end.
-            '\r' if chars.peek() != Some(&'\n') => lines[row].clear(),
-            '\r' => {}
-            '\n' => {
-                row += 1;
-                if row == lines.len() {
-                    lines.push(String::new());
-                }
-            }
-            '\u{1b}' if chars.peek() == Some(&'[') => {
-                chars.next();
-                let mut number = String::new();
-                let last = loop {
-                    match chars.next() {
-                        Some(c) if c.is_ascii_alphabetic() => break c,
-                        Some(c) => number.push(c),
-                        None => break ' ',
-                    }
-                };
-                match last {
-                    'A' => row = row.saturating_sub(number.parse().unwrap_or(1)),
-                    'K' => lines[row].clear(),
-                    'J' => {
-                        lines.truncate(row + 1);
-                        lines[row].clear();
-                    }
-                    _ => {}
-                }
-            }
-            c => lines[row].push(c),
-        }
-    }
-    let text: Vec<_> = lines.iter().map(|line| line.trim_end()).collect();
-    text.join("\n").trim_matches('\n').to_owned() + "\n"
+/// What is left on a screen of what was printed.
+fn left_on_screen(printed: &[u8]) -> String {
+    let mut parser = vt100::Parser::new(LINES, COLUMNS, 0);
+    parser.process(printed);
+    let text = parser.screen().contents();
+    let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+    lines.join("\n").trim_matches('\n').to_owned() + "\n"
 }

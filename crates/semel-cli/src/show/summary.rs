@@ -1,6 +1,7 @@
 //! The end of a run: what is known, what is safe, what was not started, what to
 //! type; and last, one sentence with the run's number and the exit status.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -280,7 +281,7 @@ impl Summary<'_> {
                     (Some("interrupted"), _) if attempt.ended.is_some() => {
                         "it was ended before its time.".to_owned()
                     }
-                    _ => "semel was killed before its end; its command may still be at work."
+                    _ => "semel was killed before its end.\n  Its command may still be at work."
                         .to_owned(),
                 };
                 writeln!(out, "  Run {run} began it {began}; {ended}")?;
@@ -370,7 +371,32 @@ impl Summary<'_> {
         } else {
             "then, for what is left"
         };
-        writeln!(out, "    {:<25} {what}\n", format!("semel run{targets}{again}"))
+        writeln!(out, "    {:<25} {what}", format!("semel run{targets}{again}"))?;
+        for (step, done) in self.mendable(troubles) {
+            let command = format!("semel run{targets}{again} --keep {step}");
+            let done = count(done, "done task");
+            writeln!(
+                out,
+                "    {command:<25} the same, if you mend the command of {step}\n{:30}and its {done} need not be done again",
+                ""
+            )?;
+        }
+        writeln!(out)
+    }
+
+    /// The steps of which a task failed and others are done: to mend the command
+    /// would do those again.
+    fn mendable(&self, troubles: &[&Trouble]) -> BTreeMap<String, u64> {
+        let pipeline = &self.place.file.pipeline;
+        let failed = troubles.iter().filter(|trouble| {
+            matches!(trouble.outcome, Outcome::Failed(_)) && !trouble.command.is_empty()
+        });
+        let ordinary = failed.filter_map(|trouble| {
+            let id = pipeline.step_named(&trouble.task.step)?;
+            let done = self.report().step(id)?.counts.reached();
+            (!pipeline.step(id).once && done > 0).then(|| (trouble.task.step.clone(), done))
+        });
+        ordinary.collect()
     }
 
     /// One sentence, fit to be the subject of a mail.

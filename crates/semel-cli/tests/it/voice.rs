@@ -85,7 +85,10 @@ fn a_run_after_a_crash() {
     let gate = Gate::new(scratch.path(), "gate");
     scratch.file(
         "clean.sh",
-        format!("[ $1 != raw/2013-02-20.csv ] || [ -e open ] || {{ {}; }}\ncp $1 $2\n", gate.wait()),
+        format!(
+            "[ $1 != raw/2013-02-20.csv ] || [ -e open ] || {{ {}; }}\ncp $1 $2\n",
+            gate.wait()
+        ),
     );
     let running = scratch.start("run -j 1");
     gate.until_arrived();
@@ -98,9 +101,10 @@ fn a_run_after_a_crash() {
 fn a_failed_step() {
     let scratch = nightly();
     scratch.semel("run").exits(0);
-    scratch
-        .file("raw/2013-02-17.csv", "dep,delay\n25:10,3\n")
-        .file("clean.sh", "# cleans a day\nset -e\nif grep -n 25:10 \"$1\" >&2; then exit 1; fi\ncp \"$1\" \"$2\"\n");
+    scratch.file("raw/2013-02-17.csv", "dep,delay\n25:10,3\n").file(
+        "clean.sh",
+        "# cleans a day\nset -e\nif grep -n 25:10 \"$1\" >&2; then exit 1; fi\ncp \"$1\" \"$2\"\n",
+    );
     beside("plan_after_a_change_of_code", &said(&scratch.semel("plan").exits(0)));
     beside("failure", &said(&scratch.semel_on_terminal("run").exits(1)));
     beside("status", &said(&scratch.semel("status").exits(1)));
