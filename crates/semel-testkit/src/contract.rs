@@ -77,11 +77,12 @@ fn receipt(task: TaskName, run: i64, what: &str) -> Receipt {
         run,
         took: Duration::from_millis(1500),
         files: vec![input, out],
+        once: false,
     }
 }
 
 fn attempt(task: TaskName, run: i64, number: u64) -> Attempt {
-    Attempt { task, run, number, tries: 1, fingerprint: fingerprint("a"), began: at(0) }
+    Attempt { task, run, number, tries: 1, fingerprint: fingerprint("a"), began: at(0), once: false }
 }
 
 fn failed() -> AttemptEnd {
@@ -99,7 +100,7 @@ fn write(store: &mut dyn Manifest, entry: Entry) {
 }
 
 fn complete(receipt: Receipt) -> Entry {
-    Entry::Complete { receipt: Box::new(receipt), attempt: None, said: None }
+    Entry::Complete { receipt: Box::new(receipt), attempt: None, said: None, ends: None }
 }
 
 fn a_new_store_remembers_nothing(store: &dyn Manifest) {
@@ -180,6 +181,7 @@ fn a_receipt_closes_what_was_open(store: &mut dyn Manifest, run: i64) {
             receipt: Box::new(receipt(name, run, "sent")),
             attempt: Some((began, end)),
             said: None,
+            ends: None,
         },
     );
     assert!(
@@ -236,6 +238,7 @@ fn a_word_is_acted_on_once(store: &mut dyn Manifest, run: i64) {
             receipt: Box::new(receipt(name, run, "paid")),
             attempt: None,
             said: Some(kept[0].id),
+            ends: None,
         },
     );
     assert!(store.memory_of(PIPELINE, "pay", &Instance::default()).expect("asked").said.is_empty());

@@ -11,7 +11,7 @@ use semel::words::event::{Event, Outcome};
 use semel::words::pipeline::{Pipeline, StepId};
 
 use super::board::{ending, state};
-use super::text::{count, in_home, new_memory, visible};
+use super::text::{count, in_home, memory, visible};
 
 /// After how long a silence a line says that work goes on.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -58,8 +58,8 @@ impl<'a, W: Write> Plain<'a, W> {
                     run.pipeline, by.user, by.host, by.pid
                 ));
             }
-            Event::NewMemory { once, is_whole } => {
-                for line in new_memory(once, *is_whole) {
+            Event::NewMemory { .. } | Event::OldMemory { .. } => {
+                for line in memory(event) {
                     self.say(&line);
                 }
             }
@@ -110,7 +110,7 @@ impl<'a, W: Write> Plain<'a, W> {
                 }
                 self.step_settled(task.id);
             }
-            Event::Listed { .. } | Event::Unlisted { .. } | Event::Evidence { .. } => {}
+            Event::Listed { .. } | Event::Unlisted { .. } | Event::MayBeRenamed { .. } | Event::Evidence { .. } => {}
         }
         if now.duration_since(self.last) >= SILENCE {
             let totals = self.report.totals();

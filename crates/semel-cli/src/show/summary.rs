@@ -1,6 +1,7 @@
 //! The end of a run: what is known, what is safe, what was not started, what to
 //! type; and last, one sentence with the run's number and the exit status.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) goes_on_after: Option<i64>,
     /// What was moved aside, and whereto.
     pub(crate) displaced: &'a [(String, String)],
+    /// Tasks that may be those of steps which are gone: the pipelines and steps.
+    pub(crate) renamed: &'a BTreeMap<TaskName, (String, String)>,
     /// How the run was selected, to type it again.
     pub(crate) targets: &'a [String],
 }
@@ -264,6 +267,11 @@ impl Summary<'_> {
                     )?;
                 }
             }
+            (_, Reason::MayBeRenamed) => {
+                if let Some((pipeline, step)) = self.renamed.get(&trouble.task) {
+                    self.write_renamed(out, &trouble.task, pipeline, step)?;
+                }
+            }
             _ => {}
         }
         let has_check = step.is_some_and(|step| step.check.is_some());
@@ -278,6 +286,40 @@ impl Summary<'_> {
             writeln!(out, "\n  with a `check` on this step semel would look for itself")?;
         }
         writeln!(out)
+    }
+
+    /// Which step a task may have been of, and what the file must say then.
+    fn write_renamed(
+        &self,
+        out: &mut impl Write,
+        task: &TaskName,
+        pipeline: &str,
+        step: &str,
+    ) -> std::io::Result<()> {
+        let file = &self.place.file;
+        let mut lines = Vec::new();
+        if pipeline == file.pipeline.name {
+            writeln!(out, "  `{step}` did the same, or began it, and is no longer in the file.")?;
+        } else {
+            writeln!(
+                out,
+                "  `{step}` of the pipeline `{pipeline}`, which {} was before, did the",
+                file.name
+            )?;
+            writeln!(out, "  same, or began it.")?;
+            lines.push(("at the top of the file:".to_owned(), pipeline));
+        }
+        let known = file.pipeline.step_named(&task.step).map(|id| file.pipeline.step(id));
+        let has_that_name =
+            step == task.step || known.is_some_and(|known| known.was.iter().any(|was| was == step));
+        if !has_that_name {
+            lines.push((format!("in [step.{}]:", task.step), step));
+        }
+        writeln!(out, "\n  if it has only another name now, say so")?;
+        for (place, was) in lines {
+            writeln!(out, "    was = {was:?}{:1$}{place}", "", 20_usize.saturating_sub(was.len()))?;
+        }
+        Ok(())
     }
 
     /// What must be typed to name the file; the task names its instance itself.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use semel::deed::lease;
+use semel::deed::{former, lease};
 use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt};
 use semel::thought::bind::Params;
 use semel::words::clock;
@@ -143,7 +143,7 @@ fn standing(
 ) -> Result<Standing, ManifestError> {
     let name = &place.file.pipeline.name;
     let last = manifest.last_run_step(name, &step.name, instance)?;
-    let memory = manifest.memory_of(name, &step.name, instance)?;
+    let memory = former::memory_of(manifest, &place.file.pipeline, step, instance)?;
     let since = last.as_ref().map_or(0, |(run, _)| *run);
     let later: Vec<_> = memory.open.iter().filter(|attempt| attempt.run > since).collect();
     let is_alive = |attempt: &&OpenAttempt| {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use crate::deed::explain::{Found, explain};
 use crate::deed::view::{Input, Manner, Seen, StepView, put_inputs};
-use crate::deed::{Site, check, command, stage};
-use crate::ground::manifest::{OpenAttempt, Remembered, Said, Verb};
+use crate::deed::{Site, check, command, former, stage};
+use crate::ground::manifest::{Gone, OpenAttempt, Remembered, Said, Verb};
 use crate::ground::world::disk::{DiskError, Kind};
 use crate::ground::world::process::Stop;
 use crate::thought::decide::{Case, check_matters, decide};
@@ -40,6 +40,9 @@ pub struct Looked {
     pub sight: Option<Box<Sight>>,
     /// What the verdict rests on, where that is asked for.
     pub evidence: Option<Box<Evidence>>,
+    /// What is gone from the file and may be this task under another name, where the
+    /// verdict rests on that.
+    pub renamed: Option<Gone>,
 }
 
 /// What was seen of a task that is to be acted on.
@@ -61,6 +64,8 @@ pub struct Sight {
     pub said: Option<Said>,
     /// Where a refused attempt left its outputs.
     pub kept: Option<Vec<PathBuf>>,
+    /// The attempt since its receipt, by run and number.
+    pub open: Option<(i64, u64)>,
 }
 
 /// What is known of a task beside memory and truth.
@@ -136,6 +141,11 @@ pub fn look(
     if let Some((_, presence)) = &twin {
         case.twin = *presence;
     }
+    let gone = match case.memory {
+        Memory::None => former::maybe(view, &name, &fingerprint.what),
+        _ => None,
+    };
+    case.may_be_renamed = gone.is_some();
     if let Some(check) = &view.step.check
         && check_matters(&case)
     {
@@ -177,6 +187,7 @@ pub fn look(
             twin,
             said: said.cloned(),
             kept,
+            open: open.map(|attempt| (attempt.run, attempt.number)),
         })
     });
     Ok(Looked {
@@ -186,6 +197,7 @@ pub fn look(
         outs: present.unwrap_or_default(),
         sight,
         evidence,
+        renamed: gone.filter(|_| verdict.reason == Reason::MayBeRenamed),
     })
 }
 
@@ -198,6 +210,7 @@ fn unread() -> Looked {
         outs: Vec::new(),
         sight: None,
         evidence: None,
+        renamed: None,
     }
 }
 
@@ -418,10 +431,14 @@ fn find_twin(
         known.what == present.what && (known.how == present.how || view.step.once)
     };
     let remembered = view.twins(&present.what).filter(|known| did_it(&known.fingerprint));
-    let items = leader.into_iter().chain(remembered.map(|known| &*known.item));
-    for item in items.filter(|item| *item != own_name) {
-        let name = TaskName::new(&view.step.name, &view.instance, Some(item));
-        let receipt = site.ask_manifest(|manifest| manifest.receipt(&site.pipeline.name, &name))?;
+    let leader = leader.into_iter().map(|item| (item, None));
+    let remembered = remembered.map(|known| (&*known.item, known.former.as_deref()));
+    for (item, former) in leader.chain(remembered).filter(|(item, _)| *item != own_name) {
+        let (pipeline, step) = former.map_or((&*site.pipeline.name, &*view.step.name), |former| {
+            (&*former.pipeline, &*former.step)
+        });
+        let name = TaskName::new(step, &view.instance, Some(item));
+        let receipt = site.ask_manifest(|manifest| manifest.receipt(pipeline, &name))?;
         if let Some(receipt) = receipt
             && did_it(&receipt.fingerprint)
             && outputs_are_intact(site, &receipt)

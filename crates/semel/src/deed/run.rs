@@ -16,7 +16,7 @@ mod worker;
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -33,7 +33,9 @@ use crate::deed::record::{self, Recorded, Recorder};
 use crate::deed::recover::{RecoverError, recover};
 use crate::deed::stage::Staging;
 use crate::deed::view::Manner;
-use crate::deed::{Site, Trouble, list, memory};
+use crate::deed::memory::{self, Access, Found};
+use crate::deed::once::OnceWriter;
+use crate::deed::{Site, Trouble, former, list};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::SqliteManifest;
@@ -45,6 +47,7 @@ use crate::thought::plan::{self, PatternOf, StepTasks};
 use crate::thought::report::Report;
 use crate::words::event::Event;
 use crate::words::pipeline::{EachSource, InputSource, Pipeline, StepId};
+use crate::words::once::Doer;
 use crate::words::run::{By, NewRun};
 use crate::words::task::{Instance, Task, TaskPattern};
 use crate::words::template::{Name, Placeholder};
@@ -115,6 +118,9 @@ pub enum CannotBegin {
     Busy(Option<Box<Holder>>),
     /// Another file of the folder has the same name for its pipeline; this one.
     TwoFiles(String),
+    /// There is no memory, and the file says that a run may not make one: these are
+    /// its `once` steps.
+    NoMemory(Vec<String>),
     /// The manifest cannot be used.
     Manifest {
         /// Where it is.
@@ -204,12 +210,12 @@ pub fn run(
     let looks_only = options.mode == Mode::ExpectNoop && !had_memory;
     let mode = if looks_only { Mode::Plan } else { options.mode };
     let first = Preparation { setting, options, mode, home: &home, run_id: &run_id };
-    let is_new = !had_memory && mode == Mode::Act && first.make_memory()?;
+    let made = if !had_memory && mode == Mode::Act { first.make_memory()? } else { None };
     std::thread::scope(|scope| {
         if had_memory {
             scope.spawn(|| digests.warm());
         }
-        first.run(&digests, is_new, signals, report)
+        first.run(&digests, made, signals, report)
     })
 }
 
@@ -231,12 +237,12 @@ struct Prepared {
 }
 
 impl Preparation<'_> {
-    /// Makes a memory where there was none, and says whether it is new. Before
+    /// Makes a memory where there was none, and says what it is made of. Before
     /// that, all that can be seen to go wrong is said.
     ///
     /// What is known of the pipeline is worked out once more afterwards: only
     /// under the lease is it certain that nobody else was faster.
-    fn make_memory(&self) -> Result<bool, CannotBegin> {
+    fn make_memory(&self) -> Result<Option<Found>, CannotBegin> {
         let Setting { pipeline, params, disk, env, .. } = *self.setting;
         let site = Site {
             pipeline,
@@ -252,36 +258,48 @@ impl Preparation<'_> {
         };
         let prepared = self.prepare(&site, None)?;
         preflight::check(&site, &prepared.tasks, &prepared.wanted)?;
+        let once = self.once_steps();
+        if pipeline.refuses_fresh_memory && !once.is_empty() {
+            return Err(CannotBegin::NoMemory(once.into_iter().map(str::to_owned).collect()));
+        }
         memory::make(disk, self.home, self.run_id).map_err(|error| self.no_manifest(error))
     }
 
     fn run(
         &self,
         digests: &Digests,
-        is_new: bool,
+        made: Option<Found>,
         signals: &Signals,
         report: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Ended, CannotBegin> {
         let Setting { pipeline, params, disk, env, .. } = *self.setting;
         let outputs = plain_outputs(pipeline, params);
         // The lease comes before anything is read of the memory.
-        let mut lease = None;
+        let mut held = None;
         let mut cleaned = Vec::new();
-        let mut manifest = match self.open_manifest() {
-            Err(CannotBegin::Manifest { error: ManifestError::Absent, .. })
-                if self.mode == Mode::Plan =>
+        let mut found = made;
+        let mut manifest: Option<Box<dyn Manifest>> = None;
+        if self.mode == Mode::Plan {
+            if let Some(read) =
+                memory::read(disk, self.home).map_err(|error| self.no_manifest(error))?
             {
-                None
+                found = read.found;
+                manifest = Some(Box::new(read.manifest));
             }
-            opened => Some(opened?),
-        };
-        if let Some(manifest) = &mut manifest {
-            if self.mode != Mode::Plan {
-                lease = Some(self.take_lease()?);
+        } else {
+            let access = Access::share(self.home).map_err(|error| self.no_manifest(error))?;
+            held = Some((self.take_lease()?, access));
+            let mut opened = self.open_manifest()?;
+            if made.is_none() {
+                found = memory::catch_up(disk, self.home, &mut *opened)
+                    .map_err(|error| self.no_manifest(error))?;
             }
             if self.mode == Mode::Act {
-                cleaned = recover(disk, self.home, &mut **manifest)?;
+                cleaned = recover(disk, self.home, &mut *opened)?;
             }
+            manifest = Some(opened);
+        }
+        if let Some(manifest) = &manifest {
             self.only_file(&**manifest)?;
         }
         let identity = manifest.as_ref().map(|manifest| manifest.identity()).transpose();
@@ -326,11 +344,16 @@ impl Preparation<'_> {
                 None
             }
         };
-        if is_new {
-            let once =
-                pipeline.steps.iter().filter(|step| step.once).map(|step| step.name.as_str());
-            let once: Vec<_> = once.collect();
-            tell(&Event::NewMemory { once: &once, is_whole: memory_is_whole });
+        let once = self.once_steps();
+        match found {
+            Some(Found { lines, is_incomplete, is_new: true }) => {
+                tell(&Event::NewMemory { once: &once, is_whole: !is_incomplete, lines });
+            }
+            Some(Found { lines, is_incomplete: true, is_new: false }) => {
+                tell(&Event::OldMemory { once: &once, lines });
+            }
+            // It was known to be at work when it died.
+            Some(Found { is_incomplete: false, is_new: false, .. }) | None => {}
         }
         for dead in cleaned {
             let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
@@ -354,7 +377,16 @@ impl Preparation<'_> {
                 report(&Event::Warning { text: &text });
             }
         }
-        drop(lease);
+        // Others may go on while a copy is made.
+        let _access = held.map(|(_lease, access)| access);
+        let totals = fold.totals();
+        let did_something = totals.ran + totals.adopted + totals.reused > 0;
+        if let Some(manifest) = manifest.filter(|_| did_something && self.mode == Mode::Act)
+            && let Err(error) = memory::back_up(disk, self.home, &*manifest)
+        {
+            let text = format!("the manifest cannot be backed up: {error}");
+            report(&Event::Warning { text: &text });
+        }
         Ok(Ended { report: fold, number })
     }
 
@@ -362,17 +394,21 @@ impl Preparation<'_> {
         CannotBegin::Manifest { path: self.home.manifest(), error }
     }
 
+    /// Opens the manifest for writing. One that was not closed cleanly is looked
+    /// through for damage.
     fn open_manifest(&self) -> Result<Box<dyn Manifest>, CannotBegin> {
         let path = self.home.manifest();
-        let opened = if self.mode == Mode::Plan {
-            SqliteManifest::read(&path)
-        } else {
-            SqliteManifest::open(&path)
-        };
-        match opened {
-            Ok(manifest) => Ok(Box::new(manifest)),
-            Err(error) => Err(self.no_manifest(error)),
+        let was_closed = SqliteManifest::was_closed(&path);
+        let manifest = SqliteManifest::open(&path).map_err(|error| self.no_manifest(error))?;
+        if !was_closed {
+            manifest.check().map_err(|error| self.no_manifest(error))?;
         }
+        Ok(Box::new(manifest))
+    }
+
+    fn once_steps(&self) -> Vec<&str> {
+        let steps = self.setting.pipeline.steps.iter();
+        steps.filter(|step| step.once).map(|step| step.name.as_str()).collect()
     }
 
     /// Receipts are kept by the name of the pipeline: two files of one folder must
@@ -403,6 +439,18 @@ impl Preparation<'_> {
         }
     }
 
+    fn doer(&self, number: i64) -> Doer {
+        let by = self.setting.by;
+        Doer {
+            run: self.run_id.to_owned(),
+            number,
+            file: self.setting.file.to_owned(),
+            host: by.host.clone(),
+            user: by.user.clone(),
+            pid: by.pid,
+        }
+    }
+
     fn instance(&self) -> Instance {
         self.setting.params.instance(&self.setting.pipeline.per)
     }
@@ -429,12 +477,21 @@ impl Preparation<'_> {
 
     /// What is remembered of each step.
     fn load_memories(&self, site: &Site<'_>) -> Result<Vec<StepMemory>, CannotBegin> {
-        let name = &site.pipeline.name;
-        let memories = site.pipeline.steps.iter().map(|step| {
-            let instance = site.params.instance(&step.per);
-            site.ask_manifest(|manifest| manifest.memory_of(name, &step.name, &instance))
-        });
-        memories.collect::<Result<_, _>>().map_err(|error| self.no_manifest(error))
+        let Setting { pipeline, file, .. } = *self.setting;
+        let load = || {
+            let gone = site.ask_manifest(|manifest| former::gone(manifest, pipeline, file))?;
+            let gone = Arc::new(gone);
+            let memories = pipeline.steps.iter().map(|step| {
+                let instance = site.params.instance(&step.per);
+                let memory = site.ask_manifest(|manifest| {
+                    former::memory_of(manifest, pipeline, step, &instance)
+                })?;
+                let gone = if step.once { Arc::clone(&gone) } else { Arc::default() };
+                Ok(StepMemory { gone, ..memory })
+            });
+            memories.collect::<Result<_, ManifestError>>()
+        };
+        load().map_err(|error| self.no_manifest(error))
     }
 
     /// Reads the lists that are there, and works out what is wanted.
@@ -572,8 +629,15 @@ impl Preparation<'_> {
         // One after the other, in the order of the list, means to look so too.
         let lookers = if jobs == 1 { 1 } else { self.threads() };
         let pipeline = &*site.pipeline.name;
+        let once = match (&*manifest, number) {
+            (Some(manifest), Some(number)) => {
+                let once = OnceWriter::new(site.disk, self.home, &**manifest, self.doer(number));
+                Some(once.map_err(|error| self.no_manifest(error))?)
+            }
+            _ => None,
+        };
         std::thread::scope(|scope| {
-            if let (Some(manifest), Some(staging)) = (manifest, &staging) {
+            if let (Some(manifest), Some(staging), Some(once)) = (manifest, &staging, once) {
                 let (done, complaints) = (messages_in.clone(), messages_in.clone());
                 scope.spawn(move || {
                     let mut report = |Recorded { task, error }| {
@@ -589,6 +653,7 @@ impl Preparation<'_> {
                         patience: if jobs == 1 { Duration::ZERO } else { record::PATIENCE },
                         disk: site.disk,
                         staging,
+                        once,
                         report: &mut report,
                         complain: &mut complain,
                     };

@@ -42,6 +42,10 @@ pub struct Pipeline {
     pub jobs: Option<NonZeroUsize>,
     /// The steps, in the order of the file.
     pub steps: Vec<Step>,
+    /// Names that it had before.
+    pub was: Vec<String>,
+    /// Whether a run makes no new memory while there are `once` steps.
+    pub refuses_fresh_memory: bool,
 }
 
 /// A parameter: its name, and its value unless `-p` gives another.
@@ -96,6 +100,8 @@ pub struct Step {
     pub timeout: Option<Duration>,
     /// How many of its tasks at a time.
     pub jobs: Option<NonZeroUsize>,
+    /// Names that it had before.
+    pub was: Vec<String>,
 }
 
 /// What a step fans out over.

@@ -104,6 +104,8 @@ pub struct Receipt {
     pub took: Duration,
     /// Its inputs and outputs.
     pub files: Vec<FileRecord>,
+    /// Whether its step was unsafe to repeat.
+    pub once: bool,
 }
 
 impl Receipt {
@@ -223,6 +225,8 @@ pub struct Attempt {
     pub fingerprint: Fingerprint,
     /// When it began.
     pub began: Timestamp,
+    /// Whether its step was unsafe to repeat.
+    pub once: bool,
 }
 
 /// The end of an attempt.

@@ -40,6 +40,11 @@ impl<'s> Engine<'_, 's> {
             let task = self.task_ref(id, task);
             self.tell(&Event::Evidence { task, evidence });
         }
+        if let Some(gone) = &looked.renamed {
+            let task = self.task_ref(id, task);
+            let (pipeline, step) = (&gone.pipeline, &gone.step);
+            self.tell(&Event::MayBeRenamed { task, pipeline, step });
+        }
         let Verdict { ruling, reason } = looked.verdict;
         let left = looked
             .fingerprint

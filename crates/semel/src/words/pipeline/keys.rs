@@ -28,6 +28,8 @@ pub(super) struct PipelineDraft {
     pub(super) jobs: Option<NonZeroUsize>,
     pub(super) shell: Option<Vec<String>>,
     pub(super) steps: Vec<StepDraft>,
+    pub(super) was: Vec<Placed<String>>,
+    pub(super) refuses_fresh_memory: bool,
 }
 
 /// What the file says of a step, before names are resolved.
@@ -57,6 +59,7 @@ pub(super) struct StepDraft {
     pub(super) retry: Option<Retry>,
     pub(super) timeout: Option<Duration>,
     pub(super) jobs: Option<NonZeroUsize>,
+    pub(super) was: Vec<Placed<String>>,
 }
 
 #[derive(Default)]
@@ -173,6 +176,25 @@ pub(super) const PIPELINE: &[Key<PipelineDraft>] = &[
                 pipeline.steps.push(step);
             }
             if faults.is_empty() { Ok(()) } else { Err(faults) }
+        },
+    },
+    Key {
+        name: "was",
+        about: "names that the pipeline had before; what is kept under them serves it",
+        read: |pipeline, value| {
+            pipeline.was = texts(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "fresh-memory",
+        about: "`refuse`: a run makes no new memory while there are `once` steps; `semel init` does",
+        read: |pipeline, value| {
+            if value.text()? != "refuse" {
+                return one_of(value, &["refuse"]);
+            }
+            pipeline.refuses_fresh_memory = true;
+            Ok(())
         },
     },
 ];
@@ -375,6 +397,14 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         about: "how many tasks of this step at a time",
         read: |step, value| {
             step.jobs = Some(value.jobs()?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "was",
+        about: "names that the step had before; what is kept under them serves it",
+        read: |step, value| {
+            step.was = texts(value)?;
             Ok(())
         },
     },

@@ -54,6 +54,8 @@ fn resolve(draft: PipelineDraft) -> Pipeline {
         per,
         jobs: draft.jobs,
         steps,
+        was: draft.was.into_iter().map(|name| name.what).collect(),
+        refuses_fresh_memory: draft.refuses_fresh_memory,
     }
 }
 
@@ -125,6 +127,7 @@ fn resolve_step(
         retry: draft.retry.unwrap_or_default(),
         timeout: draft.timeout,
         jobs: draft.jobs,
+        was: draft.was.into_iter().map(|name| name.what).collect(),
     }
 }
 
