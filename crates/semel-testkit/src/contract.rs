@@ -82,7 +82,15 @@ fn receipt(task: TaskName, run: i64, what: &str) -> Receipt {
 }
 
 fn attempt(task: TaskName, run: i64, number: u64) -> Attempt {
-    Attempt { task, run, number, tries: 1, fingerprint: fingerprint("a"), began: at(0), once: false }
+    Attempt {
+        task,
+        run,
+        number,
+        tries: 1,
+        fingerprint: fingerprint("a"),
+        began: at(0),
+        once: false,
+    }
 }
 
 fn failed() -> AttemptEnd {

@@ -110,7 +110,10 @@ impl<'a, W: Write> Plain<'a, W> {
                 }
                 self.step_settled(task.id);
             }
-            Event::Listed { .. } | Event::Unlisted { .. } | Event::MayBeRenamed { .. } | Event::Evidence { .. } => {}
+            Event::Listed { .. }
+            | Event::Unlisted { .. }
+            | Event::MayBeRenamed { .. }
+            | Event::Evidence { .. } => {}
         }
         if now.duration_since(self.last) >= SILENCE {
             let totals = self.report.totals();

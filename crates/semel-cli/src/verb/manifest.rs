@@ -3,8 +3,8 @@
 
 use std::io::Write;
 
-use semel::deed::memory::{self, Access};
 use semel::deed::lease;
+use semel::deed::memory::{self, Access};
 use semel::ground::manifest::ManifestError;
 use serde_json::{Map, Value};
 
@@ -66,7 +66,11 @@ pub(crate) fn rebuild(place: &Place) -> Result<Exit, Failed> {
     let lines = count(rebuilt.lines as u64, "line");
     match rebuilt.unreadable {
         0 => writeln!(out, "           once.log, {lines}")?,
-        torn => writeln!(out, "           once.log, {lines}; {} cannot be read", count(torn as u64, "more line"))?,
+        torn => writeln!(
+            out,
+            "           once.log, {lines}; {} cannot be read",
+            count(torn as u64, "more line")
+        )?,
     }
     if let Some(aside) = &rebuilt.aside {
         writeln!(out, "  aside    the one that was here, as")?;

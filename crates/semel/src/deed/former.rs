@@ -105,8 +105,8 @@ pub fn maybe(view: &StepView<'_>, item: &str, what: &Digest) -> Option<Gone> {
     };
     let is_it = |gone: &&Gone| {
         // Of steps with other parameters nobody knows which instance was which.
-        let may_be_this = gone.instance == view.instance
-            || values(&gone.instance) != values(&view.instance);
+        let may_be_this =
+            gone.instance == view.instance || values(&gone.instance) != values(&view.instance);
         let is_this = gone.instance == view.instance
             && gone.item == item
             && (gone.step == view.step.name || view.step.was.contains(&gone.step));

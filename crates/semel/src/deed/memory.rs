@@ -211,9 +211,8 @@ pub fn read(disk: &dyn Disk, home: &Home) -> ManifestResult<Option<Looked>> {
             if !signs.are_there {
                 return Ok(None);
             }
-            let made = rehearse(&|path| {
-                SqliteManifest::draft(disk, path, &signs.birth(home, None))
-            })?;
+            let made =
+                rehearse(&|path| SqliteManifest::draft(disk, path, &signs.birth(home, None)))?;
             Ok(made.map(|looked| Looked { found: Some(signs.found()), ..looked }))
         }
     }
@@ -254,11 +253,8 @@ impl Access {
     fn open(home: &Home) -> ManifestResult<(File, impl Fn(std::io::Error) -> ManifestError)> {
         let path = home.manifest_lock();
         let shown = path.clone();
-        let failed = move |source| ManifestError::Io {
-            doing: "cannot lock",
-            path: shown.clone(),
-            source,
-        };
+        let failed =
+            move |source| ManifestError::Io { doing: "cannot lock", path: shown.clone(), source };
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(&failed)?;
         }
@@ -386,8 +382,11 @@ pub fn back_up(disk: &dyn Disk, home: &Home, manifest: &dyn Manifest) -> Manifes
         return Ok(false);
     }
     let lock = home.path().join("lock").join(":backup");
-    let failed =
-        |path: &Path, source| ManifestError::Io { doing: "cannot lock", path: path.to_owned(), source };
+    let failed = |path: &Path, source| ManifestError::Io {
+        doing: "cannot lock",
+        path: path.to_owned(),
+        source,
+    };
     let mut options = std::fs::OpenOptions::new();
     let options = options.write(true).create(true).truncate(false);
     let file = options.open(&lock).map_err(|error| failed(&lock, error))?;

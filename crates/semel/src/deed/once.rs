@@ -56,12 +56,7 @@ impl<'a> OnceWriter<'a> {
     }
 
     /// Writes an entry to the log, and then to the manifest.
-    pub fn write(
-        &mut self,
-        manifest: &mut dyn Manifest,
-        pipeline: &str,
-        entry: &Entry,
-    ) -> Written {
+    pub fn write(&mut self, manifest: &mut dyn Manifest, pipeline: &str, entry: &Entry) -> Written {
         match self.log(manifest, pipeline, entry) {
             Ok((_gate, seq)) => {
                 let written = manifest.write_logged(pipeline, entry, (&self.manifest, seq));

@@ -27,8 +27,8 @@ use self::values::{
     path_value, run_at, run_step_at, signed, task_at, text_of, time_at, time_text, unsigned,
 };
 use super::{
-    Answer, AttemptRecord, Attempts, Entry, Gone, Identity, Manifest, ManifestError, ManifestResult,
-    OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
+    Answer, AttemptRecord, Attempts, Entry, Gone, Identity, Manifest, ManifestError,
+    ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
 };
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;

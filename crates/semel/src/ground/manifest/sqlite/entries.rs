@@ -52,9 +52,7 @@ pub(super) fn write_entry(
                 let sql = "update attempt set open = 0 where open = 1
                     and (pipeline, step, instance, item) =
                         (select pipeline, step, instance, item from attempt where run = ? and number = ?)";
-                transaction
-                    .execute(sql, params![run, signed(*number)])
-                    .doing("write a receipt")?;
+                transaction.execute(sql, params![run, signed(*number)]).doing("write a receipt")?;
             }
             act_on(transaction, *said, receipt.run)
         }

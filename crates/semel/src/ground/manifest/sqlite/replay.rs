@@ -77,9 +77,7 @@ fn take_over(transaction: &Transaction<'_>, line: &Line) -> ManifestResult<()> {
             // An attempt that began later stays open.
             let open = "update attempt set open = ?1 where pipeline = ?2 and step = ?3
                 and instance = ?4 and item = ?5 and began > ?6 and open = ?7";
-            let slot = |set: i64, was: i64| {
-                params_from(set, line, &at, was)
-            };
+            let slot = |set: i64, was: i64| params_from(set, line, &at, was);
             let later = transaction.execute(open, rusqlite::params_from_iter(slot(2, 1)));
             later.doing(DOING)?;
             write_receipt(transaction, &line.pipeline, &receipt)?;
@@ -115,7 +113,8 @@ fn take_over(transaction: &Transaction<'_>, line: &Line) -> ManifestResult<()> {
 }
 
 fn params_from(set: i64, line: &Line, at: &str, was: i64) -> Vec<rusqlite::types::Value> {
-    let texts = [&line.pipeline, &line.step, &line.instance, &line.item].map(|text| text.clone().into());
+    let texts =
+        [&line.pipeline, &line.step, &line.instance, &line.item].map(|text| text.clone().into());
     let mut values = vec![set.into()];
     values.extend(texts);
     values.extend([at.to_owned().into(), was.into()]);
