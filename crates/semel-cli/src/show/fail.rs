@@ -61,9 +61,15 @@ impl Failed {
             }
             CannotBegin::Trouble(trouble) => Self::Trouble(Box::new(file), trouble),
             CannotBegin::Target(target) => Self::NoSuchTarget(target),
-            CannotBegin::TwoFiles(other) => Self::Usage(format!(
-                "{} and {other} are both named `{}`: receipts are kept by that name, give one of them another",
-                file.name, file.pipeline.name
+            CannotBegin::TwoFiles { other, name } if name == file.pipeline.name => {
+                Self::Usage(format!(
+                    "{} and {other} are both named `{name}`: receipts are kept by that name, give one of them another",
+                    file.name
+                ))
+            }
+            CannotBegin::TwoFiles { other, name } => Self::Usage(format!(
+                "{} says that it was `{name}`, but {other} is: receipts are kept by that name",
+                file.name
             )),
             CannotBegin::Busy(holder) => Self::Busy(file.pipeline.name, holder),
             CannotBegin::NoMemory(once) => Self::NoMemory(once),

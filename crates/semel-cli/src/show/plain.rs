@@ -11,7 +11,7 @@ use semel::words::event::{Event, Outcome};
 use semel::words::pipeline::{Pipeline, StepId};
 
 use super::board::{ending, state};
-use super::text::{count, in_home, memory, visible};
+use super::text::{count, in_home, is_incomplete, memory, visible};
 
 /// After how long a silence a line says that work goes on.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -60,7 +60,11 @@ impl<'a, W: Write> Plain<'a, W> {
             }
             Event::NewMemory { .. } | Event::OldMemory { .. } => {
                 for line in memory(event) {
-                    self.say(&line);
+                    if is_incomplete(event) {
+                        self.tell(&line);
+                    } else {
+                        self.say(&line);
+                    }
                 }
             }
             Event::CleanedUp { number, attempts } => {

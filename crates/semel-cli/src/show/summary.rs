@@ -19,6 +19,7 @@ use semel::words::task::TaskName;
 use semel::words::verdict::Reason;
 
 use super::board::{ended_line, name_width};
+use super::renamed;
 use super::style::Styles;
 use super::text::{WIDTH, count, instance, shorten, thousands, visible, when_here};
 use crate::place::Place;
@@ -269,7 +270,7 @@ impl Summary<'_> {
             }
             (_, Reason::MayBeRenamed) => {
                 if let Some((pipeline, step)) = self.renamed.get(&trouble.task) {
-                    self.write_renamed(out, &trouble.task, pipeline, step)?;
+                    renamed::write(out, &self.place.file, &trouble.task, pipeline, step)?;
                 }
             }
             _ => {}
@@ -286,40 +287,6 @@ impl Summary<'_> {
             writeln!(out, "\n  with a `check` on this step semel would look for itself")?;
         }
         writeln!(out)
-    }
-
-    /// Which step a task may have been of, and what the file must say then.
-    fn write_renamed(
-        &self,
-        out: &mut impl Write,
-        task: &TaskName,
-        pipeline: &str,
-        step: &str,
-    ) -> std::io::Result<()> {
-        let file = &self.place.file;
-        let mut lines = Vec::new();
-        if pipeline == file.pipeline.name {
-            writeln!(out, "  `{step}` did the same, or began it, and is no longer in the file.")?;
-        } else {
-            writeln!(
-                out,
-                "  `{step}` of the pipeline `{pipeline}`, which {} was before, did the",
-                file.name
-            )?;
-            writeln!(out, "  same, or began it.")?;
-            lines.push(("at the top of the file:".to_owned(), pipeline));
-        }
-        let known = file.pipeline.step_named(&task.step).map(|id| file.pipeline.step(id));
-        let has_that_name =
-            step == task.step || known.is_some_and(|known| known.was.iter().any(|was| was == step));
-        if !has_that_name {
-            lines.push((format!("in [step.{}]:", task.step), step));
-        }
-        writeln!(out, "\n  if it has only another name now, say so")?;
-        for (place, was) in lines {
-            writeln!(out, "    was = {was:?}{:1$}{place}", "", 20_usize.saturating_sub(was.len()))?;
-        }
-        Ok(())
     }
 
     /// What must be typed to name the file; the task names its instance itself.

@@ -51,9 +51,15 @@ pub(crate) fn memory(event: &Event<'_>) -> Vec<String> {
             once,
             *lines,
         ),
-        Event::NewMemory { once, is_whole: false, lines } => (
+        Event::NewMemory { once, is_whole: false, lines: 0 } => (
             "new memory, though there are signs of an older one",
             "once steps that may have been done, and refuse",
+            once,
+            0,
+        ),
+        Event::NewMemory { once, is_whole: false, lines } => (
+            "new memory, though there are signs of an older one",
+            "once steps that refuse where nothing is known of a task",
             once,
             *lines,
         ),
@@ -74,6 +80,11 @@ pub(crate) fn memory(event: &Event<'_>) -> Vec<String> {
         said.push(format!("{then}: {}", once.join(", ")));
     }
     said
+}
+
+/// Whether an event tells that the memory is incomplete: that is said in any case.
+pub(crate) const fn is_incomplete(event: &Event<'_>) -> bool {
+    matches!(event, Event::OldMemory { .. } | Event::NewMemory { is_whole: false, .. })
 }
 
 /// `1 task`, `2 tasks`.

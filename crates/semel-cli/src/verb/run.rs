@@ -18,7 +18,7 @@ use crate::show::plain::Plain;
 use crate::show::style::Styles;
 use crate::show::summary::Summary;
 use crate::show::terminal::Terminal;
-use crate::show::text::{in_home, memory};
+use crate::show::text::{in_home, is_incomplete, memory};
 use crate::verb::plan::Outlook;
 
 pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit, Failed> {
@@ -115,6 +115,13 @@ impl<'a> View<'a> {
 
     fn take(&mut self, event: &Event<'_>) {
         match self {
+            // It is not well, though nothing is to be done.
+            Self::Quiet if is_incomplete(event) => {
+                let mut out = anstream::stderr().lock();
+                for line in memory(event) {
+                    let _ = writeln!(out, "{line}");
+                }
+            }
             Self::Quiet => {}
             Self::Json => {
                 // A reader that went away does not end the run.

@@ -166,12 +166,11 @@ pub fn settle(
     // Lines that are behind are not taken for known because of these.
     let is_current = end.last.as_ref().is_none_or(|line| line.seq <= known);
     once_log::append(disk, &home.once_log(), &end, &lines)?;
-    mark(disk, &id, last)?;
     manifest.settle(pipeline, said)?;
     if is_current {
         manifest.note_line(&id, last)?;
     }
-    Ok(())
+    Ok(mark(disk, &id, last)?)
 }
 
 fn next(end: &End, known: u64) -> u64 {

@@ -116,8 +116,14 @@ pub enum CannotBegin {
     Target(NoSuchTarget),
     /// Somebody else is at work on it.
     Busy(Option<Box<Holder>>),
-    /// Another file of the folder has the same name for its pipeline; this one.
-    TwoFiles(String),
+    /// Another file of the folder has the same name for its pipeline, or one that
+    /// this had before.
+    TwoFiles {
+        /// The other file.
+        other: String,
+        /// The name.
+        name: String,
+    },
     /// There is no memory, and the file says that a run may not make one: these are
     /// its `once` steps.
     NoMemory(Vec<String>),
@@ -287,15 +293,22 @@ impl Preparation<'_> {
                 manifest = Some(Box::new(read.manifest));
             }
         } else {
-            let access = Access::share(self.home).map_err(|error| self.no_manifest(error))?;
+            let no_manifest = |error| self.no_manifest(error);
+            // Where nobody is at work on it, what is left beside it tells of a death.
+            let died = !SqliteManifest::was_closed(&self.home.manifest())
+                && Access::alone(self.home).map_err(no_manifest)?.is_some();
+            let access = Access::share(self.home).map_err(no_manifest)?;
             held = Some((self.take_lease()?, access));
-            let mut opened = self.open_manifest()?;
+            let mut opened = self.open_manifest(died)?;
             if made.is_none() {
-                found = memory::catch_up(disk, self.home, &mut *opened)
-                    .map_err(|error| self.no_manifest(error))?;
+                found = memory::catch_up(disk, self.home, &mut *opened).map_err(no_manifest)?;
             }
             if self.mode == Mode::Act {
-                cleaned = recover(disk, self.home, &mut *opened)?;
+                let recovered = recover(disk, self.home, &mut *opened);
+                cleaned = recovered.map_err(|error| match error {
+                    RecoverError::Manifest(error) => self.no_manifest(error),
+                    error @ RecoverError::Disk(_) => error.into(),
+                })?;
             }
             manifest = Some(opened);
         }
@@ -394,13 +407,11 @@ impl Preparation<'_> {
         CannotBegin::Manifest { path: self.home.manifest(), error }
     }
 
-    /// Opens the manifest for writing. One that was not closed cleanly is looked
-    /// through for damage.
-    fn open_manifest(&self) -> Result<Box<dyn Manifest>, CannotBegin> {
+    /// Opens the manifest for writing. After a death it is looked through for damage.
+    fn open_manifest(&self, died: bool) -> Result<Box<dyn Manifest>, CannotBegin> {
         let path = self.home.manifest();
-        let was_closed = SqliteManifest::was_closed(&path);
         let manifest = SqliteManifest::open(&path).map_err(|error| self.no_manifest(error))?;
-        if !was_closed {
+        if died {
             manifest.check().map_err(|error| self.no_manifest(error))?;
         }
         Ok(Box::new(manifest))
@@ -412,20 +423,24 @@ impl Preparation<'_> {
     }
 
     /// Receipts are kept by the name of the pipeline: two files of one folder must
-    /// not share it. A file that was renamed is fine.
+    /// not share it, nor one that it had before. A file that was renamed is fine.
     fn only_file(&self, manifest: &dyn Manifest) -> Result<(), CannotBegin> {
         let Setting { pipeline, file, disk, .. } = *self.setting;
-        let last =
-            manifest.runs(&pipeline.name, None, 1).map_err(|error| self.no_manifest(error))?;
-        let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file)
-        else {
-            return Ok(());
-        };
-        let text = std::fs::read_to_string(disk.root().join(&other)).unwrap_or_default();
-        match Pipeline::read(&text) {
-            Ok(twin) if twin.name == pipeline.name => Err(CannotBegin::TwoFiles(other)),
-            _ => Ok(()),
+        for name in std::iter::once(&pipeline.name).chain(&pipeline.was) {
+            let last = manifest.runs(name, None, 1).map_err(|error| self.no_manifest(error))?;
+            let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file)
+            else {
+                continue;
+            };
+            let text = std::fs::read_to_string(disk.root().join(&other)).unwrap_or_default();
+            match Pipeline::read(&text) {
+                Ok(twin) if twin.name == *name => {
+                    return Err(CannotBegin::TwoFiles { other, name: name.clone() });
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     fn holder(&self) -> Holder {

@@ -505,8 +505,13 @@ impl Manifest for SqliteManifest {
             path: path.to_owned(),
             source: std::io::Error::other("its name is not UTF-8"),
         })?;
-        self.connection.execute("vacuum into ?", [name]).doing("copy the manifest")?;
-        Ok(())
+        // Nothing of it is changed by that, but it counts as a write.
+        let doing = "copy the manifest";
+        self.connection.pragma_update(None, "query_only", false).doing(doing)?;
+        let copied = self.connection.execute("vacuum into ?", [name]).doing(doing);
+        let only_reads = self.access == file::Access::Read;
+        self.connection.pragma_update(None, "query_only", only_reads).doing(doing)?;
+        copied.map(|_| ())
     }
 
     fn settle(&mut self, pipeline: &str, resolutions: &[Resolution]) -> ManifestResult<()> {
