@@ -12,6 +12,7 @@ pub mod look;
 pub mod memory;
 pub mod once;
 pub mod publish;
+pub mod rebuild;
 pub mod record;
 pub mod recover;
 pub mod run;

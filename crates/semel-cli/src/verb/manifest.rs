@@ -4,7 +4,8 @@
 use std::io::Write;
 
 use semel::deed::lease;
-use semel::deed::memory::{self, Access};
+use semel::deed::memory::Access;
+use semel::deed::rebuild;
 use semel::ground::manifest::ManifestError;
 use serde_json::{Map, Value};
 
@@ -53,7 +54,7 @@ pub(crate) fn rebuild(place: &Place) -> Result<Exit, Failed> {
         let holder = holders.find_map(|lock| lease::holder(&lock).ok().flatten());
         return Err(Failed::Busy(place.file.pipeline.name.clone(), holder));
     };
-    let rebuilt = memory::rebuild(&place.disk, home, &access).map_err(no_manifest)?;
+    let rebuilt = rebuild::rebuild(&place.disk, home, &access).map_err(no_manifest)?;
     drop(access);
     let mut out = anstream::stderr().lock();
     let styles = Styles::for_stderr();

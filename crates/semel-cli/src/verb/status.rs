@@ -184,6 +184,9 @@ fn standing(
             ("in part", Some(step.counts), "only some of it was asked for so far".to_owned())
         }
         Some((_, step)) => (state_of(step), Some(step.counts), step.note.clone()),
+        None if memory.receipts.iter().any(|receipt| is_from_log(runs, receipt.run)) => {
+            ("in part", None, "known by .semel/once.log only".to_owned())
+        }
         None if !memory.receipts.is_empty() => {
             ("interrupted", None, "its run was killed".to_owned())
         }
@@ -201,6 +204,12 @@ fn standing(
 /// Whether a run was asked for some steps or tasks only.
 fn is_in_part(runs: &[RunRecord], run: i64) -> bool {
     runs.iter().any(|known| known.number == run && known.new.selected)
+}
+
+/// Whether nothing is known of a run but what once.log tells.
+fn is_from_log(runs: &[RunRecord], run: i64) -> bool {
+    let known = runs.iter().find(|known| known.number == run);
+    known.is_some_and(|known| known.ended.is_some() && known.status.is_none())
 }
 
 fn cut_short_note(attempts: &[&OpenAttempt]) -> String {
@@ -292,6 +301,9 @@ impl Overview {
                     _ => "stopped",
                 };
                 format!("run {number} {word}, {began}, after {}", clock(took))
+            }
+            (None, Some(_), None) => {
+                format!("run {number} is known by .semel/once.log only, {began}")
             }
             _ => format!("run {number} was killed; it began {began}"),
         }

@@ -44,7 +44,8 @@ fn a_deleted_manifest_is_made_anew_out_of_the_log() {
     // Those who only look see what a run would, and change nothing.
     scratch.semel("plan").exits(0).says("skip").says("2 lines of .semel/once.log taken over");
     scratch.semel("why pay:one").exits(0).says("skip: unchanged");
-    scratch.semel("status").says("pay");
+    scratch.semel("status").exits(1).says("run 1 is known by .semel/once.log only").says("in part");
+    scratch.semel("history").exits(0).says("unknown");
     assert!(!scratch.has(".semel/manifest.db"), "looking made a manifest");
     scratch
         .semel("run")

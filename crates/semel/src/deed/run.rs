@@ -35,7 +35,7 @@ use crate::deed::record::{self, Recorded, Recorder};
 use crate::deed::recover::{RecoverError, recover};
 use crate::deed::stage::Staging;
 use crate::deed::view::Manner;
-use crate::deed::{Site, Trouble, former, list};
+use crate::deed::{Site, Trouble, former, list, rebuild};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::SqliteManifest;
@@ -395,7 +395,7 @@ impl Preparation<'_> {
         let totals = fold.totals();
         let did_something = totals.ran + totals.adopted + totals.reused > 0;
         if let Some(manifest) = manifest.filter(|_| did_something && self.mode == Mode::Act)
-            && let Err(error) = memory::back_up(disk, self.home, &*manifest)
+            && let Err(error) = rebuild::back_up(disk, self.home, &*manifest)
         {
             let text = format!("the manifest cannot be backed up: {error}");
             report(&Event::Warning { text: &text });
