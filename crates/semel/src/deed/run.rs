@@ -382,6 +382,15 @@ impl Preparation<'_> {
             tell(&Event::Warning { text: &text });
         }
         if let (Some(number), Some(manifest)) = (number, &mut manifest) {
+            // A line that could not be written to the manifest then is ours as long as
+            // the run has no end.
+            if !once.is_empty()
+                && let Err(error) = memory::catch_up(disk, self.home, &mut **manifest)
+            {
+                fold.is_broken = true;
+                let text = format!("the manifest: {error}");
+                report(&Event::Warning { text: &text });
+            }
             let steps: Vec<_> =
                 fold.steps.iter().map(crate::thought::report::StepReport::record).collect();
             if let Err(error) = manifest.end_run(number, Timestamp::now(), fold.status(), &steps) {
