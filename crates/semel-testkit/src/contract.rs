@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use semel::Timestamp;
-use semel::ground::manifest::{Attempts, Entry, Manifest, Resolution, Verb};
+use semel::ground::manifest::{Attempts, Entry, Loss, Manifest, Resolution, Verb};
 use semel::words::digest::Digest;
 use semel::words::fingerprint::{ENCODING, Fingerprint};
 use semel::words::once::{Doer, Line, Says, Tried};
@@ -35,6 +35,7 @@ pub fn keep(mut store: Box<dyn Manifest>) {
     let mut store = store.again().expect("opened");
     what_was_done_once_is_known_without_its_step(&mut *store, run);
     i6_lines_of_the_log_are_taken_over_once(&mut *store, run);
+    i6_after_a_loss_of_lines_nothing_is_believed_undone(&mut *store, run);
     a_copy_is_the_same(&*store);
 }
 
@@ -378,7 +379,7 @@ fn i6_lines_of_the_log_are_taken_over_once(store: &mut dyn Manifest, run: i64) {
     let begin = line(3, 20, Says::Intent(Tried::of(&begun, &doer, false)));
     let said = line(4, 21, settled);
     for _ in 0..2 {
-        store.replay(&[begin.clone(), said.clone()], true).expect("taken over");
+        store.replay(&[begin.clone(), said.clone()], Loss::Perhaps).expect("taken over");
         let memory = store.memory_of(PIPELINE, "wire", &Instance::default()).expect("asked");
         assert_eq!((memory.open.len(), memory.said.len(), memory.receipts.len()), (1, 1, 0));
         assert_ne!(memory.open[0].run, run, "its number belongs to another run here");
@@ -392,13 +393,13 @@ fn i6_lines_of_the_log_are_taken_over_once(store: &mut dyn Manifest, run: i64) {
         line(5, 22, Says::end(&again, &failed(), &doer, true)),
         line(6, 23, Says::receipt(&done, &doer, false)),
     ];
-    store.replay(&lines, false).expect("taken over");
+    store.replay(&lines, Loss::None).expect("taken over");
     let memory = store.memory_of(PIPELINE, "wire", &Instance::default()).expect("asked");
     assert_eq!((memory.open.len(), memory.said.len(), memory.receipts.len()), (0, 0, 1));
     let kept = store.receipt(PIPELINE, &name).expect("asked").expect("there");
     assert_eq!((&kept.files, kept.once, kept.at), (&done.files, true, at(23)));
     // What is known later of a task stays, whatever an older line says.
-    store.replay(&[begin], false).expect("taken over");
+    store.replay(&[begin], Loss::None).expect("taken over");
     store.note_line("other", 2).expect("noted");
     assert_eq!(store.known_lines().expect("asked").get("other"), Some(&6));
     let memory = store.memory_of(PIPELINE, "wire", &Instance::default()).expect("asked");
@@ -406,6 +407,26 @@ fn i6_lines_of_the_log_are_taken_over_once(store: &mut dyn Manifest, run: i64) {
     let entry = complete(once(name, run, "wired again"));
     store.write_logged(PIPELINE, &entry, ("mine", 9)).expect("written");
     assert_eq!(store.known_lines().expect("asked").get("mine"), Some(&9));
+}
+
+fn i6_after_a_loss_of_lines_nothing_is_believed_undone(store: &mut dyn Manifest, run: i64) {
+    let name = task("lost", None);
+    let failed_once = Attempt { once: true, ..attempt(name.clone(), run, 70) };
+    write(store, Entry::End { attempt: failed_once, end: failed(), said: None });
+    let said = |verb| Resolution {
+        task: name.clone(),
+        verb,
+        without_outputs: false,
+        because: "looked".to_owned(),
+        by: by(),
+        at: at(30),
+    };
+    for (verb, counts) in [(Verb::Redo, 0), (Verb::Done, 1)] {
+        store.settle(PIPELINE, &[said(verb)]).expect("kept");
+        store.replay(&[], Loss::Lines).expect("noted");
+        let memory = store.memory_of(PIPELINE, "lost", &Instance::default()).expect("asked");
+        assert_eq!((memory.said.len(), memory.open[0].provably_undone), (counts, false));
+    }
 }
 
 fn a_copy_is_the_same(store: &dyn Manifest) {

@@ -204,6 +204,27 @@ fn a_log_that_is_cut_or_has_garbage_at_its_end_harms_nobody() {
     }
 }
 
+/// A word that was acted on is not taken for a new one because the lines after it are
+/// gone.
+#[test]
+fn a_log_with_damage_in_its_middle_repeats_nothing() {
+    let scratch = paid();
+    scratch.semel_words(["redo", "pay:one", "--because", "once more"]).exits(0);
+    scratch.semel("run").exits(0);
+    scratch.file("orders", "one\ntwo\n").semel("run").exits(0);
+    assert_eq!(ledger(&scratch), "one one two");
+    // Intent and receipt of what was done again, the fourth line and the fifth.
+    scratch.sh("sed -i '4,5s/pay/pya/' .semel/once.log; rm .semel/manifest.db*");
+    scratch.semel("run").exits(0).says("5 lines of .semel/once.log taken over");
+    assert_eq!(ledger(&scratch), "one one two");
+    scratch
+        .semel("manifest rebuild")
+        .exits(0)
+        .says("once.log, 5 lines; 2 more lines cannot be read");
+    scratch.semel("run").exits(0);
+    assert_eq!(ledger(&scratch), "one one two");
+}
+
 #[test]
 fn a_log_and_a_manifest_that_were_both_lost_are_missed() {
     let scratch = paid();
@@ -443,10 +464,42 @@ fn item_and_step_renamed_at_once_is_the_same_work() {
     scratch.semel("run").exits(0);
     scratch.rename("orders/1", "orders/2");
     pipeline("payment", "");
+    scratch.semel("plan").exits(0).says("refuse");
     scratch.semel("run").exits(3).says("was = \"pay\"");
     pipeline("payment", "was = 'pay'");
     scratch.semel("run").exits(0);
     assert_eq!(ledger(&scratch), "one");
+}
+
+/// What was to be done again, or had provably done nothing, when the copy was made may
+/// have been done by now.
+#[test]
+fn a_folder_that_was_put_back_does_not_do_again_what_it_was_told_to_then() {
+    for (told, exit) in [("redo", 1), ("nothing", 75)] {
+        let scratch = scratch();
+        scratch.pipeline(&format!(
+            "[step.pay]\nonce = true\nsafe-exits = 75\nrun = '[ -e fine ] || exit {exit}; echo one >> ledger'"
+        ));
+        scratch.semel("run").exits(1);
+        if told == "redo" {
+            scratch.semel_words(["redo", "pay", "--because", "not in the ledger"]).exits(0);
+        }
+        scratch.sh("cp -a .semel kept").file("fine", "").semel("run").exits(0);
+        assert_eq!(ledger(&scratch), "one");
+        if !keeps_marks(&scratch) {
+            return;
+        }
+        scratch.sh("rm -r .semel; cp -a kept .semel");
+        scratch.semel("plan").exits(0).says("refuse");
+        for _ in 0..2 {
+            scratch.semel("run").exits(3);
+        }
+        assert_eq!(ledger(&scratch), "one", "{told}");
+        // Said now, it holds.
+        scratch.semel_words(["redo", "pay", "--because", "once more"]).exits(0);
+        scratch.semel("run").exits(0);
+        assert_eq!(ledger(&scratch), "one one");
+    }
 }
 
 #[test]

@@ -106,8 +106,13 @@ pub fn look(
     // What a human said was acted on by the attempt that this run made.
     let said = view.said(&name).filter(|_| known.tried.is_none());
     let open = view.open_attempt(&name);
-    let leaves_unread =
-        manner.reads_no_new_items && receipt.is_none() && open.is_none() && said.is_none();
+    // A new one is run; unless it is unsafe to repeat, and may not be new.
+    let may_be_done = view.step.once && !(view.memory_is_whole && view.memory.gone.is_empty());
+    let leaves_unread = manner.reads_no_new_items
+        && receipt.is_none()
+        && open.is_none()
+        && said.is_none()
+        && !may_be_done;
     let item = match item(site, view, task, known.made, leaves_unread, hints)? {
         Item::Unread => return Ok(unread()),
         Item::Seen(seen) => Some(seen),

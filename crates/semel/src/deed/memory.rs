@@ -22,9 +22,10 @@ use crate::deed::lease::Gate;
 use crate::deed::once::read_mark;
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::{Birth, SqliteManifest};
-use crate::ground::manifest::{Manifest, ManifestError, ManifestResult};
+use crate::ground::manifest::{Loss, Manifest, ManifestError, ManifestResult};
 use crate::ground::once_log::{self, OnceLog};
 use crate::ground::world::disk::{Disk, DiskError};
+use crate::words::once::are_missing;
 
 /// What was found of the memory, where that is not as it was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +166,14 @@ pub(super) fn take_over(
         last.max(known.get(marker).copied()).is_none_or(|last| last < *seq)
     });
     is_incomplete |= mark.is_some();
-    manifest.replay(&lines, is_incomplete)?;
+    let last = known.values().copied().max().unwrap_or(0);
+    let loss = match is_incomplete {
+        _ if mark.is_some() || are_missing(last, &lines, None) => Loss::Lines,
+        true => Loss::Perhaps,
+        false => Loss::None,
+    };
+    is_incomplete = loss != Loss::None;
+    manifest.replay(&lines, loss)?;
     if let Some((marker, seq)) = mark {
         manifest.note_line(&marker, seq)?;
     }

@@ -11,7 +11,7 @@
 
 use crate::deed::lease::Gate;
 use crate::ground::home::Home;
-use crate::ground::manifest::{Entry, Manifest, ManifestError, ManifestResult, Resolution};
+use crate::ground::manifest::{Entry, Manifest, ManifestResult, Resolution};
 use crate::ground::once_log::{self, End};
 use crate::ground::world::disk::{Disk, DiskError};
 use crate::words::once::{Doer, Line, Says, Tried, VERSION};
@@ -57,49 +57,57 @@ impl<'a> OnceWriter<'a> {
 
     /// Writes an entry to the log, and then to the manifest.
     pub fn write(&mut self, manifest: &mut dyn Manifest, pipeline: &str, entry: &Entry) -> Written {
-        match self.log(manifest, pipeline, entry) {
-            Ok((_gate, seq)) => {
-                let written = manifest.write_logged(pipeline, entry, (&self.manifest, seq));
-                self.is_behind |= written.is_err();
-                let result = written.map_err(|error| format!("the manifest: {error}"));
-                let complaint = mark(self.disk, &self.manifest, seq).err();
-                Written { result, complaint: complaint.map(|error| error.to_string()) }
+        let refused = |why| Written { result: Err(why), complaint: None };
+        let begins = matches!(entry, Entry::Begin { .. });
+        let gate = match Gate::pass_at(&self.home.once_gate()) {
+            Ok(gate) => gate,
+            Err(error) => {
+                let why = format!("once.log: its gate cannot be used: {error}");
+                return if begins {
+                    refused(why)
+                } else {
+                    unlogged(manifest, pipeline, entry, why)
+                };
             }
-            Err(why) if matches!(entry, Entry::Begin { .. }) => {
-                Written { result: Err(why), complaint: None }
-            }
-            // It has happened: it must be kept where it can be.
-            Err(why) => {
-                let written = manifest.write(pipeline, std::slice::from_ref(entry));
-                let result = written.into_iter().collect::<ManifestResult<()>>();
-                let result = result.map_err(|error| format!("the manifest: {error}"));
-                Written { result, complaint: Some(why) }
-            }
+        };
+        let behind = self.catch_up(manifest).map_err(|error| format!("the manifest: {error}"));
+        if let (Err(why), true) = (&behind, begins) {
+            return refused(why.clone());
         }
+        let seq = match self.log(pipeline, entry) {
+            Ok(seq) => seq,
+            Err(why) if begins => return refused(why),
+            // It has happened: it must be kept where it can be.
+            Err(why) => return unlogged(manifest, pipeline, entry, why),
+        };
+        let marked = mark(self.disk, &self.manifest, seq);
+        let written = behind.and_then(|()| {
+            let written = manifest.write_logged(pipeline, entry, (&self.manifest, seq));
+            written.map_err(|error| format!("the manifest: {error}"))
+        });
+        // Nothing that comes after a line which is not known may be noted as known.
+        self.is_behind = written.is_err();
+        drop(gate);
+        Written { result: written, complaint: marked.err().map(|error| error.to_string()) }
     }
 
-    /// Appends an entry to the log; gives its number, and the gate that is held
-    /// until the manifest has it.
-    fn log(
-        &mut self,
-        manifest: &mut dyn Manifest,
-        pipeline: &str,
-        entry: &Entry,
-    ) -> Result<(Gate, u64), String> {
-        let told = |error: ManifestError| format!("once.log: {error}");
-        let gate = Gate::pass_at(&self.home.once_gate())
-            .map_err(|error| format!("once.log: its gate cannot be used: {error}"))?;
+    /// Takes over lines that could not be written to the manifest before.
+    fn catch_up(&self, manifest: &mut dyn Manifest) -> ManifestResult<()> {
         if self.is_behind {
-            crate::deed::memory::take_over(self.disk, self.home, manifest).map_err(told)?;
-            self.is_behind = false;
+            crate::deed::memory::take_over(self.disk, self.home, manifest)?;
         }
+        Ok(())
+    }
+
+    /// Appends an entry to the log; gives its number.
+    fn log(&mut self, pipeline: &str, entry: &Entry) -> Result<u64, String> {
         let path = self.home.once_log();
-        let end = once_log::end(self.disk, &path).map_err(told)?;
+        let end = once_log::end(self.disk, &path).map_err(|error| format!("once.log: {error}"))?;
         let seq = next(&end, self.last);
         let line = self.line(pipeline, entry, seq);
         once_log::append(self.disk, &path, &end, &[line]).map_err(|error| error.to_string())?;
         self.last = seq;
-        Ok((gate, seq))
+        Ok(seq)
     }
 
     fn line(&self, pipeline: &str, entry: &Entry, seq: u64) -> Line {
@@ -119,6 +127,19 @@ impl<'a> OnceWriter<'a> {
         };
         line(&self.manifest, seq, at, pipeline, task, says)
     }
+}
+
+/// Keeps an entry in the manifest only.
+fn unlogged(
+    manifest: &mut dyn Manifest,
+    pipeline: &str,
+    entry: &Entry,
+    why_not_logged: String,
+) -> Written {
+    let written = manifest.write(pipeline, std::slice::from_ref(entry));
+    let result = written.into_iter().collect::<ManifestResult<()>>();
+    let result = result.map_err(|error| format!("the manifest: {error}"));
+    Written { result, complaint: Some(why_not_logged) }
 }
 
 /// Keeps what a human said of tasks, those that are unsafe to repeat in the log too.

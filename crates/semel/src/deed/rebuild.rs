@@ -62,6 +62,10 @@ pub fn rebuild(disk: &dyn Disk, home: &Home, _access: &Access) -> ManifestResult
         Err(error) => (None, Some(error.to_string())),
     };
     let made = backup.as_deref().and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
+    // One that is sound takes its log in when it is closed.
+    if let Err(error @ ManifestError::Newer { .. }) = SqliteManifest::open(&home.manifest()) {
+        return Err(error);
+    }
     // The new one is whole before the old one goes.
     let folder = home.staging_of("rebuild");
     disk.remove_all(&folder)?;
@@ -70,8 +74,6 @@ pub fn rebuild(disk: &dyn Disk, home: &Home, _access: &Access) -> ManifestResult
     SqliteManifest::draft(disk, &draft, &signs.birth(home, backup.as_deref()))?;
     disk.sync(&draft)?;
     let manifest = home.manifest();
-    // One that is sound takes its log in when it is closed.
-    drop(SqliteManifest::open(&manifest));
     let [wal, shm] = SqliteManifest::companions(&manifest);
     let aside = set_aside(disk, home, &[wal, shm, manifest.clone()])?;
     disk.rename_new(&draft, &manifest)?;

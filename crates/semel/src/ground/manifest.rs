@@ -115,6 +115,18 @@ pub struct Gone {
     pub what: Digest,
 }
 
+/// What a memory may have lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing.
+    #[default]
+    None,
+    /// Nobody knows what.
+    Perhaps,
+    /// Lines of `once.log`: what was to be done again may be done again by now.
+    Lines,
+}
+
 /// Under what former name a receipt is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Former {
@@ -422,9 +434,10 @@ pub trait Manifest: Send {
     ) -> ManifestResult<()>;
 
     /// Takes over lines of `once.log`, all or none, and notes that they are known;
-    /// what of them is known already stays as it is. `is_incomplete` notes that
-    /// more may have happened than they tell.
-    fn replay(&mut self, lines: &[Line], is_incomplete: bool) -> ManifestResult<()>;
+    /// what of them is known already stays as it is. After a loss the memory is
+    /// incomplete; after one of lines no `redo` holds that nobody has acted on, and no
+    /// attempt of a `once` task provably did nothing.
+    fn replay(&mut self, lines: &[Line], loss: Loss) -> ManifestResult<()>;
 
     /// Notes that the lines of a manifest up to this one are known.
     fn note_line(&mut self, manifest: &str, seq: u64) -> ManifestResult<()>;

@@ -338,6 +338,20 @@ impl Line {
     }
 }
 
+/// Whether lines are missing: before the first of these, which follow on the number
+/// `known`, between them, or after the last, where a mark tells of one beyond it.
+#[must_use]
+pub fn are_missing(known: u64, lines: &[Line], mark: Option<u64>) -> bool {
+    let mut last = known;
+    for line in lines {
+        if line.seq > last + 1 {
+            return true;
+        }
+        last = last.max(line.seq);
+    }
+    mark.is_some_and(|mark| mark > last)
+}
+
 fn sum(before: &str) -> String {
     let mut sum = Digest::of(before.as_bytes()).to_string();
     sum.truncate(SUM_DIGITS);
@@ -412,6 +426,21 @@ mod tests {
             changed[cut] ^= 1;
             assert_eq!(Line::read(&changed), Read::Torn, "changed at {cut}");
         }
+    }
+
+    #[test]
+    fn missing_lines_are_missed_wherever_they_were() {
+        let lines = |all: &[u64]| -> Vec<_> {
+            all.iter().map(|seq| Line { seq: *seq, ..line() }).collect()
+        };
+        assert!(!are_missing(0, &[], None));
+        assert!(!are_missing(0, &lines(&[1, 2, 3]), Some(3)));
+        assert!(!are_missing(7, &lines(&[8]), None));
+        assert!(!are_missing(7, &[], Some(7)));
+        assert!(are_missing(0, &lines(&[2, 3]), None), "at the front");
+        assert!(are_missing(0, &lines(&[1, 3]), None), "in the middle");
+        assert!(are_missing(0, &lines(&[1, 2]), Some(3)), "at the end");
+        assert!(are_missing(7, &[], Some(8)), "all of them");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use self::values::{
     path_value, run_at, run_step_at, signed, task_at, text_of, time_at, time_text, unsigned,
 };
 use super::{
-    Answer, AttemptRecord, Attempts, Entry, Gone, Identity, Manifest, ManifestError,
+    Answer, AttemptRecord, Attempts, Entry, Gone, Identity, Loss, Manifest, ManifestError,
     ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
 };
 use crate::words::digest::Digest;
@@ -491,8 +491,8 @@ impl Manifest for SqliteManifest {
         transaction.commit().doing(doing)
     }
 
-    fn replay(&mut self, lines: &[Line], is_incomplete: bool) -> ManifestResult<()> {
-        self.replay_lines(lines, is_incomplete)
+    fn replay(&mut self, lines: &[Line], loss: Loss) -> ManifestResult<()> {
+        self.replay_lines(lines, loss)
     }
 
     fn note_line(&mut self, manifest: &str, seq: u64) -> ManifestResult<()> {

@@ -131,7 +131,7 @@ create table resolution (
     host            text not null,
     user            text not null,
     at              text not null,
-    acted_by        integer            -- the run that acted on it; null until then
+    acted_by        integer            -- the run that acted on it; null until then, 0: void
 ) strict;
 
 create index resolution_open on resolution (pipeline, step, instance, item) where acted_by is null;

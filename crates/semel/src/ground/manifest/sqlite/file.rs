@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::values::time_text;
-use crate::ground::manifest::{Manifest as _, ManifestError, ManifestResult};
+use crate::ground::manifest::{Loss, Manifest as _, ManifestError, ManifestResult};
 use crate::ground::world::disk::Disk;
-use crate::words::once::Line;
+use crate::words::once::{Line, are_missing};
 
 /// The SQL that makes each version out of the one before.
 const VERSIONS: [&str; 1] = [include_str!("../schema/0001.sql")];
@@ -122,7 +122,13 @@ impl SqliteManifest {
         let known = manifest.known_lines()?;
         let is_new = |line: &&Line| known.get(&line.manifest).is_none_or(|last| line.seq > *last);
         let lines: Vec<_> = birth.lines.iter().filter(is_new).cloned().collect();
-        manifest.replay(&lines, birth.is_incomplete)?;
+        let last = known.values().copied().max().unwrap_or(0);
+        let loss = match birth.is_incomplete {
+            _ if are_missing(last, &lines, birth.mark.map(|(_, seq)| seq)) => Loss::Lines,
+            true => Loss::Perhaps,
+            false => Loss::None,
+        };
+        manifest.replay(&lines, loss)?;
         birth.mark.map_or(Ok(()), |(marker, seq)| manifest.note_line(marker, seq))
     }
 

@@ -11,17 +11,13 @@ use super::SqliteManifest;
 use super::entries::write_receipt;
 use super::file::Doing;
 use super::values::{signed, time_text};
-use crate::ground::manifest::ManifestResult;
+use crate::ground::manifest::{Loss, ManifestResult};
 use crate::words::once::{Doer, Line, Says, Tried};
 
 const DOING: &str = "take over once.log";
 
 impl SqliteManifest {
-    pub(super) fn replay_lines(
-        &mut self,
-        lines: &[Line],
-        is_incomplete: bool,
-    ) -> ManifestResult<()> {
+    pub(super) fn replay_lines(&mut self, lines: &[Line], loss: Loss) -> ManifestResult<()> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -30,9 +26,15 @@ impl SqliteManifest {
             take_over(&transaction, line)?;
             note_line(&transaction, &line.manifest, line.seq)?;
         }
-        if is_incomplete {
+        if loss != Loss::None {
             let now = time_text(Timestamp::now());
             transaction.execute("update memory set whole_since = ?", [now]).doing(DOING)?;
+        }
+        if loss == Loss::Lines {
+            let sql = "update resolution set acted_by = 0 where acted_by is null and verb = 'redo'";
+            transaction.execute(sql, []).doing(DOING)?;
+            let sql = "update attempt set undone = 0 where open = 1 and once = 1 and undone = 1";
+            transaction.execute(sql, []).doing(DOING)?;
         }
         transaction.commit().doing(DOING)
     }
