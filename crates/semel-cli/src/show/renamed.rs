@@ -18,8 +18,11 @@ pub(crate) fn write(
     if pipeline == file.pipeline.name {
         writeln!(out, "  `{step}` did the same, or began it, and is no longer in the file.")?;
     } else {
-        writeln!(out, "  `{step}` of the pipeline `{pipeline}`, which {} was before,", file.name)?;
-        writeln!(out, "  did the same, or began it.")?;
+        writeln!(
+            out,
+            "  `{step}` of the pipeline `{pipeline}` did the same, or began it, and that"
+        )?;
+        writeln!(out, "  pipeline is no longer here.")?;
         if !file.pipeline.was.iter().any(|was| was == pipeline) {
             lines.push(("at the top of the file".to_owned(), pipeline));
         }

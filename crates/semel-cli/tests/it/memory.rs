@@ -515,8 +515,12 @@ fn a_renamed_pipeline_asks_and_is_told_by_was() {
     scratch
         .semel("run")
         .exits(3)
-        .says("`pay` of the pipeline `old`, which semel.toml was before")
+        .says("`pay` of the pipeline `old` did the same, or began it")
         .says("was = \"old\"");
+    // In another file, too.
+    scratch.rename("semel.toml", "new.toml");
+    scratch.semel("run -f new.toml").exits(3).says("was = \"old\"");
+    scratch.remove("new.toml");
     // Under another step's name, too.
     name("name = 'new'", &PAY.replace("step.pay", "step.payment"));
     scratch.semel("run").exits(3).says("was = \"old\"").says("was = \"pay\"");

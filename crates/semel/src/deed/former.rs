@@ -6,6 +6,7 @@
 //! again.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::deed::view::StepView;
@@ -66,12 +67,18 @@ fn add(memory: &mut StepMemory, former: StepMemory, name: &Arc<Former>) {
     memory.said.sort_by(|one, other| one.item.cmp(&other.item));
 }
 
-/// What is known of `once` steps that the file no longer has: those of the pipeline,
-/// and all of pipelines whose last run was made from this very file.
+/// What is known of `once` steps that are nowhere any more: those that the file no
+/// longer has, and all of pipelines that were run from this very file, or from one that
+/// is gone.
 ///
 /// # Errors
 /// If the manifest cannot be asked.
-pub fn gone(manifest: &dyn Manifest, pipeline: &Pipeline, file: &str) -> ManifestResult<Vec<Gone>> {
+pub fn gone(
+    manifest: &dyn Manifest,
+    pipeline: &Pipeline,
+    file: &str,
+    folder: &Path,
+) -> ManifestResult<Vec<Gone>> {
     if !pipeline.steps.iter().any(|step| step.once) {
         return Ok(Vec::new());
     }
@@ -84,8 +91,9 @@ pub fn gone(manifest: &dyn Manifest, pipeline: &Pipeline, file: &str) -> Manifes
     for name in std::iter::once(&pipeline.name).chain(&pipeline.was) {
         gone.extend(manifest.once_but(name, &named)?);
     }
-    for other in manifest.pipelines_of_file(file, &pipeline.name)? {
-        if !pipeline.was.contains(&other) {
+    for (other, its_file) in manifest.pipelines()? {
+        let is_known = other == pipeline.name || pipeline.was.contains(&other);
+        if !is_known && (its_file == file || !folder.join(&its_file).exists()) {
             gone.extend(manifest.once_but(&other, &[])?);
         }
     }

@@ -501,9 +501,10 @@ impl Preparation<'_> {
 
     /// What is remembered of each step.
     fn load_memories(&self, site: &Site<'_>) -> Result<Vec<StepMemory>, CannotBegin> {
-        let Setting { pipeline, file, .. } = *self.setting;
+        let Setting { pipeline, file, disk, .. } = *self.setting;
         let load = || {
-            let gone = site.ask_manifest(|manifest| former::gone(manifest, pipeline, file))?;
+            let gone =
+                site.ask_manifest(|manifest| former::gone(manifest, pipeline, file, disk.root()))?;
             let gone = Arc::new(gone);
             let memories = pipeline.steps.iter().map(|step| {
                 let instance = site.params.instance(&step.per);

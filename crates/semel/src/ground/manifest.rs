@@ -392,8 +392,9 @@ pub trait Manifest: Send {
     /// these names.
     fn once_but(&self, pipeline: &str, steps: &[&str]) -> ManifestResult<Vec<Gone>>;
 
-    /// The other pipelines whose last run was made from the file of this name.
-    fn pipelines_of_file(&self, file: &str, but: &str) -> ManifestResult<Vec<String>>;
+    /// All pipelines that were ever run, each with the name of the file of its last
+    /// run.
+    fn pipelines(&self) -> ManifestResult<Vec<(String, String)>>;
 
     /// Whether it knows a run that has begun and not ended.
     fn is_unended(&self, run_id: &str) -> ManifestResult<bool>;

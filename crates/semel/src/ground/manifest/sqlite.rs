@@ -33,7 +33,7 @@ use super::{
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
 use crate::words::once::Line;
-use crate::words::path::path_of;
+use crate::words::path::{bytes_of, path_of};
 use crate::words::receipt::{FileRecord, FileRole, LogRange, Origin, Receipt};
 use crate::words::run::{NewRun, RunRecord, RunStep};
 use crate::words::task::{Instance, TaskName};
@@ -340,15 +340,10 @@ impl Manifest for SqliteManifest {
         )
     }
 
-    fn pipelines_of_file(&self, file: &str, but: &str) -> ManifestResult<Vec<String>> {
+    fn pipelines(&self) -> ManifestResult<Vec<(String, String)>> {
         // Of several rows the one of the greatest number gives its other columns.
-        self.rows(
-            "read the runs",
-            "select pipeline from (select pipeline, file, max(number) from run group by pipeline)
-             where file = ? and pipeline <> ? order by pipeline",
-            params![file, but],
-            |row| row.get(0),
-        )
+        let sql = "select pipeline, file, max(number) from run group by pipeline order by pipeline";
+        self.rows("read the runs", sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     fn is_unended(&self, run_id: &str) -> ManifestResult<bool> {
@@ -500,11 +495,8 @@ impl Manifest for SqliteManifest {
     }
 
     fn copy_to(&self, path: &Path) -> ManifestResult<()> {
-        let name = path.to_str().ok_or_else(|| ManifestError::Io {
-            doing: "cannot name",
-            path: path.to_owned(),
-            source: std::io::Error::other("its name is not UTF-8"),
-        })?;
+        // A name is bytes; SQLite takes them as they are.
+        let name = rusqlite::types::ToSqlOutput::Borrowed(ValueRef::Text(bytes_of(path)));
         // Nothing of it is changed by that, but it counts as a write.
         let doing = "copy the manifest";
         self.connection.pragma_update(None, "query_only", false).doing(doing)?;

@@ -32,6 +32,8 @@ create table run (
     status   integer                -- its exit status
 ) strict;
 
+create index run_pipeline on run (pipeline, number);
+
 create table run_step (
     run      integer not null references run (number) on delete cascade,
     step     text not null,
