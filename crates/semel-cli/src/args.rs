@@ -65,7 +65,7 @@ pub(crate) enum Verb {
     Redo(Settle),
     /// Make `.semel/`, and a starter file where none is
     Init(Init),
-    /// Look into the manifest
+    /// Look into the manifest, or make it anew
     #[command(subcommand)]
     Manifest(Manifest),
 }
@@ -193,6 +193,8 @@ pub(crate) struct Init {
 pub(crate) enum Manifest {
     /// Answer a query in SQL
     Query(Query),
+    /// Set the manifest aside, and make a new one of its last backup and once.log
+    Rebuild,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -218,7 +220,7 @@ settle
   redo      do it again, once
 care
   init      make `.semel/`, and a starter file where none is
-  manifest  look into the manifest";
+  manifest  look into the manifest, or make it anew";
 
 /// Reads the command line; what cannot be read is answered at once.
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, ExitCode> {

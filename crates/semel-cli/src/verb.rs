@@ -39,6 +39,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::Done(options) => settle::done(place, options),
         Verb::Redo(options) => settle::redo(place, options),
         Verb::Manifest(Manifest::Query(options)) => manifest::query(&place, options),
+        Verb::Manifest(Manifest::Rebuild) => manifest::rebuild(&place),
         Verb::Init(_) => Ok(Exit::DONE),
     };
     done.unwrap_or_else(|failed| failed.tell(&again))

@@ -16,6 +16,7 @@ mod effects;
 mod engine;
 mod flights;
 mod killed;
+mod memory;
 mod names;
 mod once;
 mod peers;
