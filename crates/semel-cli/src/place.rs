@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
 
-use semel::deed::run::Setting;
+use semel::deed::run::{NoSuchTarget, Setting};
 use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::manifest::{Manifest, ManifestError};
 use semel::ground::world::disk::{Disk, RealDisk};
 use semel::thought::bind::Params;
+use semel::words::pipeline::Step;
 use semel::words::run::By;
 use semel::words::task::{Instance, TaskPattern, decode};
 
 use crate::args::Common;
 use crate::file::{self, PipelineFile};
 use crate::show::fail::Failed;
+use crate::show::style::Styles;
 
 /// Where a verb works.
 pub(crate) struct Place {
@@ -81,6 +83,20 @@ impl Place {
         Ok(self)
     }
 
+    /// The step that a pattern names.
+    pub(crate) fn step_of(&self, pattern: &TaskPattern) -> Result<&Step, Failed> {
+        let pipeline = &self.file.pipeline;
+        match pipeline.step_named(&pattern.step) {
+            Some(id) => Ok(pipeline.step(id)),
+            None => {
+                let known = pipeline.steps.iter().map(|step| step.name.as_str());
+                let near = semel::words::nearest(&pattern.step, known).map(str::to_owned);
+                let name = pattern.step.clone();
+                Err(Failed::NoSuchTarget(NoSuchTarget::Step { name, near }))
+            }
+        }
+    }
+
     /// What the library needs to know of it.
     pub(crate) fn setting<'a>(&'a self, command: &'a str) -> Setting<'a> {
         Setting {
@@ -97,6 +113,14 @@ impl Place {
     /// The instance of the whole pipeline.
     pub(crate) fn instance(&self) -> Instance {
         self.params.instance(&self.file.pipeline.per)
+    }
+
+    /// The pipeline's name and instance, as headings have them.
+    pub(crate) fn heading(&self, styles: Styles) -> String {
+        let pipeline = &self.file.pipeline;
+        let per = crate::show::text::instance(&pipeline.per, &self.instance());
+        let gap = if per.is_empty() { "" } else { "  " };
+        format!("{}{gap}{per}", styles.bold(&pipeline.name))
     }
 
     /// The manifest, for reading; `None` if there is none yet.

@@ -1,19 +1,26 @@
 //! Deeds: what touches the world.
 
 pub mod act;
+mod aside;
 pub mod check;
 pub mod command;
 mod explain;
+pub mod gc;
+mod hold;
 pub mod lease;
 pub mod list;
 pub mod log;
 pub mod look;
 pub mod memory;
+pub mod now;
+pub mod prune;
 pub mod publish;
 pub mod record;
 pub mod recover;
 pub mod run;
 pub mod stage;
+pub mod transfer;
+pub mod verify;
 pub mod view;
 
 use std::collections::{BTreeMap, HashSet};

@@ -349,7 +349,7 @@ fn changed_input(site: &Site<'_>, job: &Job<'_>) -> Result<Option<PathBuf>, Fail
 }
 
 /// Copies a file, or a folder with all that is in it.
-fn copy_all(
+pub(super) fn copy_all(
     disk: &dyn crate::ground::world::disk::Disk,
     from: &Path,
     to: &Path,

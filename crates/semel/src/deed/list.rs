@@ -82,15 +82,32 @@ pub fn files(
     item: Option<&[u8]>,
     span: &Span,
 ) -> Result<Vec<PathBuf>, Trouble> {
+    let paths = paths(site, step, template, item, span)?;
+    match paths.as_slice() {
+        [path] if !template.is_glob() => match site.disk.look(path) {
+            Ok(Some(_)) => Ok(paths),
+            Ok(None) => Err(missing(path, span)),
+            Err(error) => Err(unreadable(&error, span)),
+        },
+        _ => Ok(paths),
+    }
+}
+
+/// As [`files`]; a path that is named need not be there.
+///
+/// # Errors
+/// If the pattern cannot be read, or a folder may not be listed.
+pub fn paths(
+    site: &Site<'_>,
+    step: &Step,
+    template: &Template,
+    item: Option<&[u8]>,
+    span: &Span,
+) -> Result<Vec<PathBuf>, Trouble> {
     let env = site.environment(step);
     let bindings = bindings(site, step, item, &env);
     if !template.is_glob() {
-        let path = normal(&template.render(&bindings));
-        return match site.disk.look(&path) {
-            Ok(Some(_)) => Ok(vec![path]),
-            Ok(None) => Err(missing(&path, span)),
-            Err(error) => Err(unreadable(&error, span)),
-        };
+        return Ok(vec![normal(&template.render(&bindings))]);
     }
     glob(site.disk, &template.render_glob(&bindings)).map_err(|error| match error {
         GlobError::Disk(error) => unreadable(&error, span),

@@ -19,7 +19,7 @@ use crate::deed::act::{Job, Staged, Workshop};
 use crate::deed::look::{is_own, wrong_kind};
 use crate::deed::stage::Place;
 use crate::deed::view::Seen;
-use crate::deed::{Site, check, command};
+use crate::deed::{Site, aside, check, command};
 use crate::ground::digests::{self, Content};
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta, Stat};
 use crate::ground::world::process::Stop;
@@ -268,23 +268,11 @@ impl Publication<'_> {
     /// A place for something of other hands, where nothing is yet.
     fn aside_for(&mut self, path: &Path) -> Result<PathBuf, Failure> {
         let disk = self.site.disk;
-        let inside: PathBuf = path
-            .components()
-            .filter(|part| matches!(part, std::path::Component::Normal(_)))
-            .collect();
-        let wanted = self.displaced.join(inside);
+        let wanted = aside::wanted(self.displaced, path);
         if let Some(parent) = wanted.parent() {
             self.make_parent(parent)?;
         }
-        let mut aside = wanted.clone();
-        let mut number = 1;
-        while disk.look_at_link(&aside).map_err(|error| broken(&error))?.is_some() {
-            let mut name = wanted.clone().into_os_string();
-            name.push(format!(".{number}"));
-            aside = PathBuf::from(name);
-            number += 1;
-        }
-        Ok(aside)
+        aside::free(disk, &wanted).map_err(|error| broken(&error))
     }
 
     /// Makes a folder; each new one is a name in the folder above, to be synced.
@@ -358,7 +346,7 @@ pub fn make_durable(site: &Site<'_>, job: &Job<'_>) -> Result<Vec<PathBuf>, Fail
 }
 
 /// Syncs a file, or a folder with all that is in it.
-fn sync_all(disk: &dyn Disk, path: &Path, is_folder: bool) -> DiskResult<()> {
+pub(super) fn sync_all(disk: &dyn Disk, path: &Path, is_folder: bool) -> DiskResult<()> {
     if is_folder {
         for (name, kind) in digests::tree(disk, path)? {
             if kind == Kind::File || kind == Kind::Folder {

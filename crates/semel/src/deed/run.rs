@@ -25,8 +25,10 @@ use jiff::Timestamp;
 use self::engine::{Engine, Given};
 pub use self::selection::NoSuchTarget;
 use self::selection::Wanted;
+pub(in crate::deed) use self::selection::find_step;
 use self::worker::{Message, Shop};
 use crate::deed::act::Workshop;
+use crate::deed::hold::holder_of;
 use crate::deed::lease::{Holder, Lease, LeaseError};
 use crate::deed::log::RunLog;
 use crate::deed::record::{self, Recorded, Recorder};
@@ -393,14 +395,7 @@ impl Preparation<'_> {
     }
 
     fn holder(&self) -> Holder {
-        let by = self.setting.by;
-        Holder {
-            host: by.host.clone(),
-            user: by.user.clone(),
-            pid: by.pid,
-            command: self.setting.command.to_owned(),
-            since: Timestamp::now(),
-        }
+        holder_of(self.setting)
     }
 
     fn instance(&self) -> Instance {
@@ -683,8 +678,30 @@ fn listed_tasks(site: &Site<'_>, id: StepId) -> Result<Vec<Task>, Trouble> {
     Ok(tasks.tasks)
 }
 
+/// A site for those who only look, and run nothing.
+pub(in crate::deed) fn site_for_looking<'a>(
+    setting: &Setting<'a>,
+    home: &'a Home,
+    digests: &'a Digests,
+    outputs: &'a HashSet<PathBuf>,
+) -> Site<'a> {
+    let Setting { pipeline, params, disk, env, .. } = *setting;
+    Site {
+        pipeline,
+        params,
+        disk,
+        digests,
+        home,
+        run_id: "",
+        env,
+        outputs,
+        memory_is_whole: true,
+        manifest: None,
+    }
+}
+
 /// The outputs of steps without items.
-fn plain_outputs(pipeline: &Pipeline, params: &Params) -> HashSet<PathBuf> {
+pub(in crate::deed) fn plain_outputs(pipeline: &Pipeline, params: &Params) -> HashSet<PathBuf> {
     let alone = pipeline.steps.iter().filter(|step| step.each.is_none());
     let tasks = alone.filter_map(|step| plan::tasks(step, None, params).ok());
     tasks.flat_map(|step| step.tasks).flat_map(|task| task.outs).collect()

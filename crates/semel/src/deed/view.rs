@@ -348,7 +348,7 @@ fn parts(step: &Step) -> Vec<ItemPart> {
 
 /// Files that the command names as its programs, where they lie in the
 /// pipeline's folder. Outputs and databases are none.
-fn programs(site: &Site<'_>, step: &Step) -> Result<Vec<Input>, Trouble> {
+pub(super) fn programs(site: &Site<'_>, step: &Step) -> Result<Vec<Input>, Trouble> {
     let named = match &step.action.command {
         Command::Shell { text, .. } => {
             let holes: Vec<_> = text.placeholders().map(|hole| hole.range.clone()).collect();

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use crate::ground::world::disk::DiskError;
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
-use crate::words::receipt::{Attempt, AttemptEnd, LogRange, Receipt};
+use crate::words::receipt::{Attempt, AttemptEnd, FileRecord, FileRole, LogRange, Receipt};
 use crate::words::run::{By, NewRun, RunRecord, RunStep};
 use crate::words::task::{Instance, TaskName};
 
@@ -107,6 +107,21 @@ pub struct Remembered {
     pub effect: Option<Digest>,
     /// The run that wrote it.
     pub run: i64,
+}
+
+/// A file of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFile {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The task whose receipt it is.
+    pub task: TaskName,
+    /// The run that wrote the receipt.
+    pub run: i64,
+    /// When.
+    pub at: Timestamp,
+    /// The file.
+    pub file: FileRecord,
 }
 
 /// An attempt since the last receipt of its task.
@@ -278,6 +293,10 @@ pub trait Manifest: Send {
 
     /// Whether a file of this path and digest is the output of a receipt.
     fn made(&self, path: &std::path::Path, digest: &Digest) -> ManifestResult<bool>;
+
+    /// Gives the files of all receipts of all pipelines in this role, ordered by
+    /// pipeline, step, instance and item.
+    fn files(&self, role: FileRole, take: &mut dyn FnMut(KeptFile)) -> ManifestResult<()>;
 
     /// How many tasks a step had in the last run that brought all of them to
     /// their state.

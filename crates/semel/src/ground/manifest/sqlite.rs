@@ -7,7 +7,11 @@
 //! who opens the file replays the log.
 
 mod entries;
+mod export;
 mod file;
+mod files;
+mod gc;
+mod import;
 mod values;
 
 use std::path::Path;
@@ -18,13 +22,16 @@ use rusqlite::types::ValueRef;
 use rusqlite::{OpenFlags, Row, TransactionBehavior, params};
 
 use self::file::Doing;
+pub use self::export::{Exported, Header};
 pub use self::file::SqliteManifest;
+pub use self::gc::{Aged, Slot};
+pub use self::import::{Conflict, ImportError, Imported};
 use self::values::{
     RUN_COLUMNS, RUN_STEP_COLUMNS, digest_at, from_hex, item_of, keep_last, maybe_time_at,
     path_value, run_at, run_step_at, signed, task_at, text_of, time_at, time_text, unsigned,
 };
 use super::{
-    Answer, AttemptRecord, Attempts, Entry, Identity, Manifest, ManifestError, ManifestResult,
+    Answer, AttemptRecord, Attempts, Entry, Identity, KeptFile, Manifest, ManifestError, ManifestResult,
     OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
 };
 use crate::words::digest::Digest;
@@ -179,6 +186,10 @@ impl Manifest for SqliteManifest {
             |_| Ok(()),
         )?;
         Ok(found.is_some())
+    }
+
+    fn files(&self, role: FileRole, take: &mut dyn FnMut(KeptFile)) -> ManifestResult<()> {
+        self.each_file(role, take)
     }
 
     fn last_total(

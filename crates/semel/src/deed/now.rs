@@ -1,0 +1,171 @@
+//! What there is now: the tasks of all steps, as far as their lists are there.
+//!
+//! A run works this out for itself, step by step. This is for those who only hold
+//! receipts against what is there: verify, prune, and the manifest's gc.
+//!
+//! Invariant: nothing is changed, and what cannot be known is said, never guessed:
+//! a list that is not there is not an empty one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::deed::{Site, Trouble, list};
+use crate::ground::manifest::Manifest;
+use crate::thought::plan::{self, StepTasks};
+use crate::words::pipeline::{Each, EachSource, InputSource, Step, StepId};
+use crate::words::template::Name;
+
+/// The tasks of a step.
+#[derive(Debug)]
+pub enum Listed {
+    /// These.
+    Tasks(StepTasks),
+    /// They are known only when this step has made its list.
+    After(StepId),
+    /// Its list cannot be had, or is suspiciously short.
+    Unknown(Trouble),
+}
+
+impl Listed {
+    /// The tasks, if they are known.
+    #[must_use]
+    pub const fn tasks(&self) -> Option<&StepTasks> {
+        match self {
+            Self::Tasks(tasks) => Some(tasks),
+            Self::After(_) | Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// How lists are believed.
+#[derive(Clone, Copy)]
+pub enum Belief<'a> {
+    /// As they are.
+    AsTheyAre,
+    /// As a run would: not if they lost most of what the last complete run had. And
+    /// a list that a step makes, only if it is what that step made.
+    AsARunDoes(&'a dyn Manifest),
+}
+
+/// The tasks of each step, in the order of the file.
+///
+/// # Errors
+/// If the file contradicts itself, or the manifest cannot be asked.
+pub fn now(site: &Site<'_>, belief: Belief<'_>) -> Result<Vec<Listed>, Trouble> {
+    let (pipeline, params) = (site.pipeline, site.params);
+    let lists = plan::lists_made_by_steps(pipeline, params);
+    let order = plan::order(pipeline, &lists).map_err(Trouble::File)?;
+    let mut listed: BTreeMap<StepId, Listed> = BTreeMap::new();
+    for (id, _) in &order {
+        let step = pipeline.step(*id);
+        let items = match &step.each {
+            None => Ok(None),
+            Some(each) => match (&each.source, lists.get(id)) {
+                (EachSource::OutputsOf(before), _) => {
+                    let Some(Listed::Tasks(tasks)) = listed.get(before) else {
+                        listed.insert(*id, Listed::After(*before));
+                        continue;
+                    };
+                    Ok(Some(plan::items_from_outputs(&tasks.tasks)))
+                }
+                (EachSource::Lines(path), Some(maker)) if !is_made(site, step, path, belief)? => {
+                    listed.insert(*id, Listed::After(*maker));
+                    continue;
+                }
+                _ => items(site, step, each, belief).map(Some),
+            },
+        };
+        let tasks = items
+            .and_then(|items| plan::tasks(step, items, params).map_err(Trouble::File));
+        let tasks = match tasks {
+            Ok(tasks) => Listed::Tasks(tasks),
+            Err(trouble @ Trouble::Broken(_)) => return Err(trouble),
+            Err(trouble) => Listed::Unknown(trouble),
+        };
+        listed.insert(*id, tasks);
+    }
+    Ok(listed.into_values().collect())
+}
+
+/// The items of a step whose list is there.
+fn items(
+    site: &Site<'_>,
+    step: &Step,
+    each: &Each,
+    belief: Belief<'_>,
+) -> Result<Vec<list::Item>, Trouble> {
+    let items = list::items(site, step, each)?;
+    if let Belief::AsARunDoes(manifest) = belief {
+        let (name, instance) = (&site.pipeline.name, site.params.instance(&step.per));
+        let mut last = manifest.last_total(name, &step.name, &instance)?;
+        if last.is_none() {
+            // No run was complete yet: what has receipts must do.
+            let known = manifest.memory_of(name, &step.name, &instance)?;
+            last = Some(known.receipts.len() as u64);
+        }
+        list::check_length(step, each, items.len(), last)?;
+    }
+    Ok(items)
+}
+
+/// Whether a list that another step makes is there, and can be believed.
+fn is_made(
+    site: &Site<'_>,
+    step: &Step,
+    path: &crate::words::template::Template,
+    belief: Belief<'_>,
+) -> Result<bool, Trouble> {
+    let path = list::plain_path(site, step, path);
+    let Some(meta) = site.disk.look(&path)? else {
+        return Ok(false);
+    };
+    match belief {
+        Belief::AsTheyAre => Ok(true),
+        Belief::AsARunDoes(manifest) => {
+            let content = site.digests.content(site.disk, &path, &meta, &mut 0)?;
+            Ok(manifest.made(&path, &content.digest)?)
+        }
+    }
+}
+
+/// The files of `in` that a task reads now, with their keys; `item` is its item.
+/// Outputs of steps whose tasks are not known are left out.
+///
+/// # Errors
+/// If a pattern cannot be read, or a folder may not be listed.
+pub fn inputs(
+    site: &Site<'_>,
+    listed: &[Listed],
+    step: &Step,
+    item: Option<&[u8]>,
+) -> Result<Vec<(Option<String>, PathBuf)>, Trouble> {
+    let mut inputs = Vec::new();
+    for input in &step.inputs {
+        let paths: Vec<PathBuf> = match &input.source {
+            InputSource::Files(pattern) => list::paths(site, step, pattern, item, &input.span)?,
+            InputSource::OutputsOf(gathered) => {
+                let tasks = listed[gathered.0].tasks().into_iter().flat_map(|step| &step.tasks);
+                tasks.flat_map(|task| task.outs.iter().cloned()).collect()
+            }
+        };
+        inputs.extend(paths.into_iter().map(|path| (input.key.clone(), path)));
+    }
+    Ok(inputs)
+}
+
+/// Whether what a step reads beside its item is named by the item.
+#[must_use]
+pub fn reads_by_item(step: &Step) -> bool {
+    step.inputs.iter().any(|input| match &input.source {
+        InputSource::Files(pattern) => {
+            pattern.placeholders().any(|hole| matches!(hole.name, Name::Item(_)))
+        }
+        InputSource::OutputsOf(_) => false,
+    })
+}
+
+/// Inputs as placeholders take them.
+#[must_use]
+pub fn as_bound(inputs: &[(Option<String>, PathBuf)]) -> Vec<(Option<&str>, &Path)> {
+    inputs.iter().map(|(key, path)| (key.as_deref(), path.as_path())).collect()
+}
