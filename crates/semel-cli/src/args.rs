@@ -98,12 +98,12 @@ Examples:
   semel history
   semel history 'clean:raw/2013-02-*'  every try at these tasks")]
     History(History),
-    /// Settle: it is done, accept what is there
+    /// It is done: accept what is there
     #[command(after_help = "\
 Example:
   semel done announce@2013-02 --because 'in #data at 02:16'")]
     Done(Settle),
-    /// Settle: do it again, once
+    /// Do it again, once
     #[command(after_help = "\
 Example:
   semel redo announce@2013-02 --because 'not in #data'")]
@@ -335,7 +335,7 @@ Examples:
 pub(crate) struct Import {
     /// The file; `-` is standard input
     #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    pub(crate) from: PathBuf,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -67,12 +67,12 @@ pub(crate) fn import(
     options: &args::Import,
     typed: &str,
 ) -> Result<Exit, Failed> {
-    let named = options.file.display().to_string();
+    let named = options.from.display().to_string();
     let is_standard_input = named == "-";
     let mut lines: Box<dyn BufRead> = if is_standard_input {
         Box::new(std::io::stdin().lock())
     } else {
-        match File::open(&options.file) {
+        match File::open(&options.from) {
             Ok(file) => Box::new(BufReader::new(file)),
             Err(error) => return Err(Failed::Usage(format!("{named} cannot be read: {error}"))),
         }

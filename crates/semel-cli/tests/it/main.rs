@@ -19,8 +19,10 @@ mod killed;
 mod names;
 mod once;
 mod peers;
+mod prune;
 mod together;
 mod verbs;
+mod verify;
 
 use semel_testkit::Scratch;
 
