@@ -76,7 +76,8 @@ pub(crate) fn reference() -> String {
         }
         let _ = writeln!(page, "\n## {group}");
         for verb in known {
-            let nested: Vec<_> = verb.get_subcommands().filter(|verb| !verb.is_hide_set()).collect();
+            let nested: Vec<_> =
+                verb.get_subcommands().filter(|verb| !verb.is_hide_set()).collect();
             if nested.is_empty() {
                 page += &verb_of(verb, verb.get_name());
             }
@@ -99,7 +100,8 @@ fn verb_of(verb: &Command, name: &str) -> String {
     if let Some(examples) = verb.get_after_help() {
         let text = examples.to_string();
         let (_, lines) = text.split_once('\n').unwrap_or(("", &text));
-        let lines: Vec<_> = lines.lines().map(|line| line.strip_prefix("  ").unwrap_or(line)).collect();
+        let lines: Vec<_> =
+            lines.lines().map(|line| line.strip_prefix("  ").unwrap_or(line)).collect();
         let _ = write!(page, "\n```text\n{}\n```\n", lines.join("\n"));
     }
     page
@@ -123,7 +125,14 @@ fn rows<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
             };
             let values =
                 if values.is_empty() { String::new() } else { format!(": {}", values.join(", ")) };
-            format!("| `{}` | {help}{values} |\n", spelled(arg).replace('|', "\\|"))
+            let defaults: Vec<_> = arg
+                .get_default_values()
+                .iter()
+                .filter(|_| arg.get_action().takes_values())
+                .map(|value| format!(" [default: {}]", value.to_string_lossy()))
+                .collect();
+            let defaults = defaults.concat();
+            format!("| `{}` | {help}{values}{defaults} |\n", spelled(arg).replace('|', "\\|"))
         })
         .collect();
     if rows.is_empty() {

@@ -59,17 +59,17 @@ impl Try {
     fn of(place: &Place, attempt: AttemptRecord, ids: &HashMap<i64, String>) -> Self {
         let end = match attempt.ending {
             Some(ending) => ending,
-            None if ids.get(&attempt.run).is_some_and(|id| {
-                lease::is_held(&place.home.run_lock(id)).unwrap_or(false)
-            }) =>
+            None if ids
+                .get(&attempt.run)
+                .is_some_and(|id| lease::is_held(&place.home.run_lock(id)).unwrap_or(false)) =>
             {
                 "at work".to_owned()
             }
             None => "interrupted".to_owned(),
         };
-        let took = attempt.ended.and_then(|ended| {
-            Duration::try_from(ended.duration_since(attempt.began)).ok()
-        });
+        let took = attempt
+            .ended
+            .and_then(|ended| Duration::try_from(ended.duration_since(attempt.began)).ok());
         Self {
             task: attempt.task,
             run: attempt.run,
@@ -104,12 +104,12 @@ fn of_tasks(
     for target in &options.targets {
         let pattern = TaskPattern::parse(target);
         let step = place.step_of(&pattern)?;
-        let instance =
-            pattern.instance.clone().unwrap_or_else(|| place.params.instance(&step.per));
+        let instance = pattern.instance.clone().unwrap_or_else(|| place.params.instance(&step.per));
         let all = TaskName::new(&step.name, &instance, None);
         let attempts = manifest.attempts(&pipeline.name, Attempts::OfTask(&all)).map_err(broken)?;
         let named = |item: Option<&str>| pattern.takes_item(item);
-        let named: Vec<_> = attempts.into_iter().filter(|one| named(one.task.item.as_deref())).collect();
+        let named: Vec<_> =
+            attempts.into_iter().filter(|one| named(one.task.item.as_deref())).collect();
         let acted: HashSet<_> = named.iter().map(|one| (one.task.clone(), one.run)).collect();
         tries.extend(named.into_iter().map(|attempt| Try::of(place, attempt, &ids)));
         // What was adopted, reused or settled has a receipt and no try.
@@ -155,7 +155,8 @@ fn write_tries(out: &mut impl Write, tries: &[Try], styles: Styles) -> std::io::
     let width = tries.iter().map(|one| one.task.to_string().chars().count()).max().unwrap_or(0);
     let width = width.clamp(4, 36);
     let (task, began, end) = (fit("task", width), fit("began", 16), fit("end", 11));
-    writeln!(out, "{:>5}  {task}  try  {began}  {:>7}  {end}", "run", "took")?;
+    let heading = format!("{:>5}  {task}  try  {began}  {:>7}  {end}", "run", "took");
+    writeln!(out, "{}", heading.trim_end())?;
     for one in tries {
         let line = format!(
             "{:>5}  {}  {:>3}  {}  {:>7}  {}  {}",

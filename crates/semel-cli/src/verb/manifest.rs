@@ -62,11 +62,7 @@ pub(crate) fn export(place: &Place) -> Result<Exit, Failed> {
     Ok(Exit::DONE)
 }
 
-pub(crate) fn import(
-    place: &Place,
-    options: &args::Import,
-    typed: &str,
-) -> Result<Exit, Failed> {
+pub(crate) fn import(place: &Place, options: &args::Import, typed: &str) -> Result<Exit, Failed> {
     let named = options.from.display().to_string();
     let is_standard_input = named == "-";
     let mut lines: Box<dyn BufRead> = if is_standard_input {
@@ -102,12 +98,9 @@ pub(crate) fn import(
     Ok(Exit::DONE)
 }
 
-fn write_imported(
-    out: &mut impl Write,
-    imported: &Imported,
-    again: &str,
-) -> std::io::Result<()> {
-    let Imported { was_empty, runs, renumbered, receipts, same, attempts, words, unsaid } = *imported;
+fn write_imported(out: &mut impl Write, imported: &Imported, again: &str) -> std::io::Result<()> {
+    let Imported { was_empty, runs, renumbered, receipts, same, attempts, words, unsaid } =
+        *imported;
     let mut parts = vec![
         count(receipts, "receipt"),
         count(runs, "run"),
@@ -122,10 +115,18 @@ fn write_imported(
         writeln!(out, "  same     {} that were here already", count(same, "receipt"))?;
     }
     if renumbered > 0 {
-        writeln!(out, "  renamed  {} that got another number here; their logs stayed there", count(renumbered, "run"))?;
+        writeln!(
+            out,
+            "  renamed  {} that got another number here; their logs stayed there",
+            count(renumbered, "run")
+        )?;
     }
     if unsaid > 0 {
-        writeln!(out, "  left     {} of done or redo that no run had acted on: say them here", count(unsaid, "word"))?;
+        writeln!(
+            out,
+            "  left     {} of done or redo that no run had acted on: say them here",
+            count(unsaid, "word")
+        )?;
     }
     if runs + receipts + attempts + words == 0 {
         return writeln!(out, "\nnothing was new");

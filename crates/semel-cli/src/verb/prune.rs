@@ -3,7 +3,9 @@
 
 use std::io::Write;
 
-use semel::deed::prune::{Bytes, Leftover, Pruned, Staying, Unjudged, leftovers, prune as move_them};
+use semel::deed::prune::{
+    Bytes, Leftover, Pruned, Staying, Unjudged, leftovers, prune as move_them,
+};
 use semel::ground::manifest::ManifestError;
 use serde_json::json;
 
@@ -54,7 +56,11 @@ pub(crate) fn prune(place: Place, options: &args::Prune, typed: &str) -> Result<
     }
     let size: u64 = found.movable.iter().map(|leftover| leftover.size).sum();
     let many = count(found.movable.len() as u64, "output");
-    writeln!(out, "\n  next\n    {:<25} moves them to .semel/displaced/", format!("semel prune --yes{}", place.again))?;
+    writeln!(
+        out,
+        "\n  next\n    {:<25} moves them to .semel/displaced/",
+        format!("semel prune --yes{}", place.again)
+    )?;
     writeln!(out, "\n{many} that no task makes any more, {}; nothing was moved", bytes(size))?;
     Ok(Exit::DONE)
 }

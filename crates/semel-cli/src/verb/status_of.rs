@@ -56,14 +56,17 @@ pub(crate) fn status(mut place: Place, options: &args::Status) -> Result<Exit, F
         for one in &standings {
             let at = one.at.map(|at| at.to_string());
             let task = one.task.to_string();
-            let line =
-                json!({ "task": task, "state": one.state, "run": one.run, "at": at, "note": one.note });
+            let line = json!({ "task": task, "state": one.state, "run": one.run, "at": at, "note": one.note });
             writeln!(out, "{line}")?;
         }
         return Ok(exit);
     }
     let done = standings.iter().filter(|one| one.state == "done").count();
-    let line = format!("{} of {} done", thousands(done as u64), crate::show::text::count(standings.len() as u64, "task"));
+    let line = format!(
+        "{} of {} done",
+        thousands(done as u64),
+        crate::show::text::count(standings.len() as u64, "task")
+    );
     if options.quiet {
         if exit != Exit::DONE {
             writeln!(out, "{}: {line}; exit {}", place.file.pipeline.name, exit.0)?;

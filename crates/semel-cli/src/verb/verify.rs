@@ -120,7 +120,10 @@ impl Tally {
                 .map(|(many, word)| format!("{} {word}", thousands(many)))
                 .collect();
             let wrong = thousands(self.outputs - self.same);
-            parts.push(format!("{wrong} of {outputs} are not as their receipts say: {}", kinds.join(", ")));
+            parts.push(format!(
+                "{wrong} of {outputs} are not as their receipts say: {}",
+                kinds.join(", ")
+            ));
         }
         if self.checks > 0 {
             let checks = count(self.checks, "check");
@@ -189,7 +192,11 @@ fn line(output: &Output, styles: Styles) -> String {
     };
     let hidden = if output.is_hidden { "; its times say it is the same" } else { "" };
     let gone = if output.gone { ", which is gone" } else { "" };
-    let word = if matches!(output.finding, Finding::CannotTell(_)) { "broken" } else { output.finding.name() };
+    let word = if matches!(output.finding, Finding::CannotTell(_)) {
+        "broken"
+    } else {
+        output.finding.name()
+    };
     format!(
         "  {}  {}  {what}{hidden}\n           made by {} in run {}{gone}",
         styles.state(&fit(word, 7)),
@@ -242,7 +249,8 @@ fn write_next(out: &mut impl Write, verified: &Verified, again: &str) -> std::io
         verified.outputs.iter().filter(move |output| is_wrong(&output.finding))
     };
     let failing = || verified.checks.iter().filter(|asked| asked.answer == Ok(false));
-    let mut once: Vec<&TaskName> = wrong().filter(|output| output.once).map(|one| &one.task).collect();
+    let mut once: Vec<&TaskName> =
+        wrong().filter(|output| output.once).map(|one| &one.task).collect();
     once.extend(failing().filter(|asked| asked.once).map(|asked| &asked.task));
     once.dedup();
     let mends = wrong().any(|one| !one.once && !one.gone) || failing().any(|asked| !asked.once);
@@ -263,9 +271,16 @@ fn write_next(out: &mut impl Write, verified: &Verified, again: &str) -> std::io
     if let Some(first) = once.first() {
         let task = quote_words([first.to_string().as_str()]);
         if once.len() > 1 {
-            writeln!(out, "\n  {} done once are not done again on a guess; the first:", thousands(once.len() as u64))?;
+            writeln!(
+                out,
+                "\n  {} done once are not done again on a guess; the first:",
+                thousands(once.len() as u64)
+            )?;
         } else {
-            writeln!(out, "\n  what is done once is not done again on a guess; look, then type one of")?;
+            writeln!(
+                out,
+                "\n  what is done once is not done again on a guess; look, then type one of"
+            )?;
         }
         writeln!(out, "    semel why {task}{again}")?;
         writeln!(out, "    semel done {task}{again} --because '...'")?;
@@ -305,11 +320,8 @@ fn write_json(
         let line = json!({ "verdict": verdict, "task": task, "run": asked.run, "check": true, "once": asked.once, "why": why });
         writeln!(out, "{line}")?;
     }
-    let unlisted: Vec<_> = verified
-        .unlisted
-        .iter()
-        .map(|(step, why)| json!({ "step": step, "why": why }))
-        .collect();
+    let unlisted: Vec<_> =
+        verified.unlisted.iter().map(|(step, why)| json!({ "step": step, "why": why })).collect();
     writeln!(
         out,
         "{}",

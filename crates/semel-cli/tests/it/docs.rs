@@ -55,6 +55,12 @@ fn the_exit_statuses_in_the_docs_are_those_of_the_command() {
 }
 
 #[test]
+fn the_commands_in_the_docs_are_those_of_the_command() {
+    let commands = scratch().semel("manual --markdown").exits(0).stdout;
+    is_generated("docs/reference/commands.md", "commands", &commands);
+}
+
+#[test]
 fn every_column_of_the_manifest_is_documented() {
     let page = text("docs/reference/manifest.md");
     let scratch = scratch();
@@ -230,6 +236,11 @@ fn the_first_ten_minutes_are_true() {
 #[test]
 fn the_questions_to_the_manifest_are_answered_so() {
     run_all("docs/reference/manifest.md");
+}
+
+#[test]
+fn the_guide_to_care_is_true() {
+    run_all("docs/guide/care.md");
 }
 
 #[test]

@@ -16,11 +16,15 @@ mod effects;
 mod engine;
 mod flights;
 mod killed;
+mod manifest_verbs;
 mod names;
 mod once;
 mod peers;
 mod prune;
+mod read_only;
+mod tasks;
 mod together;
+mod typing;
 mod verbs;
 mod verify;
 

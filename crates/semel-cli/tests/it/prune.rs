@@ -114,7 +114,9 @@ fn it_refuses_where_a_run_would() {
     days.sh("cp unmounted/1.csv unmounted/2.csv raw");
     let before_two = days.snapshot();
     for verb in ["prune", "prune --yes"] {
-        days.semel(verb).exits(1).says("step `clean` lost most of its items: 2, where there were 5");
+        days.semel(verb)
+            .exits(1)
+            .says("step `clean` lost most of its items: 2, where there were 5");
     }
     assert_eq!(days.snapshot(), before_two);
     days.sh("rm -r raw");
@@ -249,9 +251,7 @@ fn what_was_made_with_another_parameter_stays() {
 fn it_is_busy_while_a_run_is_at_work() {
     let scratch = scratch();
     let gate = semel_testkit::Gate::new(scratch.path(), "gate");
-    scratch.pipeline(
-        "[step.a]\nout = 'a.txt'\nrun = 'echo a > {{ out }}'\n[step.b]\nrun = 'true'",
-    );
+    scratch.pipeline("[step.a]\nout = 'a.txt'\nrun = 'echo a > {{ out }}'\n[step.b]\nrun = 'true'");
     scratch.semel("run").exits(0);
     scratch.pipeline(&format!("[step.b]\nrun = '''{}'''", gate.wait()));
     let running = scratch.start("run");

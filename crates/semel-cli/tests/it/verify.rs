@@ -130,9 +130,13 @@ fn json_gives_a_verdict_for_each_output() {
     let ran = days.semel("verify --json").exits(1);
     let lines: Vec<Value> =
         ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let of = |path: &str| lines.iter().find(|line| line["path"] == path).unwrap()["verdict"].clone();
+    let of =
+        |path: &str| lines.iter().find(|line| line["path"] == path).unwrap()["verdict"].clone();
     assert_eq!(lines.len(), 12);
-    assert_eq!([of("clean/1.csv"), of("clean/3.csv"), of("sum/2.txt")], ["same", "altered", "missing"]);
+    assert_eq!(
+        [of("clean/1.csv"), of("clean/3.csv"), of("sum/2.txt")],
+        ["same", "altered", "missing"]
+    );
     let all = &lines[11];
     assert_eq!((&all["exit"], &all["outputs"], &all["same"]), (&1.into(), &11.into(), &9.into()));
 }

@@ -75,9 +75,8 @@ pub fn gc(setting: &Setting<'_>, keep: Duration, ends: bool) -> Result<Ended, Ca
     let gone = gone(&site, &manifest, &mut ended)?;
     let alive = alive(setting.disk, &home)?;
     let pipeline = &setting.pipeline.name;
-    ended.aged = manifest
-        .end_what_is_old(pipeline, &gone, &alive, before, at, ends)
-        .map_err(no_manifest)?;
+    ended.aged =
+        manifest.end_what_is_old(pipeline, &gone, &alive, before, at, ends).map_err(no_manifest)?;
     ended.logs = old_logs(setting.disk, &home, &ended.aged, before)?;
     ended.displaced = old_displaced(setting.disk, &home, before)?;
     if ends {
@@ -92,7 +91,8 @@ pub fn gc(setting: &Setting<'_>, keep: Duration, ends: bool) -> Result<Ended, Ca
         }
     }
     let Aged { receipts, attempts, runs, .. } = ended.aged;
-    if ends && receipts + attempts + runs > 0
+    if ends
+        && receipts + attempts + runs > 0
         && let Err(error) = manifest.give_back_room()
     {
         ended.complaints.push(format!("the manifest: {error}"));
@@ -170,12 +170,7 @@ fn alive(disk: &dyn Disk, home: &Home) -> DiskResult<Vec<String>> {
 }
 
 /// Logs that no attempt points to.
-fn old_logs(
-    disk: &dyn Disk,
-    home: &Home,
-    aged: &Aged,
-    before: Timestamp,
-) -> DiskResult<Vec<Old>> {
+fn old_logs(disk: &dyn Disk, home: &Home, aged: &Aged, before: Timestamp) -> DiskResult<Vec<Old>> {
     let wanted = |name: &str| {
         let run = name.strip_suffix(".log").and_then(|number| number.parse().ok());
         run.is_none_or(|run| aged.with_attempts.contains(&run))

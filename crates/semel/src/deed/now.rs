@@ -75,8 +75,7 @@ pub fn now(site: &Site<'_>, belief: Belief<'_>) -> Result<Vec<Listed>, Trouble> 
                 _ => items(site, step, each, belief).map(Some),
             },
         };
-        let tasks = items
-            .and_then(|items| plan::tasks(step, items, params).map_err(Trouble::File));
+        let tasks = items.and_then(|items| plan::tasks(step, items, params).map_err(Trouble::File));
         let tasks = match tasks {
             Ok(tasks) => Listed::Tasks(tasks),
             Err(trouble @ Trouble::Broken(_)) => return Err(trouble),

@@ -129,10 +129,7 @@ pub struct Pruned {
 /// # Errors
 /// If a list cannot be had, is empty though it must not be, or lost more than half
 /// of its items; or if the manifest cannot be asked.
-pub fn leftovers(
-    setting: &Setting<'_>,
-    manifest: &dyn Manifest,
-) -> Result<Leftovers, CannotBegin> {
+pub fn leftovers(setting: &Setting<'_>, manifest: &dyn Manifest) -> Result<Leftovers, CannotBegin> {
     let home = Home::in_folder(setting.disk.root());
     let digests = Digests::at(home.digests(), true);
     let outputs = plain_outputs(setting.pipeline, setting.params);
@@ -222,9 +219,9 @@ impl Folders<'_> {
         };
         let real = self.known.entry(folder.to_owned()).or_insert_with(|| {
             // Of a folder that is not there, what of it is there counts.
-            let there = folder.ancestors().find_map(|above| {
-                Some((above, std::fs::canonicalize(above).ok()?))
-            });
+            let there = folder
+                .ancestors()
+                .find_map(|above| Some((above, std::fs::canonicalize(above).ok()?)));
             match there {
                 Some((above, real)) => {
                     real.join(folder.strip_prefix(above).unwrap_or(Path::new("")))
@@ -294,7 +291,9 @@ impl<'a> Search<'a> {
                     self.guard(out, || format!("`{}` makes it", name()));
                 }
                 if let Some(item) = task.item.as_deref().filter(|_| step.has_file_items()) {
-                    self.guard(&path_of(item.to_vec()), || format!("step `{}` reads it", step.name));
+                    self.guard(&path_of(item.to_vec()), || {
+                        format!("step `{}` reads it", step.name)
+                    });
                 }
                 if at == 0 || by_item {
                     for (_, path) in inputs(site, listed, step, task.item.as_deref())? {

@@ -135,8 +135,7 @@ pub fn verify(
     let (digests, outputs) = (digests::Digests::empty(), HashSet::new());
     let site = site_for_looking(setting, &home, &digests, &outputs);
     let listed = now(&site, Belief::AsTheyAre)?;
-    let no_manifest =
-        |error| CannotBegin::Manifest { path: home.manifest(), error };
+    let no_manifest = |error| CannotBegin::Manifest { path: home.manifest(), error };
     let mut verified = Verified::default();
     let mut subjects = Subjects { site: &site, listed: &listed, targets, known: HashMap::new() };
     subjects.find(manifest, &mut verified).map_err(no_manifest)?;
@@ -152,7 +151,8 @@ pub fn verify(
     for output in &mut verified.outputs {
         output.is_hidden = is_hidden(&site, &remembered, output);
     }
-    let lock = home.lock(&setting.pipeline.name, setting.params.instance(&setting.pipeline.per).as_str());
+    let lock =
+        home.lock(&setting.pipeline.name, setting.params.instance(&setting.pipeline.per).as_str());
     verified.holder = lease::holder(&lock).ok().flatten();
     Ok(verified)
 }
@@ -226,9 +226,8 @@ impl<'a> Subjects<'a> {
                 }
             }
             let names = tasks.iter().map(|task| task.name(&step.name, &instance));
-            verified.without_receipt += names
-                .filter(|name| self.is_wanted(name) && !self.known.contains_key(name))
-                .count();
+            verified.without_receipt +=
+                names.filter(|name| self.is_wanted(name) && !self.known.contains_key(name)).count();
         }
         Ok(())
     }
@@ -261,16 +260,19 @@ impl<'a> Subjects<'a> {
                 verified.gone += 1;
                 return;
             }
-            found.push((id, Output {
-                once: self.site.pipeline.steps.get(id.0).is_some_and(|step| step.once),
-                task: kept.task,
-                run: kept.run,
-                at: kept.at,
-                gone,
-                file: kept.file,
-                finding: Finding::Same,
-                is_hidden: false,
-            }));
+            found.push((
+                id,
+                Output {
+                    once: self.site.pipeline.steps.get(id.0).is_some_and(|step| step.once),
+                    task: kept.task,
+                    run: kept.run,
+                    at: kept.at,
+                    gone,
+                    file: kept.file,
+                    finding: Finding::Same,
+                    is_hidden: false,
+                },
+            ));
         })?;
         // The order within a step stays.
         found.sort_by_key(|(id, _)| *id);
@@ -401,7 +403,9 @@ fn finding(site: &Site<'_>, file: &FileRecord) -> Finding {
     let looked = site.disk.look(&file.path).and_then(|meta| match meta.map(|meta| meta.kind) {
         None => Ok(Finding::Missing),
         Some(Kind::File) => digests::read(site.disk, &file.path, None).map(|now| hold(file, &now)),
-        Some(Kind::Folder) => digests::read_folder(site.disk, &file.path).map(|now| hold(file, &now)),
+        Some(Kind::Folder) => {
+            digests::read_folder(site.disk, &file.path).map(|now| hold(file, &now))
+        }
         Some(Kind::Link | Kind::Other) => {
             Ok(Finding::Altered(Altered::Kind("neither a file nor a folder")))
         }

@@ -445,11 +445,7 @@ fn save(
 ///
 /// # Errors
 /// If the store cannot be read or written.
-pub fn forget_gone(
-    store: &Path,
-    disk: &dyn Disk,
-    forgets: bool,
-) -> Result<u64, rusqlite::Error> {
+pub fn forget_gone(store: &Path, disk: &dyn Disk, forgets: bool) -> Result<u64, rusqlite::Error> {
     if !store.exists() {
         return Ok(0);
     }

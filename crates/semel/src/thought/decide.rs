@@ -578,10 +578,14 @@ mod tests {
         vary(&mut cases, &[false, true], |case, yes| case.keeps = yes);
         vary(&mut cases, &[false, true], |case, yes| case.too_old = yes);
         vary(&mut cases, &[false, true], |case, yes| case.deterministic = yes);
-        vary(&mut cases, &[(false, false), (true, false), (false, true)], |case, (renamed, late)| {
-            case.may_be_renamed = renamed;
-            case.comes_too_late = late;
-        });
+        vary(
+            &mut cases,
+            &[(false, false), (true, false), (false, true)],
+            |case, (renamed, late)| {
+                case.may_be_renamed = renamed;
+                case.comes_too_late = late;
+            },
+        );
         // What is done once has no age: the file would be in error.
         cases.retain(|case| case.nature == Nature::Ordinary || !case.too_old);
         cases

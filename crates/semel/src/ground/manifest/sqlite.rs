@@ -21,8 +21,8 @@ use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{OpenFlags, Row, TransactionBehavior, params};
 
-use self::file::Doing;
 pub use self::export::{Exported, Header};
+use self::file::Doing;
 pub use self::file::SqliteManifest;
 pub use self::gc::{Aged, Slot};
 pub use self::import::{Conflict, ImportError, Imported};
@@ -31,8 +31,8 @@ use self::values::{
     path_value, run_at, run_step_at, signed, task_at, text_of, time_at, time_text, unsigned,
 };
 use super::{
-    Answer, AttemptRecord, Attempts, Entry, Identity, KeptFile, Manifest, ManifestError, ManifestResult,
-    OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
+    Answer, AttemptRecord, Attempts, Entry, Identity, KeptFile, Manifest, ManifestError,
+    ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
 };
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;

@@ -150,9 +150,8 @@ fn name_them(
              create temp table alive (id text primary key);",
         )
         .doing(doing)?;
-    let mut insert = connection
-        .prepare("insert or ignore into temp.gone_slot values (?, ?, ?)")
-        .doing(doing)?;
+    let mut insert =
+        connection.prepare("insert or ignore into temp.gone_slot values (?, ?, ?)").doing(doing)?;
     for slot in gone {
         insert.execute([&slot.step, &slot.instance, &slot.item]).doing(doing)?;
     }

@@ -148,7 +148,8 @@ impl SqliteManifest {
                 ended = true;
                 continue;
             }
-            let known = columns.get(table).ok_or_else(|| wrong(format!("no table `{table}` is known")))?;
+            let known =
+                columns.get(table).ok_or_else(|| wrong(format!("no table `{table}` is known")))?;
             insert(&transaction, table, known, row).map_err(|error| error.at(line))?;
             rows += 1;
         }
@@ -193,7 +194,8 @@ impl SqliteManifest {
             take_in_all(&transaction, &tables)?
         } else {
             for table in &tables {
-                let merges = ["run", "run_step", "part", "receipt", "file", "attempt", "resolution"];
+                let merges =
+                    ["run", "run_step", "part", "receipt", "file", "attempt", "resolution"];
                 // When an item was seen gone there says nothing here.
                 if !merges.contains(&table.as_str())
                     && table != "gone"
@@ -207,7 +209,9 @@ impl SqliteManifest {
         };
         let Imported { runs, receipts, attempts, words, .. } = imported;
         if runs + receipts + attempts + words > 0 {
-            transaction.execute("update memory set whole_since = ?", [time_text(now)]).doing(doing)?;
+            transaction
+                .execute("update memory set whole_since = ?", [time_text(now)])
+                .doing(doing)?;
         }
         transaction.commit().doing(doing)?;
         Ok(imported)
@@ -278,8 +282,8 @@ fn insert(
     let mut names = Vec::with_capacity(row.len());
     for (name, value) in row {
         let column = columns.iter().find(|column| column.name == *name);
-        let column = column
-            .ok_or_else(|| Wrong::Line(format!("no column `{table}.{name}` is known")))?;
+        let column =
+            column.ok_or_else(|| Wrong::Line(format!("no column `{table}.{name}` is known")))?;
         let value = sql_of(value, &column.kind)
             .ok_or_else(|| Wrong::Line(format!("`{table}.{name}` cannot be {value}")))?;
         values.push(value);
@@ -305,9 +309,7 @@ fn sql_of(value: &Value, kind: &str) -> Option<Sql> {
         (Value::Number(number), "real") => Sql::Real(number.as_f64()?),
         (Value::String(text), "text" | "any") => Sql::Text(text.clone()),
         (Value::String(text), "blob") => Sql::Blob(bytes_of_hex(text)?),
-        (Value::Object(object), "any") => {
-            Sql::Blob(bytes_of_hex(object.get("bytes")?.as_str()?)?)
-        }
+        (Value::Object(object), "any") => Sql::Blob(bytes_of_hex(object.get("bytes")?.as_str()?)?),
         _ => return None,
     })
 }
@@ -380,7 +382,8 @@ fn merge(connection: &Connection) -> Result<Imported, ImportError> {
 /// Tasks with another receipt here. When and by which run it was written may
 /// differ: that says nothing else of the task.
 fn conflicts(connection: &Connection) -> ManifestResult<Vec<Conflict>> {
-    let differs: Vec<_> = SAYS.iter().map(|column| format!("i.{column} is not r.{column}")).collect();
+    let differs: Vec<_> =
+        SAYS.iter().map(|column| format!("i.{column} is not r.{column}")).collect();
     let files = "role, name, path, bytes, rows, sha256";
     let sql = format!(
         "select r.step, r.instance, r.item, r.pipeline, r.at, r.run, i.at, i.run
@@ -555,18 +558,22 @@ fn merge_attempts(connection: &Connection, imported: &mut Imported) -> ManifestR
 /// acted on since: it is not taken in.
 fn merge_words(connection: &Connection, imported: &mut Imported) -> ManifestResult<()> {
     let columns = given_columns(connection, "resolution")?;
-    let others: Vec<_> =
-        columns.iter().filter(|name| !["id", "acted_by"].contains(&name.as_str())).cloned().collect();
+    let others: Vec<_> = columns
+        .iter()
+        .filter(|name| !["id", "acted_by"].contains(&name.as_str()))
+        .cloned()
+        .collect();
     if others.is_empty() {
         return Ok(());
     }
     let (into, from) = (others.join(", "), others.join(", i."));
     let same: Vec<_> = others.iter().map(|name| format!("r.{name} is i.{name}")).collect();
-    let is_here =
-        format!("exists (select 1 from main.resolution r where {})", same.join(" and "));
+    let is_here = format!("exists (select 1 from main.resolution r where {})", same.join(" and "));
     imported.unsaid = count(
         connection,
-        &format!("select count(*) from temp.in_resolution i where acted_by is null and not {is_here}"),
+        &format!(
+            "select count(*) from temp.in_resolution i where acted_by is null and not {is_here}"
+        ),
     )?;
     imported.words = execute(
         connection,
