@@ -77,8 +77,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   semel status
-  semel status 'clean:raw/2013-02-*' task by task
-  semel status -q --max-age 26h      for a monitor: not a byte when all is well")]
+  semel status 'clean:raw/2013-02-*'  task by task
+  semel status -q --max-age 26h       for a monitor: silent when all is well")]
     Status(Status),
     /// Show all the evidence behind the verdict on a task
     #[command(after_help = "\
@@ -90,7 +90,7 @@ Example:
 Examples:
   semel log                          what failed last
   semel log 214                      all of a run
-  semel log 'clean:raw/2013-02-*'    of these tasks, the last run that tried them")]
+  semel log 'clean:raw/2013-02-*'    of these tasks, in the last run of each")]
     Log(Log),
     /// Show the runs, newest first
     #[command(after_help = "\

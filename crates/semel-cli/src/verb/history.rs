@@ -133,7 +133,7 @@ fn of_tasks(
             }));
         }
     }
-    tries.sort_by(|one, other| (other.run, other.began).cmp(&(one.run, one.began)));
+    tries.sort_by_key(|one| std::cmp::Reverse((one.run, one.began)));
     tries.truncate(options.most as usize);
     let mut out = anstream::stdout().lock();
     if options.json {
