@@ -32,7 +32,7 @@ struct Standing {
 
 pub(crate) fn status(mut place: Place, options: &args::Status) -> Result<Exit, Failed> {
     let Some(manifest) = place.manifest()? else {
-        return Err(Failed::Manifest(place.home.manifest(), ManifestError::Absent));
+        return super::status::status(&place, options);
     };
     let mut standings = Vec::new();
     for target in &options.targets {

@@ -319,6 +319,50 @@ fn gc_ends_history_and_a_second_run_is_boring() {
     assert_eq!(days.text("outbox"), "told\n");
 }
 
+/// Killed in any moment of it, all that a decision rests on is there.
+#[test]
+fn a_gc_that_is_killed_harms_nothing() {
+    let days = days();
+    days.semel("run").exits(0);
+    days.sh("echo oops > report.txt").semel("run").exits(0);
+    age(&days);
+    days.semel("run").exits(0);
+    let receipts = days.query("select * from receipt");
+    for delay in [0, 500, 2000, 8000, 30000] {
+        let running = days.start("manifest gc --keep 1d --yes");
+        let began = std::time::Instant::now();
+        while began.elapsed() < std::time::Duration::from_micros(delay) {
+            std::hint::spin_loop();
+        }
+        running.kill();
+        assert_eq!(days.query("select * from receipt"), receipts);
+        assert_eq!(days.query("pragma integrity_check"), ["ok"]);
+        days.semel("run --expect-noop").exits(0);
+    }
+    days.semel("manifest gc --keep 1d --yes").exits(0);
+    assert_eq!(days.list(".semel/displaced"), [""; 0]);
+    days.semel("run --expect-noop").exits(0);
+}
+
+#[test]
+fn what_a_run_at_work_moved_aside_is_not_ended() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.file("other.toml", "name = 'other'\n[step.b]\nrun = 'true'").pipeline(&format!(
+        "jobs = 1\n[step.a]\nout = 'a'\nrun = 'echo a > {{{{ out }}}}'\n[step.b]\nneeds = ['a']\nrun = '''{}'''",
+        gate.wait()
+    ));
+    scratch.file("a", "precious");
+    let running = scratch.start("run");
+    gate.until_arrived();
+    scratch.semel("manifest gc --keep 0s --yes -f other.toml").exits(0);
+    assert_eq!(scratch.text(".semel/displaced/1/a"), "precious");
+    gate.open();
+    running.end().exits(0);
+    scratch.semel("manifest gc --keep 0s --yes").exits(0).says(".semel/displaced/1  1 file");
+    assert!(!scratch.has(".semel/displaced/1"));
+}
+
 #[test]
 fn a_receipt_is_ended_only_when_its_item_was_gone_for_so_long() {
     let days = days();
@@ -374,6 +418,7 @@ fn what_was_done_once_is_known_for_ever() {
     scratch.pipeline("[step.b]\nrun = 'true'").semel("manifest gc --keep 0s --yes").exits(0);
     scratch.pipeline(&pipeline("")).rename("3", "in/3").rename("4", "in/4");
     scratch.semel("run").exits(3).says("pay:in/4");
+    scratch.sh("sort outbox -o outbox");
     assert_eq!(scratch.text("outbox"), "in/1\nin/2\nin/3\nin/4\n", "none was paid twice");
 }
 

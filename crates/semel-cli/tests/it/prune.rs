@@ -168,6 +168,31 @@ fn what_others_make_or_read_stays() {
 }
 
 #[test]
+fn the_pipeline_itself_is_never_moved() {
+    let scratch = scratch();
+    let around = scratch.path().canonicalize().unwrap();
+    scratch.file(
+        "pipe/semel.toml",
+        format!(
+            "name = 'test'\n[step.b]\nrun = 'true'\n[step.a]\nout = 'x.toml'\nrun = 'echo > {{{{ out }}}}'\n[step.c]\nout = '{}/y/'\nrun = 'echo > {{{{ out }}}}/y'",
+            around.display()
+        ),
+    );
+    scratch.semel("run -f pipe/semel.toml").exits(0);
+    // As if an earlier version had made these.
+    let db = rusqlite::Connection::open(scratch.path().join("pipe/.semel/manifest.db")).unwrap();
+    db.execute("update file set path = 'semel.toml' where path = 'x.toml'", []).unwrap();
+    let around = around.to_str().unwrap();
+    db.execute("update file set path = ? where path like '%/y'", [around]).unwrap();
+    drop(db);
+    scratch.file("pipe/semel.toml", "name = 'test'\n[step.b]\nrun = 'true'\n");
+    let ran = scratch.semel("prune --yes -f pipe/semel.toml").exits(0);
+    ran.clone().says("semel.toml  it is the pipeline file").says("nothing to prune");
+    ran.says("lies in it, and it is semel's own folder");
+    assert!(scratch.has("pipe/semel.toml"));
+}
+
+#[test]
 fn another_pipeline_of_the_folder_keeps_what_is_its_own() {
     let scratch = scratch();
     scratch

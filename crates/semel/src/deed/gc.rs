@@ -10,6 +10,8 @@
 //! changed in one transaction, and files go after it; the next gc ends the rest.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +27,9 @@ use crate::ground::manifest::ManifestError;
 use crate::ground::manifest::sqlite::{Aged, Slot, SqliteManifest};
 use crate::ground::world::disk::{Disk, DiskResult, Kind};
 use crate::words::task::{Instance, TaskName};
+
+/// What the names of things begin with that a gc has begun to remove.
+const ENDED: &str = ".ended-";
 
 /// What was ended, or would be.
 #[derive(Debug, Default)]
@@ -78,10 +83,10 @@ pub fn gc(setting: &Setting<'_>, keep: Duration, ends: bool) -> Result<Ended, Ca
     ended.aged =
         manifest.end_what_is_old(pipeline, &gone, &alive, before, at, ends).map_err(no_manifest)?;
     ended.logs = old_logs(setting.disk, &home, &ended.aged, before)?;
-    ended.displaced = old_displaced(setting.disk, &home, before)?;
+    ended.displaced = old_displaced(setting.disk, &home, &ended.aged, before)?;
     if ends {
         for old in ended.logs.iter().chain(&ended.displaced) {
-            setting.disk.remove_all(&old.path)?;
+            end(setting.disk, &old.path)?;
         }
     }
     match digests::forget_gone(&home.digests(), setting.disk, ends) {
@@ -173,13 +178,35 @@ fn alive(disk: &dyn Disk, home: &Home) -> DiskResult<Vec<String>> {
 fn old_logs(disk: &dyn Disk, home: &Home, aged: &Aged, before: Timestamp) -> DiskResult<Vec<Old>> {
     let wanted = |name: &str| {
         let run = name.strip_suffix(".log").and_then(|number| number.parse().ok());
-        run.is_none_or(|run| aged.with_attempts.contains(&run))
+        run.is_none_or(|run| aged.with_attempts.contains(&run) || aged.alive.contains(&run))
     };
     old_in(disk, home.log(0).parent().unwrap_or(Path::new("")), before, wanted)
 }
 
-fn old_displaced(disk: &dyn Disk, home: &Home, before: Timestamp) -> DiskResult<Vec<Old>> {
-    old_in(disk, home.displaced(0).parent().unwrap_or(Path::new("")), before, |_| false)
+/// What was moved aside, but by runs that are at work: they may still put it back.
+fn old_displaced(
+    disk: &dyn Disk,
+    home: &Home,
+    aged: &Aged,
+    before: Timestamp,
+) -> DiskResult<Vec<Old>> {
+    let wanted = |name: &str| name.parse().is_ok_and(|run| aged.alive.contains(&run));
+    old_in(disk, home.displaced(0).parent().unwrap_or(Path::new("")), before, wanted)
+}
+
+/// Removes a file or folder. It is given another name first: what is half removed
+/// looks young, and would stay.
+fn end(disk: &dyn Disk, path: &Path) -> DiskResult<()> {
+    let name = path.file_name().unwrap_or_default();
+    if name.as_bytes().starts_with(ENDED.as_bytes()) {
+        return disk.remove_all(path);
+    }
+    let mut ended = OsString::from(ENDED);
+    ended.push(name);
+    let ended = path.with_file_name(ended);
+    disk.remove_all(&ended)?;
+    disk.rename_new(path, &ended)?;
+    disk.remove_all(&ended)
 }
 
 /// What in a folder was last changed before a moment, and is not wanted. What is
@@ -196,11 +223,13 @@ fn old_in(
     }
     for entry in disk.list(folder)? {
         let path = folder.join(&entry.name);
-        if wanted(&entry.name.to_string_lossy()) {
+        let name = entry.name.to_string_lossy();
+        if !name.starts_with(ENDED) && wanted(&name) {
             continue;
         }
         let Some(meta) = disk.look_at_link(&path)? else { continue };
-        if i128::from(meta.stat.mtime) > before.as_nanosecond() {
+        let was_ended = entry.name.as_bytes().starts_with(ENDED.as_bytes());
+        if !was_ended && i128::from(meta.stat.mtime) > before.as_nanosecond() {
             continue;
         }
         let (mut bytes, mut files) = (0, 0);

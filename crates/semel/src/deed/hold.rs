@@ -3,10 +3,11 @@
 //!
 //! Invariant: *I4*, as for a run; all of them at once, or none.
 
+use jiff::Timestamp;
+
 use crate::deed::lease::{Holder, Lease, LeaseError};
 use crate::deed::run::Setting;
 use crate::ground::home::Home;
-use jiff::Timestamp;
 
 /// Who holds a lease that is taken now.
 pub(super) fn holder_of(setting: &Setting<'_>) -> Holder {

@@ -142,7 +142,10 @@ pub fn leftovers(setting: &Setting<'_>, manifest: &dyn Manifest) -> Result<Lefto
             known => listed.push(known),
         }
     }
-    Search::new(&site, &listed, manifest)?.leftovers()
+    let mut search = Search::new(&site, &listed, manifest)?;
+    search.guard(Path::new(setting.file), || "it is the pipeline file".to_owned());
+    search.guard(home.path(), || "it is semel's own folder".to_owned());
+    search.leftovers()
 }
 
 /// Moves them aside, under the lease of this instance.

@@ -41,6 +41,8 @@ pub struct Aged {
     pub runs: u64,
     /// The runs that still have an attempt: their logs are wanted.
     pub with_attempts: BTreeSet<i64>,
+    /// The runs that are at work, or left something.
+    pub alive: BTreeSet<i64>,
 }
 
 impl SqliteManifest {
@@ -110,11 +112,9 @@ impl SqliteManifest {
                    and digest not in (select how from receipt)",
             )
             .doing(doing)?;
-        {
-            let mut runs = transaction.prepare("select distinct run from attempt").doing(doing)?;
-            let runs = runs.query_map([], |row| row.get(0)).doing(doing)?;
-            aged.with_attempts = runs.collect::<rusqlite::Result<_>>().doing(doing)?;
-        }
+        aged.with_attempts = numbers(&transaction, "select distinct run from attempt")?;
+        let sql = "select number from run where id in (select id from temp.alive)";
+        aged.alive = numbers(&transaction, sql)?;
         if keeps {
             transaction.commit().doing(doing)?;
         } else {
@@ -131,6 +131,13 @@ impl SqliteManifest {
     pub fn give_back_room(&self) -> ManifestResult<()> {
         self.connection.execute_batch("vacuum").doing("give back the room that was freed")
     }
+}
+
+fn numbers(connection: &Connection, sql: &str) -> ManifestResult<BTreeSet<i64>> {
+    let doing = "end what is old";
+    let mut statement = connection.prepare(sql).doing(doing)?;
+    let numbers = statement.query_map([], |row| row.get(0)).doing(doing)?;
+    numbers.collect::<rusqlite::Result<_>>().doing(doing)
 }
 
 /// Writes down, for this connection, what is gone and who is alive.
