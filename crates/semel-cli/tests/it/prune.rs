@@ -270,6 +270,20 @@ fn what_was_made_with_another_parameter_stays() {
     scratch.semel("run -p month=02").exits(0);
     scratch.semel("prune --yes").exits(0).says("out/02-a  it was made with month = 02");
     assert!(scratch.has("out/02-a"));
+    scratch.semel("manifest gc --keep 0s --yes").exits(0);
+    assert_eq!(scratch.query("select count(*) from receipt"), ["2"], "nor is its receipt ended");
+}
+
+/// With another file of the same name all steps would seem to be gone.
+#[test]
+fn two_files_of_one_name_are_an_error_here_too() {
+    let days = days();
+    days.semel("run").exits(0);
+    days.file("other.toml", "name = 'test'\n[step.b]\nrun = 'true'");
+    for verb in ["prune", "prune --yes", "manifest gc --yes"] {
+        days.semel(&format!("{verb} -f other.toml")).exits(2).says("are both named `test`");
+    }
+    assert_eq!(days.list("clean").len(), 5);
 }
 
 #[test]

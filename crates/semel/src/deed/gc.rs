@@ -18,8 +18,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::deed::hold::hold;
-use crate::deed::now::{Belief, Listed, now};
-use crate::deed::run::{CannotBegin, Setting, site_for_looking};
+use crate::deed::now::{Belief, Listed, now, other_param, params_of_runs};
+use crate::deed::run::{CannotBegin, Setting, only_file, site_for_looking};
 use crate::deed::{Site, Trouble};
 use crate::ground::digests::{self, Digests};
 use crate::ground::home::Home;
@@ -72,6 +72,7 @@ pub fn gc(setting: &Setting<'_>, keep: Duration, ends: bool) -> Result<Ended, Ca
     let mut manifest = SqliteManifest::open(&home.manifest()).map_err(no_manifest)?;
     // What is shown is what is then; what is ended must not change meanwhile.
     let _leases = if ends { hold(setting, &home)? } else { Vec::new() };
+    only_file(setting, &manifest)?;
     let (digests, outputs) = (Digests::at(home.digests(), true), HashSet::new());
     let site = site_for_looking(setting, &home, &digests, &outputs);
     let at = Timestamp::now();
@@ -136,10 +137,11 @@ fn gone(
         present.insert(&step.name, tasks);
     }
     let mut gone = Vec::new();
-    let slots = manifest
-        .slots(&pipeline.name)
-        .map_err(|error| CannotBegin::Manifest { path: site.home.manifest(), error })?;
-    for slot in slots {
+    let no_manifest =
+        |error: ManifestError| CannotBegin::Manifest { path: site.home.manifest(), error };
+    let params_of = params_of_runs(site, manifest).map_err(no_manifest)?;
+    let slots = manifest.slots(&pipeline.name).map_err(no_manifest)?;
+    for (slot, run) in slots {
         let Some(id) = pipeline.step_named(&slot.step) else {
             ended.tombstones += 1;
             continue;
@@ -152,6 +154,10 @@ fn gone(
         if instance != site.params.instance(&step.per)
             || tasks.contains(&TaskName::new(&slot.step, &instance, item))
         {
+            continue;
+        }
+        // What was made with another parameter is not gone, it is another list's.
+        if params_of.get(&run).is_some_and(|then| other_param(site, step, then).is_some()) {
             continue;
         }
         if step.once {

@@ -6,14 +6,14 @@
 //! Invariant: nothing is changed, and what cannot be known is said, never guessed:
 //! a list that is not there is not an empty one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::deed::{Site, Trouble, list};
-use crate::ground::manifest::Manifest;
+use crate::ground::manifest::{Manifest, ManifestError};
 use crate::thought::plan::{self, StepTasks};
 use crate::words::pipeline::{Each, EachSource, InputSource, Step, StepId};
-use crate::words::template::Name;
+use crate::words::template::{Name, Template};
 
 /// The tasks of a step.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ fn items(
 fn is_made(
     site: &Site<'_>,
     step: &Step,
-    path: &crate::words::template::Template,
+    path: &Template,
     belief: Belief<'_>,
 ) -> Result<bool, Trouble> {
     let path = list::plain_path(site, step, path);
@@ -125,6 +125,47 @@ fn is_made(
             Ok(manifest.made(&path, &content.digest)?)
         }
     }
+}
+
+/// The parameters that each run was given.
+pub type ParamsOfRuns = HashMap<i64, BTreeMap<String, String>>;
+
+/// The parameters that each run of this pipeline was given.
+///
+/// # Errors
+/// If the manifest cannot be asked.
+pub fn params_of_runs(
+    site: &Site<'_>,
+    manifest: &dyn Manifest,
+) -> Result<ParamsOfRuns, ManifestError> {
+    let runs = manifest.runs(&site.pipeline.name, None, u32::MAX)?.into_iter();
+    let params = runs.map(|run| {
+        let params = serde_json::from_str(&run.new.params).unwrap_or_default();
+        (run.number, params)
+    });
+    Ok(params.collect())
+}
+
+/// A parameter that decides what items and outputs a step has, is none of its
+/// instance, and had another value then: what was made with that is another list,
+/// not one that lost items.
+#[must_use]
+pub fn other_param(
+    site: &Site<'_>,
+    step: &Step,
+    then: &BTreeMap<String, String>,
+) -> Option<(String, String)> {
+    let each = step.each.iter().filter_map(|each| match &each.source {
+        EachSource::Files(template) | EachSource::Lines(template) => Some(template),
+        EachSource::OutputsOf(_) => None,
+    });
+    let templates = each.chain(step.outs.iter().map(|out| &out.path));
+    templates.flat_map(Template::placeholders).find_map(|hole| {
+        let Name::Param(name) = &hole.name else { return None };
+        let value = then.get(name)?;
+        let differs = !step.per.contains(name) && value != site.params.get(name);
+        differs.then(|| (name.clone(), value.clone()))
+    })
 }
 
 /// The files of `in` that a task reads now, with their keys; `item` is its item.

@@ -18,18 +18,18 @@ use jiff::Timestamp;
 
 use crate::deed::aside::move_aside;
 use crate::deed::hold::hold;
-use crate::deed::now::{Belief, Listed, inputs, now, reads_by_item};
-use crate::deed::run::{CannotBegin, Setting, plain_outputs, site_for_looking};
+use crate::deed::now::{
+    Belief, Listed, ParamsOfRuns, inputs, now, other_param, params_of_runs, reads_by_item,
+};
+use crate::deed::run::{CannotBegin, Setting, only_file, plain_outputs, site_for_looking};
 use crate::deed::{Site, Trouble, view};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::{KeptFile, Manifest, ManifestError};
 use crate::ground::world::disk::{Disk, Kind};
 use crate::words::path::{bytes_of, normal, path_of, show};
-use crate::words::pipeline::{EachSource, Step};
 use crate::words::receipt::FileRole;
 use crate::words::task::{Task, TaskName};
-use crate::words::template::Name;
 
 /// Why no present task makes an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,7 @@ pub struct Pruned {
 /// If a list cannot be had, is empty though it must not be, or lost more than half
 /// of its items; or if the manifest cannot be asked.
 pub fn leftovers(setting: &Setting<'_>, manifest: &dyn Manifest) -> Result<Leftovers, CannotBegin> {
+    only_file(setting, manifest)?;
     let home = Home::in_folder(setting.disk.root());
     let digests = Digests::at(home.digests(), true);
     let outputs = plain_outputs(setting.pipeline, setting.params);
@@ -202,7 +203,7 @@ struct Search<'a> {
     /// What outputs of steps that are not judged begin with.
     unjudged_heads: Vec<(PathBuf, String)>,
     /// The parameters of each run.
-    params_of: HashMap<i64, BTreeMap<String, String>>,
+    params_of: ParamsOfRuns,
     own: Vec<KeptFile>,
     folders: Folders<'a>,
 }
@@ -260,11 +261,7 @@ impl<'a> Search<'a> {
             |error: ManifestError| CannotBegin::Manifest { path: site.home.manifest(), error };
         search.guard_present()?;
         search.guard_others(manifest).map_err(no_manifest)?;
-        let runs = manifest.runs(&site.pipeline.name, None, u32::MAX).map_err(no_manifest)?;
-        search.params_of = runs
-            .into_iter()
-            .map(|run| (run.number, serde_json::from_str(&run.new.params).unwrap_or_default()))
-            .collect();
+        search.params_of = params_of_runs(site, manifest).map_err(no_manifest)?;
         Ok(search)
     }
 
@@ -423,24 +420,9 @@ impl<'a> Search<'a> {
         if step.once {
             return Some("it was made once, and will not be made again".to_owned());
         }
-        self.other_param(step, kept.run)
-    }
-
-    /// A parameter that decides what items and outputs there are, is none of the
-    /// instance, and had another value then.
-    fn other_param(&self, step: &Step, run: i64) -> Option<String> {
-        let made_with = self.params_of.get(&run)?;
-        let each = step.each.iter().filter_map(|each| match &each.source {
-            EachSource::Files(template) | EachSource::Lines(template) => Some(template),
-            EachSource::OutputsOf(_) => None,
-        });
-        let templates = each.chain(step.outs.iter().map(|out| &out.path));
-        templates.flat_map(crate::words::template::Template::placeholders).find_map(|hole| {
-            let Name::Param(name) = &hole.name else { return None };
-            let then = made_with.get(name)?;
-            let differs = !step.per.contains(name) && then != self.site.params.get(name);
-            differs.then(|| format!("it was made with {name} = {then}"))
-        })
+        let then = self.params_of.get(&kept.run)?;
+        let (name, value) = other_param(self.site, step, then)?;
+        Some(format!("it was made with {name} = {value}"))
     }
 
     fn whose(&self, kept: &KeptFile, kind: Kind) -> Result<Bytes, CannotBegin> {

@@ -284,7 +284,7 @@ impl Preparation<'_> {
             if self.mode == Mode::Act {
                 cleaned = recover(disk, self.home, &mut **manifest)?;
             }
-            self.only_file(&**manifest)?;
+            only_file(self.setting, &**manifest)?;
         }
         let identity = manifest.as_ref().map(|manifest| manifest.identity()).transpose();
         let identity = identity.map_err(|error| self.no_manifest(error))?;
@@ -374,23 +374,6 @@ impl Preparation<'_> {
         match opened {
             Ok(manifest) => Ok(Box::new(manifest)),
             Err(error) => Err(self.no_manifest(error)),
-        }
-    }
-
-    /// Receipts are kept by the name of the pipeline: two files of one folder must
-    /// not share it. A file that was renamed is fine.
-    fn only_file(&self, manifest: &dyn Manifest) -> Result<(), CannotBegin> {
-        let Setting { pipeline, file, disk, .. } = *self.setting;
-        let last =
-            manifest.runs(&pipeline.name, None, 1).map_err(|error| self.no_manifest(error))?;
-        let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file)
-        else {
-            return Ok(());
-        };
-        let text = std::fs::read_to_string(disk.root().join(&other)).unwrap_or_default();
-        match Pipeline::read(&text) {
-            Ok(twin) if twin.name == pipeline.name => Err(CannotBegin::TwoFiles(other)),
-            _ => Ok(()),
         }
     }
 
@@ -676,6 +659,27 @@ fn listed_tasks(site: &Site<'_>, id: StepId) -> Result<Vec<Task>, Trouble> {
     };
     let tasks = plan::tasks(step, items, site.params).map_err(Trouble::File)?;
     Ok(tasks.tasks)
+}
+
+/// Receipts are kept by the name of the pipeline: two files of one folder must not
+/// share it. A file that was renamed is fine.
+pub(in crate::deed) fn only_file(
+    setting: &Setting<'_>,
+    manifest: &dyn Manifest,
+) -> Result<(), CannotBegin> {
+    let Setting { pipeline, file, disk, .. } = *setting;
+    let last = manifest.runs(&pipeline.name, None, 1).map_err(|error| {
+        let path = Home::in_folder(disk.root()).manifest();
+        CannotBegin::Manifest { path, error }
+    })?;
+    let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file) else {
+        return Ok(());
+    };
+    let text = std::fs::read_to_string(disk.root().join(&other)).unwrap_or_default();
+    match Pipeline::read(&text) {
+        Ok(twin) if twin.name == pipeline.name => Err(CannotBegin::TwoFiles(other)),
+        _ => Ok(()),
+    }
 }
 
 /// A site for those who only look, and run nothing.

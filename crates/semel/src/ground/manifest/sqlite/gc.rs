@@ -46,15 +46,18 @@ pub struct Aged {
 }
 
 impl SqliteManifest {
-    /// All tasks of a pipeline with a receipt or an attempt.
+    /// All tasks of a pipeline with a receipt or an open attempt, and the run that
+    /// wrote it.
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn slots(&self, pipeline: &str) -> ManifestResult<Vec<Slot>> {
-        let sql = "select step, instance, item from receipt where pipeline = ?1 union
-             select step, instance, item from attempt where pipeline = ?1 and open = 1";
+    pub fn slots(&self, pipeline: &str) -> ManifestResult<Vec<(Slot, i64)>> {
+        let sql = "select step, instance, item, max(run) from (
+               select step, instance, item, run from receipt where pipeline = ?1 union all
+               select step, instance, item, run from attempt where pipeline = ?1 and open = 1)
+             group by step, instance, item";
         self.rows("read the receipts", sql, [pipeline], |row| {
-            Ok(Slot { step: row.get(0)?, instance: row.get(1)?, item: row.get(2)? })
+            Ok((Slot { step: row.get(0)?, instance: row.get(1)?, item: row.get(2)? }, row.get(3)?))
         })
     }
 
