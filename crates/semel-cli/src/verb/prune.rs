@@ -51,7 +51,7 @@ pub(crate) fn prune(place: Place, options: &args::Prune, typed: &str) -> Result<
     }
     write_rest(&mut out, &found.staying, &found.unjudged)?;
     if found.movable.is_empty() {
-        writeln!(out, "nothing to prune: every output is one that a task makes now")?;
+        write_nothing(&mut out, &found.staying, &found.unjudged)?;
         return Ok(Exit::DONE);
     }
     let size: u64 = found.movable.iter().map(|leftover| leftover.size).sum();
@@ -110,6 +110,16 @@ fn write_rest(
     Ok(())
 }
 
+fn write_nothing(
+    out: &mut impl Write,
+    staying: &[Staying],
+    unjudged: &[Unjudged],
+) -> std::io::Result<()> {
+    let is_all = staying.is_empty() && unjudged.is_empty();
+    let why = if is_all { ": every output is one that a task makes now" } else { "" };
+    writeln!(out, "nothing to prune{why}")
+}
+
 fn write_pruned(
     out: &mut impl Write,
     place: &Place,
@@ -128,7 +138,7 @@ fn write_pruned(
     let many = count(pruned.moved.len() as u64, "output");
     if pruned.failed.is_empty() {
         if pruned.moved.is_empty() {
-            writeln!(out, "nothing to prune: every output is one that a task makes now")?;
+            write_nothing(out, &pruned.staying, &pruned.unjudged)?;
         } else {
             writeln!(out, "\n{many} moved aside; nothing was destroyed")?;
         }

@@ -242,6 +242,28 @@ fn a_list_that_is_not_made_yet_is_not_judged() {
 }
 
 #[test]
+fn what_a_step_may_make_or_read_whose_list_is_not_there_stays() {
+    let scratch = scratch();
+    scratch
+        .file("names", "a\nb\n")
+        .pipeline(
+            "[step.old]\nout = { one = 'made/x', two = 'config', three = 'side/a' }\n\
+             run = 'echo 1 > {{ out.one }}; echo 2 > {{ out.two }}; echo 3 > {{ out.three }}'",
+        )
+        .semel("run")
+        .exits(0);
+    let list = "[step.list]\nin = 'names'\nout = 'list'\nrun = 'cp {{ in }} {{ out }}'\n";
+    scratch.pipeline(&format!(
+        "{list}[step.make]\neach = {{ lines = 'list' }}\nin = 'config'\nout = 'made/{{{{ item }}}}'\nrun = 'cp {{{{ in }}}} {{{{ out }}}}'\n\
+         [step.use]\neach = {{ lines = 'list' }}\nin = 'side/{{{{ item }}}}'\nout = 'used/{{{{ item }}}}'\nrun = 'cp {{{{ in }}}} {{{{ out }}}}'"
+    ));
+    let ran = scratch.semel("prune --yes").exits(0).says("config  step `make` reads it");
+    ran.clone().says("made/x  step `make` may make it: its list is not there yet");
+    ran.says("side/a  step `use` may read it");
+    assert!(scratch.has("made/x") && scratch.has("config") && scratch.has("side/a"));
+}
+
+#[test]
 fn only_this_instance_is_judged() {
     let scratch = scratch();
     for month in ["01", "02"] {

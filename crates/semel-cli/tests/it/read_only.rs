@@ -79,6 +79,36 @@ fn i5_who_may_not_write_can_read_all() {
     assert_eq!((days.snapshot(), days.list(".semel/lock")), before);
 }
 
+/// Somebody looks while a run of another user writes.
+#[test]
+fn a_reader_sees_a_run_that_is_at_work() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can be two users");
+        return;
+    }
+    let scratch = scratch();
+    let gate = semel_testkit::Gate::new(scratch.path(), "gate");
+    scratch.pipeline(&format!(
+        "jobs = 1\n[step.a]\nout = 'a'\nrun = 'echo a > {{{{ out }}}}'\n[step.b]\nneeds = ['a']\nonce = true\nrun = '''{}'''",
+        gate.wait()
+    ));
+    let running = scratch.start("run");
+    gate.until_arrived();
+    for_all(scratch.path(), |is_folder| if is_folder { 0o755 } else { 0o644 });
+    let read = |words: &[&str]| {
+        let mut command = scratch.command(words);
+        command.uid(NOBODY).gid(NOBODY);
+        scratch.ran(command)
+    };
+    read(&["status"]).exits(4).says("at work");
+    read(&["status", "b"]).exits(4).says("at work");
+    read(&["verify"]).exits(0).says("1 of 1 output").says("at work   pid");
+    read(&["manifest", "query", "select count(*) from receipt"]).exits(0).says("1");
+    read(&["plan"]).exits(0);
+    gate.open();
+    running.end().exits(0);
+}
+
 #[test]
 fn who_may_not_write_is_told_so_when_that_is_asked() {
     let days = days();

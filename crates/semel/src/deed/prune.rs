@@ -28,6 +28,7 @@ use crate::ground::home::Home;
 use crate::ground::manifest::{KeptFile, Manifest, ManifestError};
 use crate::ground::world::disk::{Disk, Kind};
 use crate::words::path::{bytes_of, normal, path_of, show};
+use crate::words::pipeline::{InputSource, Step};
 use crate::words::receipt::FileRole;
 use crate::words::task::{Task, TaskName};
 
@@ -200,8 +201,9 @@ struct Search<'a> {
     present: Vec<HashMap<String, &'a Task>>,
     /// What must not be moved, where it really lies, and why.
     guarded: BTreeMap<PathBuf, String>,
-    /// What outputs of steps that are not judged begin with.
-    unjudged_heads: Vec<(PathBuf, String)>,
+    /// What paths begin with that steps may make or read whose tasks are not known,
+    /// and why they stay.
+    unlisted_heads: Vec<(PathBuf, String)>,
     /// The parameters of each run.
     params_of: ParamsOfRuns,
     own: Vec<KeptFile>,
@@ -252,7 +254,7 @@ impl<'a> Search<'a> {
             listed,
             present: present.collect(),
             guarded: BTreeMap::new(),
-            unjudged_heads: Vec::new(),
+            unlisted_heads: Vec::new(),
             params_of: HashMap::new(),
             own: Vec::new(),
             folders: Folders { disk: site.disk, known: HashMap::new() },
@@ -274,17 +276,14 @@ impl<'a> Search<'a> {
     fn guard_present(&mut self) -> Result<(), Trouble> {
         let (site, listed) = (self.site, self.listed);
         for (id, step) in site.pipeline.ids() {
-            let Some(tasks) = listed[id.0].tasks() else {
-                for out in &step.outs {
-                    let head = self.folders.real(&normal(out.path.head().as_bytes()));
-                    self.unjudged_heads.push((head, step.name.clone()));
-                }
-                continue;
-            };
             for program in view::programs(site, step)? {
                 self.guard(&program.path, || format!("step `{}` runs it", step.name));
             }
             let by_item = reads_by_item(step);
+            let Some(tasks) = listed[id.0].tasks() else {
+                self.guard_unlisted(step, by_item)?;
+                continue;
+            };
             for (at, task) in tasks.tasks.iter().enumerate() {
                 for out in &task.outs {
                     let name = || task.name(&step.name, &tasks.instance).to_string();
@@ -300,6 +299,26 @@ impl<'a> Search<'a> {
                         self.guard(&path, || format!("step `{}` reads it", step.name));
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a step may make and read whose tasks are not known.
+    fn guard_unlisted(&mut self, step: &Step, by_item: bool) -> Result<(), Trouble> {
+        let made = step.outs.iter().map(|out| (&out.path, "make"));
+        let read = step.inputs.iter().filter_map(|input| match &input.source {
+            InputSource::Files(pattern) => Some((pattern, "read")),
+            InputSource::OutputsOf(_) => None,
+        });
+        for (template, verb) in made.chain(read.filter(|_| by_item)) {
+            let head = self.folders.real(&normal(template.head().as_bytes()));
+            let why = format!("step `{}` may {verb} it: its list is not there yet", step.name);
+            self.unlisted_heads.push((head, why));
+        }
+        if !by_item {
+            for (_, path) in inputs(self.site, self.listed, step, None)? {
+                self.guard(&path, || format!("step `{}` reads it", step.name));
             }
         }
         Ok(())
@@ -410,10 +429,10 @@ impl<'a> Search<'a> {
             let path = path.strip_prefix(self.site.disk.root()).unwrap_or(path);
             return Some(format!("{} lies in it, and {why}", show(path)));
         }
-        let begins = |head: &Path| bytes_of(real).starts_with(bytes_of(head));
-        let head = self.unjudged_heads.iter().find(|(head, _)| begins(head));
-        if let Some((_, step)) = head {
-            return Some(format!("step `{step}` may make it: its list is not there yet"));
+        let begins =
+            |head: &Path| bytes_of(real).starts_with(bytes_of(head)) || head.starts_with(real);
+        if let Some((_, why)) = self.unlisted_heads.iter().find(|(head, _)| begins(head)) {
+            return Some(why.clone());
         }
         let step = self.site.pipeline.step_named(&kept.task.step)?;
         let step = self.site.pipeline.step(step);
