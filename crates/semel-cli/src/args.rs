@@ -158,6 +158,12 @@ pub(crate) struct Run {
     /// Show what commands print as it comes
     #[arg(short, long)]
     pub(crate) verbose: bool,
+    /// Only tasks whose last attempt did not succeed, and what they need
+    #[arg(long)]
+    pub(crate) only_failed: bool,
+    /// The changed command of this step does not matter: what it made is kept
+    #[arg(long, value_name = "STEP")]
+    pub(crate) keep: Vec<String>,
     /// Begin nothing new after the first failure
     #[arg(long)]
     pub(crate) fail_fast: bool,
@@ -180,6 +186,12 @@ pub(crate) struct Plan {
     /// Steps or tasks [default: all]
     #[arg(value_name = "STEP|TASK")]
     pub(crate) targets: Vec<String>,
+    /// Only tasks whose last attempt did not succeed, and what they need
+    #[arg(long)]
+    pub(crate) only_failed: bool,
+    /// As if the changed command of this step did not matter
+    #[arg(long, value_name = "STEP")]
+    pub(crate) keep: Vec<String>,
     /// As if everything were done afresh
     #[arg(long)]
     pub(crate) fresh: bool,

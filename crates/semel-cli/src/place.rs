@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
 
+use semel::deed::params;
 use semel::deed::run::{NoSuchTarget, Setting};
 use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::manifest::{Manifest, ManifestError};
 use semel::ground::world::disk::{Disk, RealDisk};
 use semel::thought::bind::Params;
-use semel::words::pipeline::Step;
+use semel::words::pipeline::{Step, StepId};
 use semel::words::run::By;
 use semel::words::task::{Instance, TaskPattern, decode};
 
@@ -22,6 +23,10 @@ use crate::show::style::Styles;
 pub(crate) struct Place {
     pub(crate) file: PipelineFile,
     pub(crate) params: Params,
+    /// The values that were typed, or that the name of an instance stands for.
+    given: Vec<(String, String)>,
+    /// Whether `params` are complete; if not, some are empty.
+    is_complete: bool,
     pub(crate) disk: RealDisk,
     pub(crate) home: Home,
     pub(crate) by: By,
@@ -31,10 +36,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Finds the place that the command line speaks of.
+    /// Finds the place that the command line speaks of. Parameters that must be
+    /// given or asked for are still empty; see [`Self::complete`].
     pub(crate) fn find(common: &Common) -> Result<Self, Failed> {
         let file = file::read(common.file.as_deref()).map_err(Failed::NoPipeline)?;
-        let params = Params::of(&file.pipeline, &common.params).map_err(Failed::NoSuchParam)?;
+        let (params, unknown) =
+            Params::as_far_as_known(&file.pipeline, &common.params).map_err(Failed::Params)?;
         let disk = RealDisk::at(&file.folder).map_err(|error| Failed::Broken(error.to_string()))?;
         let home = Home::in_folder(disk.root());
         let env = std::env::vars_os()
@@ -49,6 +56,8 @@ impl Place {
         let again = semel::words::shell::quote_words(again.iter().map(String::as_str));
         Ok(Self {
             params,
+            given: common.params.clone(),
+            is_complete: unknown.is_empty(),
             disk,
             home,
             by: whoever_we_are(),
@@ -76,25 +85,39 @@ impl Place {
                 pattern.step
             )));
         }
-        let mut given: Vec<(String, String)> =
-            self.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        given.extend(per.into_iter().zip(values.into_iter().flatten()));
-        self.params = Params::of(&self.file.pipeline, &given).map_err(Failed::NoSuchParam)?;
+        self.given.extend(per.into_iter().zip(values.into_iter().flatten()));
+        let (params, unknown) =
+            Params::as_far_as_known(&self.file.pipeline, &self.given).map_err(Failed::Params)?;
+        (self.params, self.is_complete) = (params, unknown.is_empty());
         Ok(self)
+    }
+
+    /// Whether values of parameters were typed.
+    pub(crate) fn has_given_params(&self) -> bool {
+        !self.given.is_empty()
+    }
+
+    /// The same place with a value for every parameter: those that commands give
+    /// are asked, and those that must be given and are not are an error.
+    pub(crate) fn complete(mut self) -> Result<Self, Failed> {
+        if self.is_complete {
+            return Ok(self);
+        }
+        match params::ask(&self.file.pipeline, self.disk.root(), &self.given) {
+            Ok(asked) => {
+                self.params =
+                    Params::of(&self.file.pipeline, &self.given, &asked).map_err(Failed::Params)?;
+                self.is_complete = true;
+                Ok(self)
+            }
+            Err(trouble) => Err(Failed::Trouble(Box::new(self.file), trouble)),
+        }
     }
 
     /// The step that a pattern names.
     pub(crate) fn step_of(&self, pattern: &TaskPattern) -> Result<&Step, Failed> {
-        let pipeline = &self.file.pipeline;
-        match pipeline.step_named(&pattern.step) {
-            Some(id) => Ok(pipeline.step(id)),
-            None => {
-                let known = pipeline.steps.iter().map(|step| step.name.as_str());
-                let near = semel::words::nearest(&pattern.step, known).map(str::to_owned);
-                let name = pattern.step.clone();
-                Err(Failed::NoSuchTarget(NoSuchTarget::Step { name, near }))
-            }
-        }
+        let named = self.steps_named(std::slice::from_ref(&pattern.step))?;
+        Ok(self.file.pipeline.step(named[0]))
     }
 
     /// What the library needs to know of it.
@@ -108,6 +131,27 @@ impl Place {
             command,
             by: &self.by,
         }
+    }
+
+    /// The steps of these names.
+    pub(crate) fn steps_named(&self, names: &[String]) -> Result<Vec<StepId>, Failed> {
+        let pipeline = &self.file.pipeline;
+        let known = || pipeline.steps.iter().map(|step| step.name.as_str());
+        let find = |name: &String| {
+            pipeline.step_named(name).ok_or_else(|| {
+                let near = semel::words::nearest(name, known()).map(str::to_owned);
+                Failed::NoSuchTarget(NoSuchTarget::Step { name: name.clone(), near })
+            })
+        };
+        names.iter().map(find).collect()
+    }
+
+    /// How many commands run at a time.
+    pub(crate) fn jobs(&self) -> usize {
+        self.file.pipeline.jobs.map_or_else(
+            || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+            std::num::NonZeroUsize::get,
+        )
     }
 
     /// The instance of the whole pipeline.

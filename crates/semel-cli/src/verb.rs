@@ -41,8 +41,8 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
     };
     let again = place.again.clone();
     let done: Result<Exit, Failed> = match verb {
-        Verb::Run(options) => run::run(place, options, typed),
-        Verb::Plan(options) => plan::plan(place, options, typed),
+        Verb::Run(options) => place.complete().and_then(|place| run::run(place, options, typed)),
+        Verb::Plan(options) => place.complete().and_then(|place| plan::plan(place, options, typed)),
         Verb::Status(options) if !options.targets.is_empty() => status_of::status(place, options),
         Verb::Status(options) => status::status(&place, options),
         Verb::Why(options) => why::why(place, options),
@@ -52,10 +52,16 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::Redo(options) => settle::redo(place, options),
         Verb::Manifest(Manifest::Query(options)) => manifest::query(&place, options),
         Verb::Manifest(Manifest::Export) => manifest::export(&place),
-        Verb::Manifest(Manifest::Import(options)) => manifest::import(&place, options, typed),
-        Verb::Manifest(Manifest::Gc(options)) => manifest::gc(place, options, typed),
+        Verb::Manifest(Manifest::Import(options)) => {
+            place.complete().and_then(|place| manifest::import(&place, options, typed))
+        }
+        Verb::Manifest(Manifest::Gc(options)) => {
+            place.complete().and_then(|place| manifest::gc(place, options, typed))
+        }
         Verb::Verify(options) => verify::verify(place, options),
-        Verb::Prune(options) => prune::prune(place, options, typed),
+        Verb::Prune(options) => {
+            place.complete().and_then(|place| prune::prune(place, options, typed))
+        }
         Verb::Init(_) | Verb::Completions(_) | Verb::Manual(_) => Ok(Exit::DONE),
     };
     done.unwrap_or_else(|failed| failed.tell(&again))

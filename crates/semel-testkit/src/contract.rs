@@ -73,6 +73,8 @@ fn receipt(task: TaskName, run: i64, what: &str) -> Receipt {
         bytes: 78_475,
         rows: Some(848),
         digest: Digest::of(what.as_bytes()),
+
+        by_stat: false,
     };
     let input = FileRecord {
         role: FileRole::In,

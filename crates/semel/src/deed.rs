@@ -2,17 +2,22 @@
 
 pub mod act;
 mod aside;
+mod capture;
 pub mod check;
 pub mod command;
+mod displace;
 mod explain;
 pub mod gc;
 mod hold;
+mod hook;
+mod inputs;
 pub mod lease;
 pub mod list;
 pub mod log;
 pub mod look;
 pub mod memory;
 pub mod now;
+pub mod params;
 pub mod prune;
 pub mod publish;
 pub mod record;
@@ -20,20 +25,26 @@ pub mod recover;
 pub mod run;
 pub mod stage;
 pub mod transfer;
+mod undo;
 pub mod verify;
 pub mod view;
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::ground::digests::Digests;
+use crate::ground::digests::{self, Content, Digests};
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError, ManifestResult};
-use crate::ground::world::disk::{Disk, DiskError};
+use crate::ground::world::disk::{Disk, DiskError, DiskResult, Meta};
 use crate::thought::bind::Params;
-use crate::words::pipeline::{Fault, Pipeline, Step};
+use crate::thought::mask::Mask;
+use crate::words::pipeline::{Digested, Durability, Fault, Pipeline, Step, StepId};
 use crate::words::receipt::Failure;
+use crate::words::task::Item;
+
+/// The items that commands printed, by their steps: each is asked once a run.
+pub type Asked = Mutex<HashMap<String, Vec<Item>>>;
 
 /// Where a run works: its pipeline and the world around it.
 pub struct Site<'a> {
@@ -53,6 +64,10 @@ pub struct Site<'a> {
     pub env: &'a BTreeMap<String, Vec<u8>>,
     /// The outputs of steps without items: none of them is a program.
     pub outputs: &'a HashSet<PathBuf>,
+    /// The lists that commands made.
+    pub asked: &'a Asked,
+    /// Steps whose changed commands do not matter, this time.
+    pub kept: &'a [StepId],
     /// Whether nothing was ever lost from the memory.
     pub memory_is_whole: bool,
     /// A connection to the manifest for those who look; `None` where there is
@@ -71,6 +86,43 @@ impl Site<'_> {
             Some(manifest) => ask(&**manifest.lock().expect("nobody panics while asking")),
             None => Ok(T::default()),
         }
+    }
+
+    /// What of a file or folder that a step reads counts.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn input_content(
+        &self,
+        step: &Step,
+        path: &Path,
+        meta: &Meta,
+        hint: &mut usize,
+    ) -> DiskResult<Content> {
+        match step.digest {
+            Digested::Content => self.digests.content(self.disk, path, meta, hint),
+            Digested::Stat => digests::stat_content(self.disk, path, meta),
+        }
+    }
+
+    /// Whether what a step does must outlive a power cut.
+    #[must_use]
+    pub fn syncs(&self, step: &Step) -> bool {
+        step.once || self.pipeline.durability == Durability::Power
+    }
+
+    /// What masks the secrets of a step.
+    #[must_use]
+    pub fn mask(&self, step: &Step) -> Mask {
+        let values = step.secret_env.iter().filter_map(|(name, _)| self.env.get(name).cloned());
+        Mask::of(values)
+    }
+
+    /// What masks the secrets of all steps.
+    #[must_use]
+    pub fn mask_all(&self) -> Mask {
+        let names = self.pipeline.steps.iter().flat_map(|step| &step.secret_env);
+        Mask::of(names.filter_map(|(name, _)| self.env.get(name).cloned()))
     }
 
     /// The variables of semel's environment that a step lists in `env-counts`;

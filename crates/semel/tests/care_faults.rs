@@ -39,7 +39,7 @@ run = 'echo stays > {{ out }}'
 
 fn with<T>(disk: &dyn Disk, text: &str, act: impl FnOnce(&Setting<'_>) -> T) -> T {
     let pipeline = Pipeline::read(text).unwrap();
-    let params = Params::of(&pipeline, &[]).unwrap();
+    let params = Params::of(&pipeline, &[], &BTreeMap::new()).unwrap();
     let by = By { host: "host".to_owned(), user: "user".to_owned(), pid: std::process::id() };
     act(&Setting {
         pipeline: &pipeline,

@@ -107,7 +107,7 @@ fn child() {
 
 fn run_on(disk: &dyn Disk, text: &str) -> i32 {
     let pipeline = Pipeline::read(text).unwrap();
-    let params = Params::of(&pipeline, &[]).unwrap();
+    let params = Params::of(&pipeline, &[], &std::collections::BTreeMap::new()).unwrap();
     let by = By { host: "host".to_owned(), user: "user".to_owned(), pid: std::process::id() };
     let setting = Setting {
         pipeline: &pipeline,

@@ -8,11 +8,11 @@ use semel::deed::Trouble;
 use semel::deed::lease::Holder;
 use semel::deed::run::{CannotBegin, NoSuchTarget};
 use semel::ground::manifest::ManifestError;
-use semel::thought::bind::NoSuchParam;
+use semel::thought::bind::ParamsError;
 use semel::words::pipeline::Fault;
 
 use super::style::Styles;
-use super::text::{ago, when_here};
+use super::text::{length, when_here};
 use crate::exit::Exit;
 use crate::file::{self, NoPipeline, PipelineFile};
 
@@ -23,8 +23,8 @@ pub(crate) enum Failed {
     Usage(String),
     /// There is no pipeline to work with.
     NoPipeline(NoPipeline),
-    /// A parameter is not the pipeline's.
-    NoSuchParam(NoSuchParam),
+    /// A parameter is not the pipeline's, or has no value.
+    Params(ParamsError),
     /// A step or task is not there.
     NoSuchTarget(NoSuchTarget),
     /// Its file contradicts itself, or its inputs are not as they must be.
@@ -77,7 +77,7 @@ impl Failed {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::NoPipeline(_) | Self::NoSuchParam(_) | Self::NoSuchTarget(_) => {
+            Self::Usage(_) | Self::NoPipeline(_) | Self::Params(_) | Self::NoSuchTarget(_) => {
                 Exit::USAGE
             }
             Self::Trouble(_, Trouble::File(_)) => Exit::USAGE,
@@ -100,12 +100,24 @@ impl Failed {
         let error = styles.state("failed");
         match self {
             Self::Usage(what) => writeln!(out, "{error}  {what}")?,
-            Self::NoSuchParam(missing) => {
-                writeln!(out, "{error}  {missing}")?;
-                match (&missing.near, missing.known.as_slice()) {
-                    (Some(near), _) => writeln!(out, "\n  did you mean `{near}`?")?,
-                    (None, []) => writeln!(out, "\n  the pipeline has none")?,
-                    (None, known) => writeln!(out, "\n  its parameters are {}", known.join(", "))?,
+            Self::Params(wrong) => {
+                writeln!(out, "{error}  {wrong}")?;
+                match wrong {
+                    ParamsError::Unknown { near: Some(near), .. } => {
+                        writeln!(out, "\n  did you mean `{near}`?")?;
+                    }
+                    ParamsError::Unknown { near: None, known, .. } if known.is_empty() => {
+                        writeln!(out, "\n  the pipeline has none")?;
+                    }
+                    ParamsError::Unknown { near: None, known, .. } => {
+                        writeln!(out, "\n  its parameters are {}", known.join(", "))?;
+                    }
+                    ParamsError::Missing { name, about } => {
+                        if let Some(about) = about {
+                            writeln!(out, "\n  {about}")?;
+                        }
+                        writeln!(out, "\n  give it one:  -p {name}=VALUE")?;
+                    }
                 }
             }
             Self::NoSuchTarget(target) => {
@@ -137,7 +149,7 @@ impl Failed {
                 writeln!(out, "{}  {name} is at work already", styles.state("busy"))?;
                 if let Some(holder) = holder {
                     let now = jiff::Timestamp::now();
-                    let (since, for_long) = (when_here(holder.since), ago(holder.since, now));
+                    let (since, for_long) = (when_here(holder.since), length(holder.since, now));
                     writeln!(
                         out,
                         "\n  who    {}@{}, pid {}: {}",

@@ -56,6 +56,16 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
             json!({ "event": "step-failed", "step": step.name, "why": failure.to_string() })
         }
         Event::Warning { text } => json!({ "event": "warning", "text": text }),
+        Event::CommandChanged { step, tasks, usual, .. } => json!({
+            "event": "command-changed", "step": step.name, "tasks": tasks,
+            "usual-seconds": usual.map(|usual| usual.as_secs_f64()),
+        }),
+        Event::HookFailed { hook, why } => {
+            json!({ "event": "hook-failed", "hook": hook, "why": why })
+        }
+        Event::TimedOut { limit } => {
+            json!({ "event": "timed-out", "limit-seconds": limit.as_secs_f64() })
+        }
         Event::Stopping { signal, at_once } => {
             json!({ "event": "stopping", "signal": signal, "at-once": at_once })
         }

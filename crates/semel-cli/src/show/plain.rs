@@ -8,17 +8,18 @@ use jiff::Timestamp;
 use semel::thought::report::Report;
 use semel::words::clock;
 use semel::words::event::{Event, Outcome};
-use semel::words::pipeline::{Pipeline, StepId};
+use semel::words::pipeline::StepId;
 
 use super::board::{ending, state};
-use super::text::{count, in_home, new_memory, visible};
+use super::text::{command_changed, count, in_home, new_memory, visible};
+use crate::place::Place;
 
 /// After how long a silence a line says that work goes on.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// Writes the lines of a run.
 pub(crate) struct Plain<'a, W> {
-    pipeline: &'a Pipeline,
+    place: &'a Place,
     out: W,
     report: Report,
     told: Vec<StepId>,
@@ -29,9 +30,9 @@ pub(crate) struct Plain<'a, W> {
 
 impl<'a, W: Write> Plain<'a, W> {
     /// Writes to `out`.
-    pub(crate) fn new(pipeline: &'a Pipeline, out: W) -> Self {
+    pub(crate) fn new(place: &'a Place, out: W) -> Self {
         Self {
-            pipeline,
+            place,
             out,
             report: Report::new(),
             told: Vec::new(),
@@ -46,7 +47,7 @@ impl<'a, W: Write> Plain<'a, W> {
         self.report.take(event, now);
         match event {
             Event::Began { run, number } => {
-                let instance = super::text::instance(&self.pipeline.per, &run.instance);
+                let instance = super::text::instance(&self.place.file.pipeline.per, &run.instance);
                 let instance = if instance.is_empty() {
                     instance
                 } else {
@@ -95,6 +96,18 @@ impl<'a, W: Write> Plain<'a, W> {
             Event::StepFailed { step, failure, .. } => {
                 self.tell(&format!("{} failed: {failure}", step.name));
             }
+            Event::CommandChanged { step, tasks, usual, .. } => {
+                for line in command_changed(self.place, &step.name, *tasks, *usual) {
+                    self.tell(&line);
+                }
+            }
+            Event::HookFailed { hook, why } => self.tell(&format!("{hook} failed: {why}")),
+            Event::TimedOut { limit } => {
+                self.tell(&format!(
+                    "the run took longer than {}: nothing new is begun",
+                    clock(*limit)
+                ));
+            }
             Event::Stopping { signal, .. } => {
                 self.tell(&format!("signal {signal}: nothing new is begun"));
             }
@@ -127,7 +140,7 @@ impl<'a, W: Write> Plain<'a, W> {
         if report.unsettled() > 0 || self.told.contains(&id) {
             return;
         }
-        let step = self.pipeline.step(id);
+        let step = self.place.file.pipeline.step(id);
         let facts: Vec<_> = <[String; 2]>::from(ending(report, step))
             .into_iter()
             .filter(|fact| !fact.is_empty())

@@ -12,6 +12,7 @@ use semel::thought::report::{Report, Trouble};
 use semel::words::clock;
 use semel::words::event::Outcome;
 use semel::words::path::show;
+use semel::words::pipeline::Step;
 use semel::words::receipt::{Failure, FileRecord};
 use semel::words::shell::quote_words;
 use semel::words::task::TaskName;
@@ -197,6 +198,38 @@ impl Summary<'_> {
         for line in self.still_good(&trouble.task, manifest) {
             writeln!(out, "  {line}\n")?;
         }
+        if self.leaves_a_question(&trouble.task, failure) {
+            writeln!(
+                out,
+                "  It is a `once` step, so the next run does not try it again by itself."
+            )?;
+            self.write_ways_out(out, &trouble.task)?;
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a failed task may have done what must not be done twice, and nothing
+    /// can be asked about it.
+    fn leaves_a_question(&self, task: &TaskName, failure: &Failure) -> bool {
+        let pipeline = &self.place.file.pipeline;
+        let step = pipeline.step_named(&task.step).map(|id| pipeline.step(id));
+        let is_undone = |step: &Step| match failure {
+            Failure::Exit(status) => step.safe_exits.contains(status),
+            Failure::NotStarted(_) | Failure::BadInput(_) => true,
+            _ => false,
+        };
+        step.is_some_and(|step| step.once && step.check.is_none() && !is_undone(step))
+    }
+
+    /// What settles a task, one way or the other.
+    fn write_ways_out(&self, out: &mut impl Write, task: &TaskName) -> std::io::Result<()> {
+        writeln!(out, "\n  look whether it is done, then type one of")?;
+        let task = task.to_string();
+        for verb in ["done", "redo"] {
+            let words = quote_words(["semel", verb, &task]);
+            writeln!(out, "    {words}{} --because '...'", self.place_of_file())?;
+        }
         Ok(())
     }
 
@@ -267,12 +300,8 @@ impl Summary<'_> {
             _ => {}
         }
         let has_check = step.is_some_and(|step| step.check.is_some());
-        writeln!(out, "\n  look whether it is done, then type one of")?;
+        self.write_ways_out(out, &trouble.task)?;
         let task = trouble.task.to_string();
-        for verb in ["done", "redo"] {
-            let words = quote_words(["semel", verb, &task]);
-            writeln!(out, "    {words}{} --because '...'", self.place_of_file())?;
-        }
         writeln!(out, "    semel why {}{}", quote_words([task.as_str()]), self.place_of_file())?;
         if !has_check && reason == Reason::MayBeDone {
             writeln!(out, "\n  with a `check` on this step semel would look for itself")?;

@@ -1,11 +1,15 @@
 //! Figures, times and names as people read them.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use semel::words::clock;
 use semel::words::task::Instance;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::place::Place;
 
 /// How wide lines are.
 pub(crate) const WIDTH: usize = 80;
@@ -58,6 +62,23 @@ pub(crate) fn new_memory(once: &[&str], is_whole: bool) -> Vec<String> {
     lines
 }
 
+/// What is said of done tasks whose command changed, before they are done again.
+pub(crate) fn command_changed(
+    place: &Place,
+    step: &str,
+    tasks: usize,
+    usual: Option<Duration>,
+) -> [String; 2] {
+    let jobs = place.jobs().clamp(1, tasks.max(1));
+    let about = usual.map(|usual| usual.mul_f64(tasks as f64 / jobs as f64));
+    let about = about.map(|time| format!(", about {}", clock(time))).unwrap_or_default();
+    let many = count(tasks as u64, "done task");
+    [
+        format!("{step}: its command changed; {many} to be done again{about}"),
+        format!("if that does not matter:  semel run{} --keep {step}", place.again),
+    ]
+}
+
 /// `1 task`, `2 tasks`.
 pub(crate) fn count(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -84,14 +105,22 @@ pub(crate) fn when_here(time: Timestamp) -> String {
 }
 
 /// `47 minutes`, `31 hours`, `3 days`.
-pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
-    let seconds = now.duration_since(time).as_secs().unsigned_abs();
+pub(crate) fn length(from: Timestamp, to: Timestamp) -> String {
+    let seconds = to.duration_since(from).as_secs().unsigned_abs();
     match seconds {
         0..=119 => count(seconds, "second"),
         120..=7199 => count(seconds / 60, "minute"),
         7200..=172_799 => count(seconds / 3600, "hour"),
         _ => count(seconds / 86_400, "day"),
     }
+}
+
+/// `47 minutes ago`; of a time that a clock which lied wrote, that it is to come.
+pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
+    if now.duration_since(time).as_secs() < -1 {
+        return format!("{} in the future", length(time, now));
+    }
+    format!("{} ago", length(time, now))
 }
 
 /// `month 2013-02  region eu`, of the parameters that `per` names.
@@ -167,7 +196,8 @@ mod tests {
         assert_eq!(told("2026-11-18T14:02:00Z"), "Wed 14:02");
         assert_eq!(told("2026-05-15T14:02:00Z"), "15 May 14:02");
         assert_eq!(told("2025-05-15T14:02:00Z"), "15 May 2025");
-        assert_eq!(ago(time("2026-11-23T09:13:00Z"), now), "47 minutes");
+        assert_eq!(ago(time("2026-11-23T09:13:00Z"), now), "47 minutes ago");
+        assert_eq!(ago(time("2026-11-25T10:00:00Z"), now), "2 days in the future");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use semel::thought::report::Report;
 use semel::words::event::{Event, Outcome};
 use semel::words::pipeline::StepId;
 use semel::words::task::TaskPattern;
-use semel::words::verdict::Ruling;
+use semel::words::verdict::{Reason, Ruling};
 
 use crate::args;
 use crate::exit::Exit;
@@ -28,6 +28,8 @@ pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Ex
         targets: options.targets.iter().map(|target| TaskPattern::parse(target)).collect(),
         fresh: options.fresh,
         rehash: options.rehash,
+        keeps: place.steps_named(&options.keep)?,
+        only_failed: options.only_failed,
         ..Options::default()
     };
     let (_, signals) = signals();
@@ -72,6 +74,13 @@ pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Ex
     let about =
         about.map(|time| format!(", about {}", semel::words::clock(time))).unwrap_or_default();
     writeln!(out, "\n{figure}{about}; nothing was run")?;
+    for step in changed_commands(&ended.report) {
+        writeln!(
+            out,
+            "if the change of {step}'s command does not matter:  semel run{} --keep {step}",
+            place.again
+        )?;
+    }
     Ok(exit)
 }
 
@@ -140,7 +149,7 @@ fn write_steps(
     for step in &report.steps {
         let counts = &step.counts;
         let mut rows: Vec<(String, u64, String)> = Vec::new();
-        let reasons = |wanted: fn(&semel::words::verdict::Reason) -> bool| -> String {
+        let reasons = |wanted: fn(&Reason) -> bool| -> String {
             let some: Vec<_> = step
                 .reasons
                 .iter()
@@ -156,7 +165,7 @@ fn write_steps(
             some.join(", ")
         };
         for (ruling, many) in &step.would {
-            rows.push((ruling.to_string(), *many, reasons(semel::words::verdict::Reason::acts)));
+            rows.push((ruling.to_string(), *many, reasons(Reason::acts)));
         }
         if step.may > 0 {
             let upstream: Vec<_> = pipeline
@@ -192,6 +201,15 @@ fn write_steps(
     Ok(())
 }
 
+/// The steps of which done tasks would run only because their command changed.
+fn changed_commands(report: &Report) -> impl Iterator<Item = &str> {
+    let changed = report
+        .steps
+        .iter()
+        .filter(|step| step.reasons.get(&Reason::CommandChanged).is_some_and(|many| *many > 0));
+    changed.map(|step| step.name.as_str())
+}
+
 /// How many tasks would run, at least and at most.
 fn would(report: &Report) -> (u64, u64) {
     let least = report
@@ -209,10 +227,7 @@ fn usual_time(place: &Place, report: &Report) -> Result<Option<std::time::Durati
     let Some(manifest) = place.manifest()? else {
         return Ok(None);
     };
-    let jobs = place.file.pipeline.jobs.map_or_else(
-        || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
-        std::num::NonZeroUsize::get,
-    );
+    let jobs = place.jobs();
     let mut seconds = 0.0;
     for step in &report.steps {
         let many: u64 = step.would.get(&Ruling::Run).copied().unwrap_or(0) + step.may;

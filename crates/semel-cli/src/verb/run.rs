@@ -17,7 +17,7 @@ use crate::show::plain::Plain;
 use crate::show::style::Styles;
 use crate::show::summary::Summary;
 use crate::show::terminal::Terminal;
-use crate::show::text::{in_home, new_memory};
+use crate::show::text::{command_changed, in_home, new_memory};
 use crate::verb::plan::Outlook;
 
 pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit, Failed> {
@@ -32,6 +32,8 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
         rehash: options.rehash,
         passes_on: options.verbose,
         explains: None,
+        keeps: place.steps_named(&options.keep)?,
+        only_failed: options.only_failed,
     };
     let (sender, signals) = signals();
     listen(sender)
@@ -103,7 +105,7 @@ impl<'a> View<'a> {
             () if std::io::stderr().is_terminal() => {
                 Self::Terminal(Box::new(Terminal::new(pipeline, styles)), place, styles)
             }
-            () => Self::Plain(Box::new(Plain::new(pipeline, anstream::stderr()))),
+            () => Self::Plain(Box::new(Plain::new(place, anstream::stderr()))),
         }
     }
 
@@ -133,6 +135,14 @@ impl<'a> View<'a> {
                         }
                     }
                     Event::Warning { text } => terminal.print(&format!("warning: {text}")),
+                    Event::CommandChanged { step, tasks, usual, .. } => {
+                        for line in command_changed(place, &step.name, *tasks, *usual) {
+                            terminal.print(&line);
+                        }
+                    }
+                    Event::HookFailed { hook, why } => {
+                        terminal.print(&format!("{hook} failed: {why}"));
+                    }
                     _ => {}
                 }
                 terminal.take(event);

@@ -41,7 +41,7 @@ fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, 
     let mut resolutions = Vec::new();
     for typed in &options.tasks {
         let pattern = TaskPattern::parse(typed);
-        place = place.in_instance_of(&pattern)?;
+        place = place.in_instance_of(&pattern)?.complete()?;
         let named = tasks_named(&place.setting("semel"), &pattern);
         let (id, tasks) = match named {
             Ok(named) => named,

@@ -7,7 +7,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use semel::deed::lease;
 use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt};
-use semel::thought::bind::Params;
 use semel::words::clock;
 use semel::words::pipeline::Step;
 use semel::words::run::{Counts, RunRecord, RunStep};
@@ -98,7 +97,7 @@ fn overview(
     let pipeline = &place.file.pipeline;
     let runs = manifest.runs(&pipeline.name, None, MOST_RUNS)?;
     // Unless an instance is asked for, the one that ran last is shown.
-    let asked = place.params != Params::of(pipeline, &[]).unwrap_or_default();
+    let asked = place.has_given_params();
     let instance = match runs.first() {
         Some(last) if !asked => last.new.instance.clone(),
         _ => place.instance(),
@@ -251,8 +250,8 @@ impl Overview {
             return false;
         };
         let age = self.good_at().map(|at| Timestamp::now().duration_since(at));
-        // A time in the future is not old.
-        age.is_none_or(|age| Duration::try_from(age).is_ok_and(|age| age > limit))
+        // A time that far in the future was written by a clock that lied.
+        age.is_none_or(|age| age.unsigned_abs() > limit)
     }
 
     /// All of it in a line, fit for a monitor.
@@ -263,7 +262,7 @@ impl Overview {
             (Some(at), Some(limit)) if self.is_too_old() => {
                 let number = self.last_good.as_ref().map_or(0, |good| good.number);
                 let ago = ago(at, Timestamp::now());
-                format!("last good run {number} was {ago} ago, limit {}", clock(limit))
+                format!("last good run {number} was {ago}, limit {}", clock(limit))
             }
             (None, Some(_)) => "no run was good yet".to_owned(),
             _ => self.last_run(),
@@ -335,7 +334,7 @@ impl Overview {
                 _ => String::new(),
             };
             let (number, when, ago) = (good.number, when_here(at), ago(at, now));
-            writeln!(out, "  last good run   {number}, {when}, {ago} ago{limit}")?;
+            writeln!(out, "  last good run   {number}, {when}, {ago}{limit}")?;
         }
         if let Some(holder) = &self.holder {
             writeln!(

@@ -37,7 +37,7 @@ pub(crate) fn status(mut place: Place, options: &args::Status) -> Result<Exit, F
     let mut standings = Vec::new();
     for target in &options.targets {
         let pattern = TaskPattern::parse(target);
-        place = place.in_instance_of(&pattern)?;
+        place = place.in_instance_of(&pattern)?.complete()?;
         let path = place.home.manifest();
         let tasks = match named(&place, &*manifest, &pattern) {
             Ok(tasks) => tasks,

@@ -26,7 +26,7 @@ pub(crate) fn verify(place: Place, options: &args::Verify) -> Result<Exit, Faile
         return Err(Failed::Manifest(place.home.manifest(), ManifestError::Absent));
     };
     let targets: Vec<_> = options.targets.iter().map(|target| TaskPattern::parse(target)).collect();
-    let place = targets.iter().try_fold(place, Place::in_instance_of)?;
+    let place = targets.iter().try_fold(place, Place::in_instance_of)?.complete()?;
     let verified = match read_anew(&place.setting("semel verify"), &*manifest, &targets) {
         Ok(verified) => verified,
         Err(error) => return Err(Failed::to_begin(error, place.file)),

@@ -30,7 +30,7 @@ struct Told {
 
 pub(crate) fn why(place: Place, options: &args::Why) -> Result<Exit, Failed> {
     let pattern = TaskPattern::parse(&options.task);
-    let place = place.in_instance_of(&pattern)?;
+    let place = place.in_instance_of(&pattern)?.complete()?;
     let explains = place.file.pipeline.step_named(&pattern.step);
     let how = Options {
         mode: Mode::Plan,

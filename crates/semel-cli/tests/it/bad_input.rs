@@ -207,7 +207,7 @@ fn a_manifest_that_is_something_else() {
 }
 
 /// A command as a user who is nobody, since nothing is forbidden to root.
-fn as_nobody(scratch: &Scratch, words: &[&str]) -> std::process::Output {
+pub(crate) fn as_nobody(scratch: &Scratch, words: &[&str]) -> std::process::Output {
     let mut command = Command::new("setpriv");
     command
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
@@ -216,7 +216,7 @@ fn as_nobody(scratch: &Scratch, words: &[&str]) -> std::process::Output {
     command.current_dir(scratch.path()).env("TZ", "UTC").env("USER", "nobody").output().unwrap()
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::getuid().is_root()
 }
 

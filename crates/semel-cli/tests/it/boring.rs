@@ -68,15 +68,6 @@ fn a_quiet_run_says_not_a_byte_when_all_is_well() {
     days.semel("run -q").exits(1).says("exit status 3");
 }
 
-#[test]
-fn a_run_with_nothing_to_do_is_noted() {
-    let days = days();
-    days.semel("run").exits(0);
-    days.semel("run").exits(0);
-    assert_eq!(days.query("select number, status from run"), ["1 0", "2 0"]);
-    assert_eq!(days.query("select sum(skipped), sum(ran) from run_step where run = 2"), ["12 0"]);
-}
-
 /// How many transactions stand in the write-ahead log of a SQLite file: each ends
 /// with a frame that names the size of the file after it (sqlite.org/fileformat2,
 /// section 4).

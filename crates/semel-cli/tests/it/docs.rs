@@ -43,6 +43,17 @@ fn the_keys_in_the_docs_are_those_of_the_parser() {
 }
 
 #[test]
+fn the_schema_for_editors_is_that_of_the_parser() {
+    let path = root().join("docs/reference/semel.schema.json");
+    let mut wanted = serde_json::to_string_pretty(&semel::words::pipeline::schema()).unwrap();
+    wanted.push('\n');
+    if std::env::var_os("SEMEL_UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), wanted, "semel.schema.json is out of date");
+}
+
+#[test]
 fn the_exit_statuses_in_the_docs_are_those_of_the_command() {
     let help = scratch().semel("--help").exits(0).stdout;
     let (_, statuses) = help.split_once("the first that applies:\n").unwrap();

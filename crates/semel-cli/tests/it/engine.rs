@@ -56,21 +56,6 @@ fn a_failure_blocks_what_comes_after_and_nothing_else() {
 }
 
 #[test]
-fn an_older_output_is_not_used_in_place_of_one_that_failed() {
-    let days = days();
-    days.semel("run").exits(0);
-    trace(&days);
-    days.sh(
-        "sed -i 's/^run  = .tail/run  = '\\''if grep -q 999 {{ item }}; then exit 1; fi; tail/' semel.toml",
-    );
-    days.semel_words(["done", "clean", "--because", "only guarded"]).exits(0);
-    days.semel("run").exits(0);
-    days.file("raw/3.csv", "day,flights\n3,999\n");
-    days.semel("run").exits(1).says("blocked").says("`clean/3.csv` is still the last good one");
-    assert_eq!(trace(&days), ran(&[]), "neither sum:clean/3.csv nor the report");
-}
-
-#[test]
 fn fail_fast_begins_nothing_new() {
     let scratch = scratch();
     for item in 1..=50 {
@@ -134,16 +119,6 @@ fn no_more_tasks_at_a_time_than_asked_for() {
     assert!(most() <= 3, "{}", most());
     scratch.sh("rm -r a most").pipeline(&pipeline("jobs = 1")).semel("run -j 3").exits(0);
     assert_eq!(most(), 1);
-}
-
-#[test]
-fn run_of_a_step_brings_what_it_needs_and_nothing_more() {
-    let days = days();
-    days.semel("run sum").exits(0);
-    assert_eq!(trace(&days), ran(&[("clean", 5), ("sum", 5)]));
-    assert!(!days.has("report.txt"));
-    days.semel("run").exits(0);
-    assert_eq!(trace(&days), ran(&[("report", 1), ("tell", 1)]));
 }
 
 #[test]

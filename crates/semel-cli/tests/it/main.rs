@@ -22,6 +22,8 @@ mod once;
 mod peers;
 mod prune;
 mod read_only;
+mod review;
+mod table;
 mod tasks;
 mod together;
 mod typing;

@@ -311,16 +311,6 @@ fn the_manifest_answers_queries_and_nothing_else() {
 }
 
 #[test]
-fn a_new_memory_says_so_and_names_what_is_done_once() {
-    let days = days();
-    days.semel("run")
-        .exits(0)
-        .says("new memory")
-        .says("once steps that will be done as if never before: tell");
-    days.semel("run").exits(0).keeps_silent_of("new memory");
-}
-
-#[test]
 fn help_and_version() {
     let scratch = scratch();
     insta::assert_snapshot!("help", scratch.semel("--help").exits(0).shown());

@@ -11,19 +11,24 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::deed::inputs::{self, Change};
 use crate::deed::log::{RunLog, Spool};
 use crate::deed::look::{Sight, wrong_kind};
 use crate::deed::stage::{Place, Staging};
-use crate::deed::view::{Input, Seen, StepView};
+use crate::deed::undo::Undo;
+use crate::deed::view::{Seen, StepView};
 use crate::deed::{Site, command};
 use crate::ground::digests;
 use crate::ground::world::disk::{DiskError, Kind, Meta};
 use crate::ground::world::process::{End, Order, Stop, Streams, start};
-use crate::words::path::show;
-use crate::words::pipeline::Expect;
+use crate::thought::bind::Bindings;
+use crate::thought::mask::MaskStream;
+use crate::words::path::{bytes_of, show};
+use crate::words::pipeline::{Command, Expect, InPlace};
 use crate::words::receipt::{Failure, LogRange};
 use crate::words::rows::Records;
 use crate::words::task::Task;
+use crate::words::template::Name;
 
 /// What an attempt is made of.
 pub struct Job<'a> {
@@ -35,6 +40,9 @@ pub struct Job<'a> {
     pub sight: &'a Sight,
     /// The attempt's number in the run.
     pub number: u64,
+    /// Whether an input may have been written anew, with the same bytes: it was
+    /// found so before.
+    pub takes_rewritten: bool,
 }
 
 /// Where attempts take place.
@@ -45,6 +53,8 @@ pub struct Workshop<'a> {
     pub staging: &'a Staging<'a>,
     /// What commands print.
     pub log: &'a RunLog,
+    /// Where the run puts what semel did not make.
+    pub displaced: &'a Path,
 }
 
 /// Outputs that are whole, in staging.
@@ -72,7 +82,10 @@ pub enum Acted {
     /// An input changed while it worked; this one.
     Void(PathBuf),
     /// It was stopped.
-    Stopped,
+    Stopped {
+        /// Whether what it left half done was undone.
+        provably_undone: bool,
+    },
 }
 
 /// An attempt that ended, and what it printed.
@@ -85,11 +98,30 @@ pub struct Attempted {
     pub tail: Vec<u8>,
     /// Why what it printed could not be kept.
     pub log_error: Option<String>,
+    /// Where outputs would have been, and where what was staged for them is kept,
+    /// since semel did not make it.
+    pub kept: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Attempted {
     fn silent(acted: Acted) -> Self {
-        Self { acted, log: LogRange::default(), tail: Vec::new(), log_error: None }
+        Self {
+            acted,
+            log: LogRange::default(),
+            tail: Vec::new(),
+            log_error: None,
+            kept: Vec::new(),
+        }
+    }
+
+    /// The same, now that a list of inputs is no longer needed.
+    fn without(mut self, workshop: &Workshop<'_>, list: Option<PathBuf>) -> Self {
+        if let Some(list) = list
+            && let Err(error) = workshop.staging.clear_list(&list)
+        {
+            self.log_error = Some(error.to_string());
+        }
+        self
     }
 
     fn not_begun(failure: Failure) -> Self {
@@ -97,53 +129,131 @@ impl Attempted {
     }
 }
 
-/// Makes an attempt: runs the command against staged paths.
-///
-/// `intend` commits the intent and is called before the command starts;
-/// `ended` is called when the command ended, before its outputs are looked at.
+/// What an attempt tells while it is made.
+pub struct Telling<'a> {
+    /// Commits the intent; called before the command starts.
+    pub intend: &'a mut dyn FnMut() -> Result<(), Failure>,
+    /// Called with what the command prints.
+    pub printed: &'a mut dyn FnMut(&[u8]),
+    /// Called when the command ended, before its outputs are looked at.
+    pub ended: &'a mut dyn FnMut(),
+}
+
+/// Makes an attempt: runs the command against staged paths, or in place. `stop`
+/// ends the command, `stop_undoing` what undoes a partial effect.
 pub fn attempt(
     workshop: &Workshop<'_>,
     job: &Job<'_>,
     stop: &Stop,
-    intend: impl FnOnce() -> Result<(), Failure>,
-    printed: &mut dyn FnMut(&[u8]),
-    ended: impl FnOnce(),
+    stop_undoing: &Stop,
+    telling: &mut Telling<'_>,
 ) -> Attempted {
-    let Job { view, task, sight, .. } = job;
-    let site = workshop.site;
-    let place = match workshop.staging.place(view.step, task, job.number) {
+    let Some(action) = &job.view.step.action else {
+        return Attempted::not_begun(Failure::Broken("the step has no command".to_owned()));
+    };
+    let undo = Undo { workshop, job, stop: stop_undoing };
+    if job.sight.owes_cleanup
+        && let Err(failure) = undo.clean_up(&job.task.outs)
+    {
+        return Attempted::silent(failed(failure, false));
+    }
+    let place = match workshop.staging.place(job.view.step, job.task, job.number) {
         Ok(place) => place,
         Err(error) => return Attempted::not_begun(Failure::Broken(error.to_string())),
     };
-    if let Err(failure) = intend() {
-        return clear(workshop, &place, Attempted::not_begun(failure));
+    if let Err(failure) = (telling.intend)() {
+        return clear(workshop, job, &place, Attempted::not_begun(failure));
     }
+    let list = match input_list(workshop, job) {
+        Ok(list) => list,
+        Err(failure) => return clear(workshop, job, &place, Attempted::not_begun(failure)),
+    };
+    let ran = run(workshop, job, &action.command, &place, list.as_deref(), stop, telling);
+    let inspected = match ran.ended_badly {
+        None => inspect(workshop.site, job, &place),
+        Some(acted) => Err(acted),
+    };
+    let (log, tail, log_error) = (ran.log, ran.tail, ran.log_error);
+    let attempted =
+        |acted| Attempted { acted, log, tail, log_error, kept: Vec::new() }.without(workshop, list);
+    match inspected {
+        Ok(contents) => attempted(Acted::Staged(Staged { place, contents, took: ran.took })),
+        Err(acted) => clear(workshop, job, &place, attempted(undo.after(&place, acted))),
+    }
+}
+
+/// A command that was run.
+struct Ran {
+    /// How it ended, if not well.
+    ended_badly: Option<Acted>,
+    log: LogRange,
+    tail: Vec<u8>,
+    log_error: Option<String>,
+    took: Duration,
+}
+
+impl Ran {
+    fn not_started(failure: Failure) -> Self {
+        Self {
+            ended_badly: Some(failed(failure, true)),
+            log: LogRange::default(),
+            tail: Vec::new(),
+            log_error: None,
+            took: Duration::ZERO,
+        }
+    }
+}
+
+/// Runs the command, and keeps what it prints.
+fn run(
+    workshop: &Workshop<'_>,
+    job: &Job<'_>,
+    command: &Command,
+    place: &Place,
+    list: Option<&Path>,
+    stop: &Stop,
+    telling: &mut Telling<'_>,
+) -> Ran {
+    let Job { view, task, sight, .. } = job;
+    let site = workshop.site;
     let inputs = view.input_paths(&sight.own_inputs);
-    let bindings = view.bindings(site, task, &inputs, &place.paths);
-    let words = command::words(&view.step.action.command, &bindings);
+    let bindings =
+        Bindings { input_list: list, ..view.bindings(site, task, &inputs, &place.paths) };
+    let words = command::words(command, &bindings);
     let name = task.name(&view.step.name, &view.instance).to_string();
     let env = command::env(view.step, &bindings, &name);
-    let order =
-        Order { words: &words, folder: site.disk.root(), env: &env, streams: Streams::Together };
+    let order = Order {
+        words: &words,
+        folder: &view.folder,
+        env: &env,
+        streams: Streams::Together,
+        input: None,
+    };
     let began = Instant::now();
     let running = match start(&order) {
         Ok(running) => running,
         Err(error) => {
-            let attempted =
-                Attempted::not_begun(Failure::NotStarted(why_not_started(&error, &words)));
-            return clear(workshop, &place, attempted);
+            let why = why_not_started(&error, &words, &view.folder, !view.inputs.is_empty());
+            return Ran::not_started(Failure::NotStarted(why));
         }
     };
     let mut spool = Spool::new(&site.home.staging_of(site.run_id), job.number);
+    let mut stream = MaskStream::new(&view.mask);
     let mut log_error = None;
-    let end = running.wait(view.step.timeout, stop, |_, bytes| {
+    let mut keep = |bytes: &[u8], spool: &mut Spool| {
         if let Err(error) = spool.take(bytes) {
             log_error = Some(error.to_string());
         }
-        printed(bytes);
-    });
+        (telling.printed)(bytes);
+    };
+    let end =
+        running.wait(view.step.timeout, stop, |_, bytes| keep(&stream.take(bytes), &mut spool));
+    let held = stream.end();
+    if !held.is_empty() {
+        keep(&held, &mut spool);
+    }
     let took = began.elapsed();
-    ended();
+    (telling.ended)();
     let tail = spool.tail().to_vec();
     let log = spool.end(workshop.log).unwrap_or_else(|error| {
         log_error = Some(error.to_string());
@@ -159,20 +269,37 @@ pub fn attempt(
             let limit = view.step.timeout.unwrap_or_default();
             Some(failed(Failure::TimedOut(limit), false))
         }
-        Ok(End::Stopped) => Some(Acted::Stopped),
+        Ok(End::Stopped) => Some(Acted::Stopped { provably_undone: false }),
         Err(error) => {
             Some(failed(Failure::Broken(format!("cannot wait for the command: {error}")), false))
         }
     };
-    let inspected = match ended_badly {
-        None => inspect(site, job, &place),
-        Some(acted) => Err(acted),
-    };
-    let attempted = |acted| Attempted { acted, log, tail, log_error };
-    match inspected {
-        Ok(contents) => attempted(Acted::Staged(Staged { place, contents, took })),
-        Err(acted) => clear(workshop, &place, attempted(acted)),
+    Ran { ended_badly, log, tail, log_error, took }
+}
+
+/// Lists the inputs in a file, if the command names it.
+fn input_list(workshop: &Workshop<'_>, job: &Job<'_>) -> Result<Option<PathBuf>, Failure> {
+    let Job { view, sight, .. } = job;
+    let names_list = |name: &Name| matches!(name, Name::In(Some(key)) if key == "list");
+    if !view.step.counting_names().any(names_list) {
+        return Ok(None);
     }
+    let inputs = view.input_paths(&sight.own_inputs);
+    let paths: Vec<_> = inputs.iter().map(|(_, path)| *path).collect();
+    if let Some(path) = paths.iter().find(|path| bytes_of(path).contains(&b'\n')) {
+        let what =
+            format!("its input {} cannot be listed: it has a newline in its name", show(path));
+        return Err(Failure::BadInput(what));
+    }
+    // A command that runs elsewhere still finds them.
+    let root = view.step.dir.as_ref().map(|_| workshop.site.disk.root());
+    let absolute: Vec<_> = paths
+        .iter()
+        .map(|path| root.map_or_else(|| path.to_path_buf(), |root| root.join(path)))
+        .collect();
+    let absolute: Vec<_> = absolute.iter().map(PathBuf::as_path).collect();
+    let list = workshop.staging.list_inputs(job.number, &absolute);
+    list.map(Some).map_err(|error| Failure::Broken(error.to_string()))
 }
 
 /// Takes the outputs that a refused attempt left, on a human's word. They are
@@ -203,7 +330,7 @@ pub fn copy_twin(workshop: &Workshop<'_>, job: &Job<'_>) -> Result<Staged, Failu
     let broken = |error: DiskError| Failure::Broken(error.to_string());
     let disk = workshop.site.disk;
     let place = workshop.staging.place(job.view.step, job.task, job.number).map_err(broken)?;
-    let twin = job.sight.twin.as_ref();
+    let twin = job.sight.twin.as_deref();
     for (role, to) in job.view.roles.iter().zip(&place.paths) {
         let original = twin.and_then(|twin| twin.outs().find(|out| out.name == *role));
         let original = original.ok_or_else(|| {
@@ -225,10 +352,27 @@ fn failed(failure: Failure, provably_undone: bool) -> Acted {
     Acted::Failed { failure, provably_undone }
 }
 
-/// Clears the place of an attempt that did not end well. What a `once` attempt
-/// wrote is kept, unless it provably did nothing.
-fn clear(workshop: &Workshop<'_>, place: &Place, mut attempted: Attempted) -> Attempted {
+/// Clears the place of an attempt that did not end well, but for what it did not
+/// make. What a `once` attempt wrote is kept, unless it provably did nothing.
+fn clear(
+    workshop: &Workshop<'_>,
+    job: &Job<'_>,
+    place: &Place,
+    mut attempted: Attempted,
+) -> Attempted {
     let undone = matches!(attempted.acted, Acted::Failed { provably_undone: true, .. });
+    let saved = match inputs::save(workshop, job, place) {
+        Ok(saved) => saved,
+        Err(failure) => {
+            // What cannot be looked at is not removed: the next run tries again.
+            attempted.acted = failed(failure, undone);
+            return attempted;
+        }
+    };
+    if let (Acted::Void(_), Some(failure)) = (&attempted.acted, inputs::moved_away(&saved)) {
+        attempted.acted = failed(failure, false);
+    }
+    attempted.kept = saved.kept;
     let cleared =
         if undone { workshop.staging.clear(place) } else { workshop.staging.clear_failed(place) };
     if let Err(error) = cleared {
@@ -241,9 +385,12 @@ fn clear(workshop: &Workshop<'_>, place: &Place, mut attempted: Attempted) -> At
 fn inspect(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Seen>, Acted> {
     let bad = |failure| failed(failure, false);
     let contents = contents(site, job, place).map_err(bad)?;
-    match changed_input(site, job).map_err(bad)? {
-        Some(path) => Err(Acted::Void(path)),
-        None => Ok(contents),
+    match inputs::changed(site, job).map_err(bad)? {
+        Some(Change::Bytes(path)) => Err(Acted::Void(path)),
+        Some(Change::Rewritten(path)) if !job.takes_rewritten && !job.view.step.once => {
+            Err(Acted::Void(path))
+        }
+        Some(Change::Rewritten(_)) | None => Ok(contents),
     }
 }
 
@@ -260,6 +407,12 @@ fn contents(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Seen>, 
         };
         if let Some(why) = wrong_kind(out.folder, meta.kind) {
             return Err(Failure::BadEffect(format!("what it wrote as {} {why}", show(path))));
+        }
+        let mut meta = meta;
+        if (meta.links > 1 || out.folder) && job.view.step.in_place == InPlace::No {
+            let broken = |error: DiskError| Failure::Broken(error.to_string());
+            inputs::part_from_others(site.disk, staged).map_err(broken)?;
+            meta = site.disk.look_at_link(staged).map_err(broken)?.unwrap_or(meta);
         }
         let wants_rows = job
             .view
@@ -316,7 +469,7 @@ fn meets(
 
 fn rows_of_inputs(site: &Site<'_>, job: &Job<'_>) -> Result<u64, Failure> {
     let mut rows = 0;
-    for input in inputs_of(job) {
+    for input in inputs::all(job) {
         let records = Records::of_name(&input.path).unwrap_or(Records::Lines);
         let content = digests::read(site.disk, &input.path, Some(records));
         let content = content.map_err(|error| Failure::BadInput(error.to_string()))?;
@@ -325,31 +478,8 @@ fn rows_of_inputs(site: &Site<'_>, job: &Job<'_>) -> Result<u64, Failure> {
     Ok(rows)
 }
 
-fn inputs_of<'j>(job: &'j Job<'_>) -> impl Iterator<Item = &'j Input> {
-    job.sight.item.iter().chain(&job.view.inputs).chain(&job.sight.own_inputs)
-}
-
-/// An input or a program that is not what it was when the attempt began.
-fn changed_input(site: &Site<'_>, job: &Job<'_>) -> Result<Option<PathBuf>, Failure> {
-    let broken = |error: DiskError| Failure::BadInput(error.to_string());
-    for Input { path, seen, .. } in inputs_of(job).chain(&job.view.programs) {
-        let Some(meta) = site.disk.look(path).map_err(broken)? else {
-            return Ok(Some(path.clone()));
-        };
-        let is_as_seen = meta.kind == Kind::File && meta.stat == seen.meta.stat;
-        if is_as_seen && seen.content.is_settled {
-            continue;
-        }
-        let content = site.digests.content(site.disk, path, &meta, &mut 0).map_err(broken)?;
-        if content.digest != seen.content.digest {
-            return Ok(Some(path.clone()));
-        }
-    }
-    Ok(None)
-}
-
 /// Copies a file, or a folder with all that is in it.
-pub(super) fn copy_all(
+pub(crate) fn copy_all(
     disk: &dyn crate::ground::world::disk::Disk,
     from: &Path,
     to: &Path,
@@ -372,15 +502,28 @@ pub(super) fn copy_all(
 }
 
 /// Why a command could not be started, with its cure where that is known.
-fn why_not_started(error: &std::io::Error, words: &[std::ffi::OsString]) -> String {
+fn why_not_started(
+    error: &std::io::Error,
+    words: &[std::ffi::OsString],
+    folder: &Path,
+    has_inputs: bool,
+) -> String {
     let program = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     match error.kind() {
+        std::io::ErrorKind::NotFound if !folder.is_dir() => {
+            format!("its folder {} is not there", show(folder))
+        }
         std::io::ErrorKind::NotFound => format!("`{program}` was not found"),
         std::io::ErrorKind::PermissionDenied => format!("`{program}` may not be executed"),
         std::io::ErrorKind::ArgumentListTooLong => {
             let bytes: usize = words.iter().map(|word| word.len()).sum();
+            let cure = if has_inputs {
+                "; {{ in.list }} is a file that names them all, one a line"
+            } else {
+                ""
+            };
             format!(
-                "its command line is too long for the system: {bytes} bytes in {} words",
+                "its command line is too long for the system: {bytes} bytes in {} words{cure}",
                 words.len()
             )
         }

@@ -1,118 +1,195 @@
-//! Moving aside: what is in the way, or no longer made, goes to
-//! `.semel/displaced/`, whole, under its own path.
+//! Keeping aside: what is there before a command writes in place, so that after a
+//! failure exactly that can be put back.
 //!
-//! Invariant: *I8* at every moment the bytes are where they were or where they go.
-//! *If we die here*: a rename is one step. On another file system a copy is made,
-//! synced and read again before the original is removed; dead in between, both are
-//! there.
+//! *On disk*: `.semel/staging/RUN/in-place-NUMBER/list` names for each output its
+//! path and where its copy is; the copies lie in folders of that name, in the
+//! run's staging or beside the output.
+//!
+//! Invariant: *I9* the copies and the list are durable before the command begins,
+//! and each copy is there until it is back in its place or the task has its
+//! receipt.
+//!
+//! *If we die here*: the next run finds the list, and that the attempt has no
+//! receipt, and puts back what is not back yet: by looking, so that it may die
+//! and begin again.
 
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use crate::deed::act::copy_all;
 use crate::deed::publish::sync_all;
-use crate::ground::digests;
-use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind};
-use crate::words::digest::Digest;
+use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Stat};
+use crate::words::path::{bytes_of, path_of};
 
-/// Where a path would lie in a folder of displaced things.
-pub(super) fn wanted(displaced: &Path, path: &Path) -> PathBuf {
-    let inside: PathBuf =
-        path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
-    displaced.join(inside)
+/// The file that names what was kept.
+const LIST: &str = "list";
+
+/// What the folders of kept copies are called.
+const PREFIX: &str = "in-place-";
+
+/// The name of the folder for what an attempt would overwrite.
+#[must_use]
+pub(crate) fn folder_name(number: u64) -> String {
+    format!("{PREFIX}{number}")
 }
 
-/// A path where nothing is: the wanted one, or with a number.
+/// The number of the attempt for which a folder of this name keeps copies.
+#[must_use]
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    name.strip_prefix(PREFIX)?.parse().ok()
+}
+
+/// A copy that was made of an output.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    /// Where it is.
+    pub(crate) copy: PathBuf,
+    /// What the output looked like when it was copied.
+    pub stat: Stat,
+}
+
+/// An output and where its copy is to be kept.
+pub(crate) struct Keeping<'a> {
+    /// The output.
+    pub path: &'a Path,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+    /// The folder for its copy, on the same file system.
+    pub folder: PathBuf,
+}
+
+/// Keeps copies of all outputs that are there; `list` is the folder for the list.
 ///
 /// # Errors
-/// If it cannot be looked at.
-pub(super) fn free(disk: &dyn Disk, wanted: &Path) -> DiskResult<PathBuf> {
-    let mut aside = wanted.to_owned();
+/// If one cannot be copied, or nothing durable can be written.
+pub(crate) fn keep(
+    disk: &dyn Disk,
+    list: &Path,
+    outputs: &[Keeping<'_>],
+) -> DiskResult<Vec<Option<Kept>>> {
+    let mut kept = Vec::with_capacity(outputs.len());
+    let mut text = Vec::new();
+    disk.make_folders(list)?;
+    for (at, Keeping { path, is_folder, folder }) in outputs.iter().enumerate() {
+        text.extend_from_slice(bytes_of(path));
+        text.push(0);
+        let copy = match disk.look_at_link(path)? {
+            None => None,
+            Some(meta) => {
+                disk.make_folders(folder)?;
+                let copy = folder.join(at.to_string());
+                copy_all(disk, path, &copy)?;
+                sync_all(disk, &copy, *is_folder)?;
+                disk.sync(folder)?;
+                text.extend_from_slice(bytes_of(&copy));
+                Some(Kept { copy, stat: meta.stat })
+            }
+        };
+        text.push(0);
+        kept.push(copy);
+    }
+    let path = list.join(LIST);
+    disk.write(&path, &text)?;
+    disk.sync(&path)?;
+    disk.sync(list)?;
+    if let Some(above) = list.parent() {
+        disk.sync(above)?;
+    }
+    Ok(kept)
+}
+
+/// What made room for a copy, and where it is now.
+pub(crate) type MadeRoom = Vec<(PathBuf, PathBuf)>;
+
+/// Puts back what was kept in a folder with a list, and takes away what was not
+/// there before. Where there is no list nothing was begun, or all is back.
+///
+/// What is found in a place may have been put there by other hands since: it is
+/// moved below `displaced`, where one is given.
+///
+/// # Errors
+/// If something cannot be put back; it can be tried again.
+pub(crate) fn put_back(
+    disk: &dyn Disk,
+    list: &Path,
+    displaced: Option<&Path>,
+) -> DiskResult<MadeRoom> {
+    let path = list.join(LIST);
+    let mut made_room = Vec::new();
+    if disk.look(&path)?.is_none() {
+        return Ok(made_room);
+    }
+    let mut text = Vec::new();
+    let read = disk.open(&path)?.read_to_end(&mut text);
+    read.map_err(|source| DiskError { doing: "read", path: path.clone(), source })?;
+    let mut parts = text.split(|&byte| byte == 0).enumerate();
+    while let (Some((at, output)), Some((_, copy))) = (parts.next(), parts.next()) {
+        let output = path_of(output.to_vec());
+        let copy = (!copy.is_empty()).then(|| path_of(copy.to_vec()));
+        if copy.as_deref().is_some_and(|copy| matches!(disk.look_at_link(copy), Ok(None))) {
+            // It is back already.
+            continue;
+        }
+        if disk.look_at_link(&output)?.is_some() {
+            let room = match displaced {
+                Some(folder) => free_name(disk, &folder.join(inside(&output)))?,
+                None => list.join(format!("{at}.left")),
+            };
+            make_room(disk, &output, &room)?;
+            if displaced.is_some() {
+                made_room.push((output.clone(), room));
+            }
+        }
+        let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(copy) = copy {
+            if let Some(parent) = parent {
+                disk.make_folders(parent)?;
+            }
+            disk.rename_new(&copy, &output)?;
+        }
+        if let Some(parent) = parent.filter(|parent| matches!(disk.look(parent), Ok(Some(_)))) {
+            disk.sync(parent)?;
+        } else if parent.is_none() {
+            disk.sync(Path::new(""))?;
+        }
+    }
+    // Nothing is taken away twice: it could be somebody else's the next time.
+    disk.remove_file(&path)?;
+    disk.sync(list)?;
+    Ok(made_room)
+}
+
+/// A path as it is written below another folder.
+pub(crate) fn inside(path: &Path) -> PathBuf {
+    path.components().filter(|part| matches!(part, Component::Normal(_))).collect()
+}
+
+/// A path where nothing is yet: the wanted one, or with a number.
+pub(crate) fn free_name(disk: &dyn Disk, wanted: &Path) -> DiskResult<PathBuf> {
+    let mut path = wanted.to_owned();
     let mut number = 1;
-    while disk.look_at_link(&aside)?.is_some() {
-        let mut name = wanted.to_owned().into_os_string();
+    while disk.look_at_link(&path)?.is_some() {
+        let mut name = wanted.as_os_str().to_owned();
         name.push(format!(".{number}"));
-        aside = PathBuf::from(name);
+        path = PathBuf::from(name);
         number += 1;
     }
-    Ok(aside)
+    Ok(path)
 }
 
-/// Moves a thing into a folder of displaced things, durably, and says where it is
-/// now; `None` if nothing was there any more.
-///
-/// # Errors
-/// If it cannot be moved; then it is where it was.
-pub(super) fn move_aside(
-    disk: &dyn Disk,
-    path: &Path,
-    displaced: &Path,
-) -> DiskResult<Option<PathBuf>> {
-    let wanted = wanted(displaced, path);
-    let folder = wanted.parent().unwrap_or(displaced);
-    for made in disk.make_folders(folder)? {
-        disk.sync(made.parent().unwrap_or(Path::new("/")))?;
+/// Moves something away, to another file system if need be.
+pub(crate) fn make_room(disk: &dyn Disk, from: &Path, to: &Path) -> DiskResult<()> {
+    disk.remove_all(to)?;
+    if let Some(parent) = to.parent() {
+        disk.make_folders(parent)?;
     }
-    loop {
-        let aside = free(disk, &wanted)?;
-        match disk.rename_new(path, &aside) {
-            Ok(()) => {}
-            // Somebody else was faster with that name.
-            Err(error) if error.is_presence() => continue,
-            Err(error) if is_elsewhere(&error) => copy_aside(disk, path, &aside)?,
-            Err(error) if error.is_absence() && disk.look_at_link(path)?.is_none() => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
+    match disk.rename_new(from, to) {
+        Err(error) if error.is_across() => {
+            copy_all(disk, from, to)?;
+            let is_folder = disk.look(to)?.is_some_and(|meta| meta.kind == Kind::Folder);
+            sync_all(disk, to, is_folder)?;
+            disk.remove_all(from)
         }
-        disk.sync(folder)?;
-        disk.sync(path.parent().unwrap_or(Path::new("/")))?;
-        return Ok(Some(aside));
-    }
-}
-
-/// Whether two paths are not on one file system.
-fn is_elsewhere(error: &DiskError) -> bool {
-    error.source.kind() == std::io::ErrorKind::CrossesDevices
-}
-
-/// Copies a thing to another file system, and removes the original when the copy is
-/// safe.
-fn copy_aside(disk: &dyn Disk, path: &Path, aside: &Path) -> DiskResult<()> {
-    let kind = disk.look_at_link(path)?.map(|meta| meta.kind);
-    if kind == Some(Kind::Link) {
-        disk.make_link(&disk.read_link(path)?, aside)?;
-        return disk.remove_file(path);
-    }
-    let before = content(disk, path)?;
-    let copied = copy_all(disk, path, aside)
-        .and_then(|()| sync_all(disk, aside, kind == Some(Kind::Folder)))
-        .and_then(|()| Ok((content(disk, aside)?, content(disk, path)?)));
-    match copied {
-        Ok((copy, now)) if copy == before && now == before => {
-            disk.sync(aside.parent().unwrap_or(Path::new("/")))?;
-            disk.remove_all(path)
-        }
-        Ok(_) => {
-            disk.remove_all(aside)?;
-            let source = std::io::Error::other("it changed while it was copied");
-            Err(DiskError { doing: "move", path: path.to_owned(), source })
-        }
-        Err(error) => {
-            // Half a copy is no copy; the original is untouched.
-            disk.remove_all(aside)?;
-            Err(error)
-        }
-    }
-}
-
-/// What is in a file or folder; nothing else can be copied.
-fn content(disk: &dyn Disk, path: &Path) -> DiskResult<Digest> {
-    match disk.look(path)?.map(|meta| meta.kind) {
-        Some(Kind::Folder) => Ok(digests::read_folder(disk, path)?.digest),
-        Some(Kind::File) => Ok(digests::read(disk, path, None)?.digest),
-        _ => {
-            let source = std::io::Error::other("it is neither a file nor a folder");
-            Err(DiskError { doing: "copy", path: path.to_owned(), source })
-        }
+        renamed => renamed,
     }
 }

@@ -3,65 +3,194 @@
 //! Invariant: *cannot tell* is never *missing*. A check that errors, is killed,
 //! or takes too long gives no answer.
 
-use std::ffi::OsString;
-use std::time::Duration;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use crate::deed::Site;
-use crate::deed::command;
-use crate::ground::world::process::{End, Order, Stop, Stream, Streams, start};
+use crate::deed::capture::{self, Answer, Question};
+use crate::deed::view::{Input, StepView};
+use crate::deed::{Site, command};
+use crate::ground::world::disk::Kind;
+use crate::ground::world::process::Stop;
 use crate::thought::bind::Bindings;
-use crate::words::clock;
-use crate::words::pipeline::Check;
+use crate::thought::retry;
+use crate::words::path::{path_of, show};
+use crate::words::pipeline::{Check, Command, Probe};
+use crate::words::task::Task;
 
-/// How long a check may take.
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// How much of what a check prints is looked at.
+/// How much of what a check of one task prints is looked at.
 const MOST: usize = 1 << 20;
 
-/// Asks a check whether it holds.
+/// How much of what a check of all items prints is looked at.
+const MOST_OF_ALL: usize = 1 << 28;
+
+/// The pause before a check that does not hold yet is asked again, at first …
+const SHORT_PAUSE: Duration = Duration::from_millis(50);
+
+/// … and at last.
+const LONG_PAUSE: Duration = Duration::from_secs(5);
+
+/// For which task a check is asked.
+pub struct Asked<'a> {
+    /// The step, which has a check.
+    pub view: &'a StepView<'a>,
+    /// The task.
+    pub task: &'a Task,
+    /// The inputs that its item names.
+    pub own_inputs: &'a [Input],
+    /// Where its outputs are.
+    pub outs: &'a [PathBuf],
+}
+
+/// Asks a check whether it holds. `afresh`: an answer that was given for all
+/// items earlier in this run is not believed.
 ///
 /// # Errors
 /// Why it cannot tell, in words.
-pub fn ask(
-    site: &Site<'_>,
-    check: &Check,
-    bindings: &Bindings<'_>,
-    env: &[(OsString, OsString)],
-    stop: &Stop,
-) -> Result<bool, String> {
-    let words = command::words(&check.command, bindings);
-    let order = Order { words: &words, folder: site.disk.root(), env, streams: Streams::Apart };
-    let (mut said, mut complained) = (Vec::new(), Vec::new());
-    let running = start(&order).map_err(|error| format!("it could not be started: {error}"))?;
-    let end = running.wait(Some(LIMIT), stop, |stream, bytes| {
-        let kept = match stream {
-            Stream::Output => &mut said,
-            Stream::Error => &mut complained,
-        };
-        kept.extend_from_slice(&bytes[..bytes.len().min(MOST.saturating_sub(kept.len()))]);
-    });
-    let end = end.map_err(|error| format!("it could not be waited for: {error}"))?;
-    let equals = check.equals.as_ref().map(|text| text.render(bindings));
-    match (end, equals) {
-        (End::Exited(0), None) => Ok(true),
-        (End::Exited(1), None) => Ok(false),
-        (End::Exited(0), Some(wanted)) => Ok(said.trim_ascii_end() == wanted.trim_ascii_end()),
-        (End::Exited(status), _) => {
-            Err(with_last_line(&format!("exit status {status}"), &complained))
+pub fn ask(site: &Site<'_>, asked: &Asked<'_>, afresh: bool, stop: &Stop) -> Result<bool, String> {
+    let Some(check) = &asked.view.step.check else {
+        return Err("there is none".to_owned());
+    };
+    let answer = match &check.probe {
+        Probe::All(command) => ask_all(site, asked, check, command, afresh, stop),
+        _ => with_retries(check, stop, || ask_one(site, asked, check, stop)),
+    };
+    answer.map_err(|why| asked.view.mask.text(&why).into_owned())
+}
+
+/// Asks a check after the action, until it holds, for as long as it may take.
+///
+/// # Errors
+/// Why it cannot tell, in words.
+pub fn ask_until_it_holds(site: &Site<'_>, asked: &Asked<'_>, stop: &Stop) -> Result<bool, String> {
+    let within = asked.view.step.check.as_ref().map_or(Duration::ZERO, |check| check.within);
+    let began = Instant::now();
+    let mut pause = SHORT_PAUSE;
+    loop {
+        let answer = ask(site, asked, true, stop);
+        let left = within.saturating_sub(began.elapsed());
+        // Not to be able to tell yet is as good as a no, while there is time.
+        if answer == Ok(true) || left.is_zero() || stop.is_pulled() {
+            return answer;
         }
-        (End::Signalled(signal), _) => {
-            Err(with_last_line(&format!("ended by signal {signal}"), &complained))
-        }
-        (End::TimedOut, _) => Err(format!("no answer within {}", clock(LIMIT))),
-        (End::Stopped, _) => Err("it was stopped".to_owned()),
+        stop.wait(pause.min(left));
+        pause = (pause * 2).min(LONG_PAUSE);
     }
 }
 
-fn with_last_line(what: &str, printed: &[u8]) -> String {
-    let text = String::from_utf8_lossy(printed);
-    match text.lines().rev().find(|line| !line.trim().is_empty()) {
-        Some(line) => format!("{what}: {}", line.trim()),
-        None => what.to_owned(),
+/// Asks again, as often as the file says, where there is no answer.
+fn with_retries<T>(
+    check: &Check,
+    stop: &Stop,
+    mut ask: impl FnMut() -> Result<T, String>,
+) -> Result<T, String> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let answer = ask();
+        let pause = match &answer {
+            Ok(_) => None,
+            Err(_) if stop.is_pulled() => None,
+            Err(_) => retry::pause(&check.retry, tries, 1.0),
+        };
+        match pause {
+            None => return answer,
+            Some(pause) => stop.wait(pause),
+        }
     }
+}
+
+fn ask_one(site: &Site<'_>, asked: &Asked<'_>, check: &Check, stop: &Stop) -> Result<bool, String> {
+    let Asked { view, task, own_inputs, outs } = *asked;
+    let inputs = view.input_paths(own_inputs);
+    let bindings = view.bindings(site, task, &inputs, outs);
+    match &check.probe {
+        Probe::Command { command, equals } => {
+            let name = task.name(&view.step.name, &view.instance).to_string();
+            let answer = run(asked.view, check, command, &bindings, &name, MOST, stop)?;
+            match (answer.status, equals) {
+                (0, None) => Ok(true),
+                (1, None) => Ok(false),
+                (0, Some(wanted)) => {
+                    let wanted = wanted.render(&bindings);
+                    let said = answer.when_well()?;
+                    Ok(said.trim_ascii_end() == wanted.trim_ascii_end())
+                }
+                _ => Err(answer.why_not()),
+            }
+        }
+        Probe::File { path, sha256 } => {
+            // The path is not given to a command.
+            let bindings = Bindings { for_command: false, ..bindings };
+            let path = path_of(path.render(&bindings));
+            let wanted = sha256.render(&bindings);
+            match site.disk.look(&path).map_err(|error| error.to_string())? {
+                None => Ok(false),
+                Some(meta) if meta.kind != Kind::File => Err(format!("{} is no file", show(&path))),
+                Some(meta) => {
+                    let content = site.digests.content(site.disk, &path, &meta, &mut 0);
+                    let digest = content.map_err(|error| error.to_string())?.digest.to_string();
+                    Ok(wanted.trim_ascii().eq_ignore_ascii_case(digest.as_bytes()))
+                }
+            }
+        }
+        Probe::All(_) => Err("it answers for all items".to_owned()),
+    }
+}
+
+/// Asks for all items of a step in one call; while nothing is done, once.
+fn ask_all(
+    site: &Site<'_>,
+    asked: &Asked<'_>,
+    check: &Check,
+    command: &Command,
+    afresh: bool,
+    stop: &Stop,
+) -> Result<bool, String> {
+    let Asked { view, task, .. } = *asked;
+    let ask = || {
+        with_retries(check, stop, || {
+            let bindings = Bindings {
+                env: &view.env,
+                run_id: site.run_id,
+                for_command: true,
+                ..Bindings::of(site.params, Some(view.step))
+            };
+            let name = &view.step.name;
+            let answer = run(view, check, command, &bindings, name, MOST_OF_ALL, stop)?;
+            let lines = answer.when_well()?;
+            let lines = lines.split(|&byte| byte == b'\n');
+            let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec());
+            Ok(lines.collect::<HashSet<_>>())
+        })
+    };
+    let item = task.item.as_deref().unwrap_or_default();
+    if afresh {
+        return Ok(ask()?.contains(item));
+    }
+    let mut answered = view.all_answered.lock().expect("nobody panics while asking");
+    match answered.get_or_insert_with(ask) {
+        Ok(items) => Ok(items.contains(item)),
+        Err(why) => Err(why.clone()),
+    }
+}
+
+fn run(
+    view: &StepView<'_>,
+    check: &Check,
+    command: &Command,
+    bindings: &Bindings<'_>,
+    task: &str,
+    most: usize,
+    stop: &Stop,
+) -> Result<Answer, String> {
+    let question = Question {
+        words: &command::words(command, bindings),
+        folder: &view.folder,
+        env: &command::env(view.step, bindings, task),
+        input: None,
+        limit: check.timeout,
+        most,
+    };
+    capture::ask(&question, stop)
 }

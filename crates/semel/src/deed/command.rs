@@ -2,17 +2,25 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
+use crate::deed::Site;
 use crate::thought::bind::Bindings;
+use crate::words::path::path_of;
 use crate::words::pipeline::{Command, Step};
 
 /// The program and arguments of a command, its placeholders filled in.
 #[must_use]
 pub fn words(command: &Command, bindings: &Bindings<'_>) -> Vec<OsString> {
     match command {
-        Command::Shell { shell, text } => {
-            let text = OsString::from_vec(text.render_shell(bindings));
-            shell.iter().map(OsString::from).chain([text]).collect()
+        Command::Shell { shell, prelude, text } => {
+            let mut whole = Vec::new();
+            if let Some(prelude) = prelude {
+                whole.extend_from_slice(prelude.as_bytes());
+                whole.push(b'\n');
+            }
+            whole.extend(text.render_shell(bindings));
+            shell.iter().map(OsString::from).chain([OsString::from_vec(whole)]).collect()
         }
         Command::Words(words) => words
             .iter()
@@ -35,6 +43,18 @@ pub fn as_typed(command: &Command, bindings: &Bindings<'_>) -> String {
             crate::words::shell::quote_words(texts.iter().map(AsRef::as_ref))
         }
     }
+}
+
+/// The folder in which the commands of a step run.
+#[must_use]
+pub fn folder(site: &Site<'_>, step: &Step) -> PathBuf {
+    let root = site.disk.root();
+    let Some(dir) = &step.dir else {
+        return root.to_owned();
+    };
+    let env = site.environment(step);
+    let bindings = Bindings { env: &env, ..Bindings::of(site.params, Some(step)) };
+    root.join(path_of(dir.render(&bindings)))
 }
 
 /// The variables that a step sets for its command.

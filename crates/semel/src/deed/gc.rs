@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use crate::deed::hold::hold;
 use crate::deed::now::{Belief, Listed, now, other_param, params_of_runs};
 use crate::deed::run::{CannotBegin, Setting, only_file, site_for_looking};
-use crate::deed::{Site, Trouble};
+use crate::deed::{Asked, Site, Trouble};
 use crate::ground::digests::{self, Digests};
 use crate::ground::home::Home;
 use crate::ground::manifest::ManifestError;
@@ -73,8 +73,9 @@ pub fn gc(setting: &Setting<'_>, keep: Duration, ends: bool) -> Result<Ended, Ca
     // What is shown is what is then; what is ended must not change meanwhile.
     let _leases = if ends { hold(setting, &home)? } else { Vec::new() };
     only_file(setting, &manifest)?;
+    let asked = Asked::default();
     let (digests, outputs) = (Digests::at(home.digests(), true), HashSet::new());
-    let site = site_for_looking(setting, &home, &digests, &outputs);
+    let site = site_for_looking(setting, &home, &digests, &outputs, &asked);
     let at = Timestamp::now();
     let before = at.checked_sub(keep).unwrap_or(Timestamp::MIN);
     let mut ended = Ended::default();

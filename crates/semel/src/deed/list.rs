@@ -1,50 +1,92 @@
 //! Lists: the items that a step fans out over, and the files of its inputs.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
+mod read;
+
 use std::path::{Path, PathBuf};
 
 use crate::deed::{Site, Trouble};
 use crate::ground::glob::{GlobError, Matcher, glob};
-use crate::ground::world::disk::{DiskError, Kind};
+use crate::ground::world::disk::DiskError;
 use crate::thought::bind::Bindings;
-use crate::words::path::{bytes_of, normal, show};
-use crate::words::pipeline::{Each, EachSource, Fault, Span, Step};
-use crate::words::template::Template;
+use crate::words::path::{bytes_of, normal, show, within};
+use crate::words::pipeline::{Command, Each, EachSource, Fault, InputSource, Items, Span, Step};
+use crate::words::task::{Item, Task};
+use crate::words::template::{Name, Template};
 
-/// An item: the bytes of a path or a value.
-pub type Item = Box<[u8]>;
-
-/// The items of a step whose list is not another step's outputs.
+/// The items of a step whose list is not made of another step's tasks.
 ///
 /// # Errors
-/// If the list cannot be had, is empty though it must not be, or names a value
+/// If the list cannot be had, is empty though it must not be, or names an item
 /// twice.
 pub fn items(site: &Site<'_>, step: &Step, each: &Each) -> Result<Vec<Item>, Trouble> {
-    let items: Vec<Item> = match &each.source {
+    let items = match &each.source {
         EachSource::Files(pattern) => {
             let files = files(site, step, pattern, None, &each.span)?;
-            files.into_iter().map(|path| bytes_of(&path).into()).collect()
+            files.into_iter().map(|path| Item::plain(bytes_of(&path))).collect()
         }
-        EachSource::Lines(path) => lines(site, step, path, &each.span)?,
-        EachSource::OutputsOf(_) => Vec::new(),
+        EachSource::FilesFrom(path) => read::files_from(site, step, path, &each.span)?,
+        EachSource::Lines(path) => read::lines(site, step, path, &each.span)?,
+        EachSource::Csv(path) => read::csv(site, step, path, each)?,
+        EachSource::Json(path) => read::json(site, step, path, each)?,
+        EachSource::Command(command) => read::command(site, step, command, &each.span)?,
+        EachSource::OutputsOf(_) | EachSource::ItemsOf(_) => return Ok(Vec::new()),
     };
-    if items.is_empty() && !each.may_be_empty && !matches!(each.source, EachSource::OutputsOf(_)) {
+    if items.is_empty() && !each.may_be_empty {
         let title = format!("step `{}` has no items", step.name);
         return Err(Trouble::Input(
             Fault::new(title, &each.span, nothing_found(each))
                 .help("if that can be right:  each = { …, empty = \"ok\" }"),
         ));
     }
+    if each.items == Items::Rows {
+        columns_are_there(step, each, &items)?;
+    }
     Ok(items)
 }
 
-fn nothing_found(each: &Each) -> &'static str {
+const fn nothing_found(each: &Each) -> &'static str {
     match each.source {
         EachSource::Files(_) => "matches no file",
-        EachSource::Lines(_) => "has no lines",
+        EachSource::FilesFrom(_) | EachSource::Lines(_) => "has no lines",
+        EachSource::Csv(_) => "has no rows",
+        EachSource::Json(_) => "has no elements",
+        EachSource::Command(_) => "prints no lines",
         EachSource::OutputsOf(_) => "has no outputs",
+        EachSource::ItemsOf(_) => "has no items",
     }
+}
+
+/// Every column that the step names is there, in every row.
+fn columns_are_there(step: &Step, each: &Each, items: &[Item]) -> Result<(), Trouble> {
+    let outs = step.outs.iter().map(|out| &out.path);
+    let inputs = step.inputs.iter().filter_map(|input| match &input.source {
+        InputSource::Files(pattern) => Some(pattern),
+        InputSource::OutputsOf(_) => None,
+    });
+    let cleanup = step.cleanup.iter().flat_map(Command::templates);
+    let texts = step.counting_templates().chain(outs).chain(inputs).chain(cleanup);
+    let columns = texts.flat_map(Template::placeholders).filter_map(|hole| match &hole.name {
+        Name::Column(column) => Some(column.as_str()),
+        Name::Item(part) => part.field(),
+        _ => None,
+    });
+    for column in columns {
+        let lacks = |item: &&Item| item.row.as_ref().is_none_or(|row| row.get(column).is_none());
+        let Some(item) = items.iter().find(lacks) else {
+            continue;
+        };
+        let name = String::from_utf8_lossy(&item.name).into_owned();
+        let title = format!("an item without `{column}`: `{name}`");
+        let fault = Fault::new(title, &each.span, format!("the step says {{{{ item.{column} }}}}"));
+        let known = item.row.iter().flat_map(|row| row.0.iter().map(|(name, _)| &**name));
+        let known: Vec<_> = known.collect();
+        return Err(Trouble::Input(match crate::words::nearest(column, known.iter().copied()) {
+            Some(near) => fault.help(format!("did you mean {{{{ item.{near} }}}}?")),
+            None if known.is_empty() => fault.help("it is a plain value; write {{ item }}"),
+            None => fault.help(format!("it has {}", known.join(", "))),
+        }));
+    }
+    Ok(())
 }
 
 /// Whether a list is suspiciously short beside that of the last complete run.
@@ -79,10 +121,10 @@ pub fn files(
     site: &Site<'_>,
     step: &Step,
     template: &Template,
-    item: Option<&[u8]>,
+    task: Option<&Task>,
     span: &Span,
 ) -> Result<Vec<PathBuf>, Trouble> {
-    let paths = paths(site, step, template, item, span)?;
+    let paths = paths(site, step, template, task, span)?;
     match paths.as_slice() {
         [path] if !template.is_glob() => match site.disk.look(path) {
             Ok(Some(_)) => Ok(paths),
@@ -101,51 +143,48 @@ pub fn paths(
     site: &Site<'_>,
     step: &Step,
     template: &Template,
-    item: Option<&[u8]>,
+    task: Option<&Task>,
     span: &Span,
 ) -> Result<Vec<PathBuf>, Trouble> {
     let env = site.environment(step);
-    let bindings = bindings(site, step, item, &env);
+    let bindings = Bindings {
+        item: task.and_then(|task| task.item.as_deref()),
+        row: task.and_then(|task| task.row.as_deref()),
+        env: &env,
+        ..Bindings::of(site.params, Some(step))
+    };
     if !template.is_glob() {
-        return Ok(vec![normal(&template.render(&bindings))]);
+        return Ok(vec![within(site.disk.root(), normal(&template.render(&bindings)))]);
     }
-    glob(site.disk, &template.render_glob(&bindings)).map_err(|error| match error {
-        GlobError::Disk(error) => unreadable(&error, span),
-        GlobError::Pattern(_) => {
-            Trouble::File(Fault::new("a pattern that cannot be read", span, error.to_string()))
-        }
-    })
+    glob(site.disk, &glob_within(site, template.render_glob(&bindings))).map_err(
+        |error| match error {
+            GlobError::Disk(error) => unreadable(&error, span),
+            GlobError::Pattern(_) => {
+                Trouble::File(Fault::new("a pattern that cannot be read", span, error.to_string()))
+            }
+        },
+    )
 }
 
 /// What a pattern of `each` or `in` takes; nothing if it cannot be read.
 pub(crate) fn matcher(site: &Site<'_>, step: &Step, template: &Template) -> Option<Matcher> {
     let env = site.environment(step);
-    let bindings = bindings(site, step, None, &env);
-    Matcher::new(&template.render_glob(&bindings)).ok()
+    let bindings = Bindings { env: &env, ..Bindings::of(site.params, Some(step)) };
+    Matcher::new(&glob_within(site, template.render_glob(&bindings))).ok()
 }
 
 /// The path that a template without values of a task stands for.
 pub fn plain_path(site: &Site<'_>, step: &Step, template: &Template) -> PathBuf {
     let env = site.environment(step);
-    normal(&template.render(&bindings(site, step, None, &env)))
+    let bindings = Bindings { env: &env, ..Bindings::of(site.params, Some(step)) };
+    within(site.disk.root(), normal(&template.render(&bindings)))
 }
 
-fn bindings<'a>(
-    site: &'a Site<'_>,
-    step: &'a Step,
-    item: Option<&'a [u8]>,
-    env: &'a BTreeMap<String, Vec<u8>>,
-) -> Bindings<'a> {
-    Bindings {
-        params: site.params,
-        item,
-        inputs: &[],
-        outs: &[],
-        env,
-        run_id: "",
-        step,
-        for_command: false,
-    }
+/// A pattern as it is written from the pipeline's folder.
+fn glob_within(site: &Site<'_>, pattern: Vec<u8>) -> Vec<u8> {
+    let root = bytes_of(site.disk.root());
+    let inside = pattern.strip_prefix(root).and_then(|rest| rest.strip_prefix(b"/"));
+    inside.map(<[u8]>::to_vec).unwrap_or(pattern)
 }
 
 fn missing(path: &Path, span: &Span) -> Trouble {
@@ -155,53 +194,4 @@ fn missing(path: &Path, span: &Span) -> Trouble {
 
 fn unreadable(error: &DiskError, span: &Span) -> Trouble {
     Trouble::Input(Fault::new(error.to_string(), span, "wants to read it"))
-}
-
-/// The lines of a file, but blank ones; each is an item of its own.
-fn lines(site: &Site<'_>, step: &Step, path: &Template, span: &Span) -> Result<Vec<Item>, Trouble> {
-    let path = plain_path(site, step, path);
-    let meta = site.disk.look(&path).map_err(|error| unreadable(&error, span))?;
-    let Some(meta) = meta else {
-        return Err(missing(&path, span));
-    };
-    if meta.kind != Kind::File {
-        let title = format!("a list that is not a file: {}", show(&path));
-        return Err(Trouble::Input(Fault::new(
-            title,
-            span,
-            "wants a file with a line for each item",
-        )));
-    }
-    let mut text = Vec::new();
-    let mut file = site.disk.open(&path).map_err(|error| unreadable(&error, span))?;
-    file.read_to_end(&mut text).map_err(|source| {
-        let (doing, path) = ("read", path.clone());
-        unreadable(&DiskError { doing, path, source }, span)
-    })?;
-    let mut seen: HashMap<&[u8], usize> = HashMap::new();
-    let mut items = Vec::new();
-    for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let wrong = |title: String, help: &str| {
-            let label = format!("line {} of {}", at + 1, show(&path));
-            Trouble::Input(Fault::new(title, span, label).help(help))
-        };
-        if line.contains(&0) {
-            return Err(wrong("an item with a NUL byte".to_owned(), "no command can be given one"));
-        }
-        if let Some(first) = seen.insert(line, at) {
-            let value = String::from_utf8_lossy(line);
-            let title =
-                format!("`{value}` comes twice: in line {} and in line {}", first + 1, at + 1);
-            return Err(wrong(
-                title,
-                "each line is a piece of work of its own; two equal ones would be one",
-            ));
-        }
-        items.push(Item::from(line));
-    }
-    Ok(items)
 }

@@ -9,9 +9,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::deed::explain::{Found, explain};
+use crate::deed::explain::{self, explain};
 use crate::deed::view::{Input, Manner, Seen, StepView, put_inputs};
-use crate::deed::{Site, check, command, stage};
+use crate::deed::{Site, check, stage};
 use crate::ground::manifest::{OpenAttempt, Remembered, Said, Verb};
 use crate::ground::world::disk::{DiskError, Kind};
 use crate::ground::world::process::Stop;
@@ -20,7 +20,7 @@ use crate::words::digest::Digest;
 use crate::words::evidence::Evidence;
 use crate::words::fingerprint::{self, Fingerprint, ItemCounts};
 use crate::words::path::show;
-use crate::words::pipeline::Same;
+use crate::words::pipeline::{Digested, Same};
 use crate::words::receipt::{Failure, Receipt};
 use crate::words::stamp::Stamp;
 use crate::words::task::{Task, TaskName, decode};
@@ -40,6 +40,8 @@ pub struct Looked {
     pub sight: Option<Box<Sight>>,
     /// What the verdict rests on, where that is asked for.
     pub evidence: Option<Box<Evidence>>,
+    /// Whether its check was asked, and held.
+    pub held: bool,
 }
 
 /// What was seen of a task that is to be acted on.
@@ -56,11 +58,13 @@ pub struct Sight {
     /// own.
     pub outs_are_own: bool,
     /// The receipt of the task whose outputs serve this one.
-    pub twin: Option<Receipt>,
+    pub twin: Option<Box<Receipt>>,
     /// What a human said of it.
     pub said: Option<Said>,
     /// Where a refused attempt left its outputs.
     pub kept: Option<Vec<PathBuf>>,
+    /// Whether an attempt before this run may have left something half done.
+    pub owes_cleanup: bool,
 }
 
 /// What is known of a task beside memory and truth.
@@ -113,6 +117,10 @@ pub fn look(
         Fingerprint { what: what(view, task, item.as_ref(), &own_inputs), how: view.how_digest };
     let mut case =
         Case::new(view.nature(), view.remembers(receipt, open, &fingerprint), Outputs::None);
+    case.keeps = site.kept.contains(&view.id);
+    case.too_old = view.is_too_old(&name);
+    case.deterministic = view.step.deterministic;
+    case.comes_too_late = view.comes_too_late(task.item.as_deref());
     case.memory_is_whole = view.memory_is_whole;
     case.same_content = view.step.same == Some(Same::Content);
     case.provably_undone = open.is_some_and(|attempt| attempt.provably_undone);
@@ -126,32 +134,41 @@ pub fn look(
         case.provably_undone = provably_undone;
     }
     let outs = outs(site, view, task, hints)?;
-    let held = hold_against(site, view, task, &fingerprint, receipt, &outs)?;
+    let held = hold_against(site, view, task, &fingerprint, receipt, &outs, case.keeps)?;
     case.outputs = held.outputs;
     let kept = kept_outputs(site, view, task, open)?;
     case.outputs_accepted = held.outputs != Outputs::Missing
         || kept.is_some()
         || said.is_some_and(|said| said.without_outputs);
-    let twin = find_twin(site, view, &case, &fingerprint, &name, known.leader)?;
-    if let Some((_, presence)) = &twin {
-        case.twin = *presence;
-    }
-    if let Some(check) = &view.step.check
-        && check_matters(&case)
-    {
-        let inputs = view.input_paths(&own_inputs);
-        let bindings = view.bindings(site, task, &inputs, &task.outs);
-        let whole_name = task.name(&view.step.name, &view.instance).to_string();
-        let env = command::env(view.step, &bindings, &whole_name);
-        let answer = check::ask(site, check, &bindings, &env, stop);
+    let twin = match find_twin(site, view, &case, &fingerprint, &name, known.leader)? {
+        Found::None => None,
+        Found::Lost => {
+            case.twin_is_lost = true;
+            None
+        }
+        Found::Whole(receipt, presence) => {
+            case.twin = presence;
+            Some(receipt)
+        }
+    };
+    let mut held_now = false;
+    if view.step.check.is_some() && check_matters(&case) {
+        let believed = known.tried.is_none() && view.held_lately(&name, &fingerprint, receipt);
+        let answer = if believed {
+            Ok(true)
+        } else {
+            let asked = check::Asked { view, task, own_inputs: &own_inputs, outs: &task.outs };
+            // What was answered before this run did something may have changed.
+            check::ask(site, &asked, known.tried.is_some(), stop)
+        };
+        held_now = !believed && answer == Ok(true);
         case.check =
             Some(answer.map_err(|why| Failure::Broken(format!("its check cannot tell: {why}")))?);
     }
     let verdict = decide(&case);
-    let twin = twin.map(|(receipt, _)| receipt);
     let evidence = match manner.explains {
         Some(id) if id == view.id => {
-            let found = Found {
+            let found = explain::Found {
                 view,
                 task,
                 item: item.as_ref(),
@@ -159,7 +176,7 @@ pub fn look(
                 outs: &outs,
                 case: &case,
                 verdict,
-                twin: twin.as_ref(),
+                twin: twin.as_deref(),
             };
             Some(Box::new(explain(site, &found)?))
         }
@@ -177,6 +194,8 @@ pub fn look(
             twin,
             said: said.cloned(),
             kept,
+            owes_cleanup: open.is_some_and(|attempt| !attempt.provably_undone)
+                && known.tried.is_none(),
         })
     });
     Ok(Looked {
@@ -186,6 +205,7 @@ pub fn look(
         outs: present.unwrap_or_default(),
         sight,
         evidence,
+        held: held_now,
     })
 }
 
@@ -198,6 +218,7 @@ fn unread() -> Looked {
         outs: Vec::new(),
         sight: None,
         evidence: None,
+        held: false,
     }
 }
 
@@ -236,24 +257,25 @@ fn item(
     let Some(meta) = site.disk.look(path).map_err(bad_input)? else {
         return Err(Failure::BadInput(format!("its input {} is not there", show(path))));
     };
-    if leaves_unread {
+    if leaves_unread && view.step.digest == Digested::Content {
         let known = site.digests.remembered(path, &meta.stat, &mut hints.items);
         if meta.kind != Kind::File || known.is_none() {
             return Ok(Item::Unread);
         }
     }
     let content =
-        site.digests.content(site.disk, path, &meta, &mut hints.items).map_err(bad_input)?;
+        site.input_content(view.step, path, &meta, &mut hints.items).map_err(bad_input)?;
     Ok(Item::Seen(Seen { meta, content }))
 }
 
 fn what(view: &StepView<'_>, task: &Task, item: Option<&Seen>, own_inputs: &[Input]) -> Digest {
     let mut fields = view.fields.clone();
     put_inputs(&mut fields, own_inputs);
-    let counts = match (item, &task.item) {
-        (Some(seen), _) => ItemCounts::File(seen.content.digest),
-        (None, Some(value)) => ItemCounts::Value(value),
-        (None, None) => ItemCounts::None,
+    let counts = match (item, &task.row, &task.item) {
+        (Some(seen), ..) => ItemCounts::File(seen.content.digest),
+        (None, Some(row), _) => ItemCounts::Row(row),
+        (None, None, Some(value)) => ItemCounts::Value(value),
+        (None, None, None) => ItemCounts::None,
     };
     let raw = task.item.as_deref().unwrap_or_default();
     let parts = view.parts.iter().map(|part| (*part, part.of(raw)));
@@ -310,6 +332,7 @@ fn hold_against(
     present: &Fingerprint,
     receipt: Option<&Remembered>,
     outs: &[Option<Seen>],
+    keeps: bool,
 ) -> Result<Held, Failure> {
     let nothing = |outputs| Held { outputs, effect: None, are_own: false };
     if outs.is_empty() {
@@ -317,7 +340,7 @@ fn hold_against(
     }
     let is_this = receipt.is_some_and(|receipt| {
         let known = &receipt.fingerprint;
-        known.what == present.what && (view.step.once || known.how == present.how)
+        known.what == present.what && (view.step.once || keeps || known.how == present.how)
     });
     if is_this && receipt.is_some_and(|receipt| receipt.effect.is_none()) {
         // A human said that it is done without them.
@@ -401,6 +424,15 @@ fn kept_outputs(
         .map_err(|error| Failure::Broken(error.to_string()))
 }
 
+/// Another task that did the same.
+enum Found {
+    None,
+    /// What it made is gone or altered.
+    Lost,
+    /// Its receipt, and whether its item is still there.
+    Whole(Box<Receipt>, Twin),
+}
+
 /// Another task that did the same, if a twin can change the verdict.
 fn find_twin(
     site: &Site<'_>,
@@ -409,29 +441,34 @@ fn find_twin(
     present: &Fingerprint,
     own_name: &str,
     leader: Option<&str>,
-) -> Result<Option<(Receipt, Twin)>, Failure> {
+) -> Result<Found, Failure> {
     if !view.step.has_file_items() || case.memory != Memory::None || case.outputs == Outputs::Proven
     {
-        return Ok(None);
+        return Ok(Found::None);
     }
     let did_it = |known: &Fingerprint| {
         known.what == present.what && (known.how == present.how || view.step.once)
     };
+    // A receipt of this run is not too old.
+    let is_fit = |item: &&str| Some(*item) == leader || !view.is_too_old(item);
     let remembered = view.twins(&present.what).filter(|known| did_it(&known.fingerprint));
+    let mut found = Found::None;
     let items = leader.into_iter().chain(remembered.map(|known| &*known.item));
-    for item in items.filter(|item| *item != own_name) {
+    for item in items.filter(|item| *item != own_name).filter(is_fit) {
         let name = TaskName::new(&view.step.name, &view.instance, Some(item));
         let receipt = site.ask_manifest(|manifest| manifest.receipt(&site.pipeline.name, &name))?;
-        if let Some(receipt) = receipt
-            && did_it(&receipt.fingerprint)
-            && outputs_are_intact(site, &receipt)
-        {
+        let Some(receipt) = receipt.filter(|receipt| did_it(&receipt.fingerprint)) else {
+            continue;
+        };
+        if outputs_are_intact(site, &receipt) {
             let item = decode(item).unwrap_or_default();
             let is_present = matches!(site.disk.look(item_path(&item)), Ok(Some(_)));
-            return Ok(Some((receipt, if is_present { Twin::Present } else { Twin::Gone })));
+            let twin = if is_present { Twin::Present } else { Twin::Gone };
+            return Ok(Found::Whole(Box::new(receipt), twin));
         }
+        found = Found::Lost;
     }
-    Ok(None)
+    Ok(found)
 }
 
 fn outputs_are_intact(site: &Site<'_>, receipt: &Receipt) -> bool {

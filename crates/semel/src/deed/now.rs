@@ -7,12 +7,13 @@
 //! a list that is not there is not an empty one.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::deed::{Site, Trouble, list};
 use crate::ground::manifest::{Manifest, ManifestError};
 use crate::thought::plan::{self, StepTasks};
 use crate::words::pipeline::{Each, EachSource, InputSource, Step, StepId};
+use crate::words::task::{Item, Task};
 use crate::words::template::{Name, Template};
 
 /// The tasks of a step.
@@ -53,29 +54,31 @@ pub enum Belief<'a> {
 /// If the file contradicts itself, or the manifest cannot be asked.
 pub fn now(site: &Site<'_>, belief: Belief<'_>) -> Result<Vec<Listed>, Trouble> {
     let (pipeline, params) = (site.pipeline, site.params);
-    let lists = plan::lists_made_by_steps(pipeline, params);
+    let lists = plan::lists_made_by_steps(pipeline, params, site.disk.root());
     let order = plan::order(pipeline, &lists).map_err(Trouble::File)?;
     let mut listed: BTreeMap<StepId, Listed> = BTreeMap::new();
     for (id, _) in &order {
         let step = pipeline.step(*id);
         let items = match &step.each {
             None => Ok(None),
-            Some(each) => match (&each.source, lists.get(id)) {
-                (EachSource::OutputsOf(before), _) => {
-                    let Some(Listed::Tasks(tasks)) = listed.get(before) else {
-                        listed.insert(*id, Listed::After(*before));
+            Some(each) => match (each.source.chain(), each.source.list(), lists.get(id)) {
+                (Some(before), ..) => {
+                    let Some(Listed::Tasks(tasks)) = listed.get(&before) else {
+                        listed.insert(*id, Listed::After(before));
                         continue;
                     };
-                    Ok(Some(plan::items_from_outputs(&tasks.tasks)))
+                    Ok(Some(plan::items_from_tasks(&each.source, &tasks.tasks)))
                 }
-                (EachSource::Lines(path), Some(maker)) if !is_made(site, step, path, belief)? => {
+                (None, Some(path), Some(maker)) if !is_made(site, step, path, belief)? => {
                     listed.insert(*id, Listed::After(*maker));
                     continue;
                 }
                 _ => items(site, step, each, belief).map(Some),
             },
         };
-        let tasks = items.and_then(|items| plan::tasks(step, items, params).map_err(Trouble::File));
+        let tasks = items.and_then(|items| {
+            plan::tasks(step, items, params, site.disk.root()).map_err(Trouble::File)
+        });
         let tasks = match tasks {
             Ok(tasks) => Listed::Tasks(tasks),
             Err(trouble @ Trouble::Broken(_)) => return Err(trouble),
@@ -92,7 +95,7 @@ fn items(
     step: &Step,
     each: &Each,
     belief: Belief<'_>,
-) -> Result<Vec<list::Item>, Trouble> {
+) -> Result<Vec<Item>, Trouble> {
     let items = list::items(site, step, each)?;
     if let Belief::AsARunDoes(manifest) = belief {
         let (name, instance) = (&site.pipeline.name, site.params.instance(&step.per));
@@ -155,9 +158,10 @@ pub fn other_param(
     step: &Step,
     then: &BTreeMap<String, String>,
 ) -> Option<(String, String)> {
-    let each = step.each.iter().filter_map(|each| match &each.source {
-        EachSource::Files(template) | EachSource::Lines(template) => Some(template),
-        EachSource::OutputsOf(_) => None,
+    let each = step.each.iter().flat_map(|each| match &each.source {
+        EachSource::Files(pattern) => std::slice::from_ref(pattern),
+        EachSource::Command(command) => command.templates(),
+        source => source.list().map_or(&[][..], std::slice::from_ref),
     });
     let templates = each.chain(step.outs.iter().map(|out| &out.path));
     templates.flat_map(Template::placeholders).find_map(|hole| {
@@ -168,8 +172,8 @@ pub fn other_param(
     })
 }
 
-/// The files of `in` that a task reads now, with their keys; `item` is its item.
-/// Outputs of steps whose tasks are not known are left out.
+/// The files of `in` that a step reads now, or one of its tasks where they are named
+/// by the item. Outputs of steps whose tasks are not known are left out.
 ///
 /// # Errors
 /// If a pattern cannot be read, or a folder may not be listed.
@@ -177,18 +181,19 @@ pub fn inputs(
     site: &Site<'_>,
     listed: &[Listed],
     step: &Step,
-    item: Option<&[u8]>,
-) -> Result<Vec<(Option<String>, PathBuf)>, Trouble> {
+    task: Option<&Task>,
+) -> Result<Vec<PathBuf>, Trouble> {
     let mut inputs = Vec::new();
     for input in &step.inputs {
-        let paths: Vec<PathBuf> = match &input.source {
-            InputSource::Files(pattern) => list::paths(site, step, pattern, item, &input.span)?,
+        match &input.source {
+            InputSource::Files(pattern) => {
+                inputs.extend(list::paths(site, step, pattern, task, &input.span)?);
+            }
             InputSource::OutputsOf(gathered) => {
                 let tasks = listed[gathered.0].tasks().into_iter().flat_map(|step| &step.tasks);
-                tasks.flat_map(|task| task.outs.iter().cloned()).collect()
+                inputs.extend(tasks.flat_map(|task| task.outs.iter().cloned()));
             }
-        };
-        inputs.extend(paths.into_iter().map(|path| (input.key.clone(), path)));
+        }
     }
     Ok(inputs)
 }
@@ -197,15 +202,7 @@ pub fn inputs(
 #[must_use]
 pub fn reads_by_item(step: &Step) -> bool {
     step.inputs.iter().any(|input| match &input.source {
-        InputSource::Files(pattern) => {
-            pattern.placeholders().any(|hole| matches!(hole.name, Name::Item(_)))
-        }
+        InputSource::Files(pattern) => pattern.names_item(),
         InputSource::OutputsOf(_) => false,
     })
-}
-
-/// Inputs as placeholders take them.
-#[must_use]
-pub fn as_bound(inputs: &[(Option<String>, PathBuf)]) -> Vec<(Option<&str>, &Path)> {
-    inputs.iter().map(|(key, path)| (key.as_deref(), path.as_path())).collect()
 }

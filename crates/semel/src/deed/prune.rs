@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::deed::aside::move_aside;
+use crate::deed::displace::move_aside;
 use crate::deed::hold::hold;
 use crate::deed::now::{
     Belief, Listed, ParamsOfRuns, inputs, now, other_param, params_of_runs, reads_by_item,
 };
 use crate::deed::run::{CannotBegin, Setting, only_file, plain_outputs, site_for_looking};
-use crate::deed::{Site, Trouble, view};
+use crate::deed::{Asked, Site, Trouble, view};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::{KeptFile, Manifest, ManifestError};
@@ -134,8 +134,9 @@ pub fn leftovers(setting: &Setting<'_>, manifest: &dyn Manifest) -> Result<Lefto
     only_file(setting, manifest)?;
     let home = Home::in_folder(setting.disk.root());
     let digests = Digests::at(home.digests(), true);
-    let outputs = plain_outputs(setting.pipeline, setting.params);
-    let site = site_for_looking(setting, &home, &digests, &outputs);
+    let outputs = plain_outputs(setting.pipeline, setting.params, setting.disk.root());
+    let asked = Asked::default();
+    let site = site_for_looking(setting, &home, &digests, &outputs, &asked);
     let mut listed = Vec::new();
     let found = now(&site, Belief::AsARunDoes(manifest))?;
     for step in found {
@@ -295,7 +296,7 @@ impl<'a> Search<'a> {
                     });
                 }
                 if at == 0 || by_item {
-                    for (_, path) in inputs(site, listed, step, task.item.as_deref())? {
+                    for path in inputs(site, listed, step, Some(task))? {
                         self.guard(&path, || format!("step `{}` reads it", step.name));
                     }
                 }
@@ -317,7 +318,7 @@ impl<'a> Search<'a> {
             self.unlisted_heads.push((head, why));
         }
         if !by_item {
-            for (_, path) in inputs(self.site, self.listed, step, None)? {
+            for path in inputs(self.site, self.listed, step, None)? {
                 self.guard(&path, || format!("step `{}` reads it", step.name));
             }
         }

@@ -13,17 +13,24 @@
 //! *If we die here*: each path has its old or its new output; without a receipt
 //! the next run finds out by digests and stamps.
 
-use std::path::{Path, PathBuf};
+mod in_place;
 
-use crate::deed::act::{Job, Staged, Workshop};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::deed::act::{Job, Staged, Workshop, copy_all};
+use crate::deed::aside;
+use crate::deed::inputs;
 use crate::deed::look::{is_own, wrong_kind};
 use crate::deed::stage::Place;
+use crate::deed::undo::Undo;
 use crate::deed::view::Seen;
-use crate::deed::{Site, aside, check, command};
+use crate::deed::{Site, check};
 use crate::ground::digests::{self, Content};
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta, Stat};
 use crate::ground::world::process::Stop;
 use crate::words::path::show;
+use crate::words::pipeline::InPlace;
 use crate::words::receipt::{Failure, FileRecord, FileRole};
 use crate::words::stamp::Stamp;
 
@@ -44,7 +51,7 @@ pub struct Published {
     /// Whether something of its own is still in staging.
     pub(crate) left_something: bool,
     /// How long the action took.
-    pub(crate) took: std::time::Duration,
+    pub(crate) took: Duration,
 }
 
 /// An output that took its place.
@@ -65,18 +72,32 @@ pub fn publish(
     workshop: &Workshop<'_>,
     job: &Job<'_>,
     staged: Staged,
-    displaced: &Path,
     stop: &Stop,
 ) -> Result<Published, Failure> {
     let Staged { place, contents, took } = staged;
     let site = workshop.site;
-    let mut publication =
-        Publication { site, job, displaced, placed: Vec::new(), unsynced: Vec::new() };
+    let mut publication = Publication {
+        site,
+        job,
+        displaced: workshop.displaced,
+        took,
+        placed: Vec::new(),
+        unsynced: Vec::new(),
+        moved_aside: Vec::new(),
+    };
+    if job.view.step.in_place != InPlace::No {
+        return in_place::publish(workshop, job, publication, place, &contents, stop);
+    }
     let done = publication.place_all(&place, &contents).and_then(|()| publication.ask_check(stop));
     if let Err(failure) = done {
         let failure = match publication.take_back() {
             Ok(()) => failure,
             Err(error) => Failure::Broken(format!("{failure}; and then: {error}")),
+        };
+        let failure = Undo { workshop, job, stop }.after_publishing(&place, failure);
+        let failure = match inputs::save(workshop, job, &place) {
+            Ok(saved) => inputs::with_kept(failure, &saved),
+            Err(error) => return Err(Failure::Broken(format!("{failure}; and then: {error}"))),
         };
         // What could not be cleared is cleared by the next run.
         return Err(match workshop.staging.clear_failed(&place) {
@@ -88,21 +109,12 @@ pub fn publish(
     for (placed, staged) in publication.placed.iter().zip(&contents) {
         outs.push(look_at_published(site, &placed.path, staged)?);
     }
-    let mut unsynced = publication.unsynced;
-    unsynced.sort_unstable();
-    unsynced.dedup();
     Ok(Published {
         files: records(job, &contents),
         outs,
-        unsynced,
         left_something: publication.placed.iter().any(|placed| placed.replaced),
-        displaced: publication
-            .placed
-            .into_iter()
-            .filter_map(|placed| Some((placed.path, placed.displaced_to?)))
-            .collect(),
         place,
-        took,
+        ..publication.published()
     })
 }
 
@@ -133,6 +145,7 @@ fn records(job: &Job<'_>, contents: &[Seen]) -> Vec<FileRecord> {
         bytes: content.bytes,
         rows: content.rows,
         digest: content.digest,
+        by_stat: content.by_stat,
     })
     .collect()
 }
@@ -145,11 +158,37 @@ struct Publication<'a> {
     site: &'a Site<'a>,
     job: &'a Job<'a>,
     displaced: &'a Path,
+    took: Duration,
     placed: Vec<Placed>,
     unsynced: Vec<PathBuf>,
+    /// What semel did not make: from where it was moved, to where.
+    moved_aside: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Publication<'_> {
+    /// What is known of the publication itself; of its outputs, nothing yet.
+    fn published(mut self) -> Published {
+        self.unsynced.sort_unstable();
+        self.unsynced.dedup();
+        let placed = self.placed.into_iter();
+        self.moved_aside
+            .extend(placed.filter_map(|placed| Some((placed.path, placed.displaced_to?))));
+        Published {
+            files: Vec::new(),
+            outs: Vec::new(),
+            unsynced: if self.site.syncs(self.job.view.step) { self.unsynced } else { Vec::new() },
+            displaced: self.moved_aside,
+            place: Place::default(),
+            left_something: false,
+            took: self.took,
+        }
+    }
+
+    /// Whether what is published must outlive a power cut.
+    fn syncs(&self) -> bool {
+        self.site.syncs(self.job.view.step)
+    }
+
     fn place_all(&mut self, place: &Place, contents: &[Seen]) -> Result<(), Failure> {
         let view = self.job.view;
         // All are durable before the first takes its place.
@@ -158,7 +197,10 @@ impl Publication<'_> {
             let stamp = Stamp::new(&self.job.sight.fingerprint, &view.roles[at], digest);
             let disk = self.site.disk;
             disk.put_stamp(staged, &stamp.to_bytes()).map_err(|error| broken(&error))?;
-            sync_all(disk, staged, view.step.outs[at].folder).map_err(|error| broken(&error))?;
+            if self.syncs() {
+                sync_all(disk, staged, view.step.outs[at].folder)
+                    .map_err(|error| broken(&error))?;
+            }
         }
         for (at, staged) in place.paths.iter().enumerate() {
             self.place_one(at, staged)?;
@@ -221,9 +263,47 @@ impl Publication<'_> {
             return Ok(());
         }
         let aside = self.aside_for(path)?;
-        disk.rename_new(staged, &aside).map_err(|error| broken(&error))?;
+        match disk.rename_new(staged, &aside) {
+            Ok(()) => {}
+            Err(error) if error.is_across() => return self.replace_across(at, staged, aside),
+            Err(error) => return Err(broken(&error)),
+        }
         disk.exchange(&aside, path).map_err(|error| broken(&error))?;
         self.note(at, staged, false, Some(aside));
+        Ok(())
+    }
+
+    /// Replaces what semel did not make where it cannot be moved aside in one step:
+    /// a copy of it is durable before it gives way.
+    fn replace_across(
+        &mut self,
+        at: usize,
+        staged: &Path,
+        mut copy: PathBuf,
+    ) -> Result<(), Failure> {
+        let disk = self.site.disk;
+        let path = &self.job.task.outs[at];
+        let is_folder = self.job.view.step.outs[at].folder;
+        let put_aside = |from: &Path, to: &Path| -> DiskResult<Option<Meta>> {
+            let meta = disk.look_at_link(from)?;
+            copy_all(disk, from, to)?;
+            sync_all(disk, to, is_folder)?;
+            to.parent().map_or(Ok(()), |parent| disk.sync(parent))?;
+            Ok(meta)
+        };
+        let copied = put_aside(path, &copy).map_err(|error| broken(&error))?;
+        disk.exchange(staged, path).map_err(|error| broken(&error))?;
+        let replaced = disk.look_at_link(staged).map_err(|error| broken(&error))?;
+        let bytes_of = |meta: Option<Meta>| {
+            meta.map(|meta| (meta.stat.inode, meta.stat.size, meta.stat.mtime))
+        };
+        if is_folder || bytes_of(replaced) != bytes_of(copied) {
+            // Somebody wrote to it in between.
+            let later = aside::free_name(disk, &copy).map_err(|error| broken(&error))?;
+            put_aside(staged, &later).map_err(|error| broken(&error))?;
+            copy = later;
+        }
+        self.note(at, staged, true, Some(copy));
         Ok(())
     }
 
@@ -268,11 +348,11 @@ impl Publication<'_> {
     /// A place for something of other hands, where nothing is yet.
     fn aside_for(&mut self, path: &Path) -> Result<PathBuf, Failure> {
         let disk = self.site.disk;
-        let wanted = aside::wanted(self.displaced, path);
+        let wanted = self.displaced.join(aside::inside(path));
         if let Some(parent) = wanted.parent() {
             self.make_parent(parent)?;
         }
-        aside::free(disk, &wanted).map_err(|error| broken(&error))
+        aside::free_name(disk, &wanted).map_err(|error| broken(&error))
     }
 
     /// Makes a folder; each new one is a name in the folder above, to be synced.
@@ -290,17 +370,21 @@ impl Publication<'_> {
     /// Asks the explicit check, now that the outputs are in place and durable.
     fn ask_check(&mut self, stop: &Stop) -> Result<(), Failure> {
         let view = self.job.view;
-        let Some(state_check) = &view.step.check else {
+        if view.step.check.is_none() {
             return Ok(());
-        };
-        for folder in std::mem::take(&mut self.unsynced) {
-            self.site.disk.sync(&folder).map_err(|error| broken(&error))?;
         }
-        let inputs = view.input_paths(&self.job.sight.own_inputs);
-        let bindings = view.bindings(self.site, self.job.task, &inputs, &self.job.task.outs);
-        let name = self.job.task.name(&view.step.name, &view.instance).to_string();
-        let env = command::env(view.step, &bindings, &name);
-        match check::ask(self.site, state_check, &bindings, &env, stop) {
+        if self.syncs() {
+            for folder in std::mem::take(&mut self.unsynced) {
+                self.site.disk.sync(&folder).map_err(|error| broken(&error))?;
+            }
+        }
+        let asked = check::Asked {
+            view,
+            task: self.job.task,
+            own_inputs: &self.job.sight.own_inputs,
+            outs: &self.job.task.outs,
+        };
+        match check::ask_until_it_holds(self.site, &asked, stop) {
             Ok(true) => Ok(()),
             Ok(false) => {
                 Err(Failure::BadEffect("it ended well, but its check does not hold".to_owned()))
@@ -315,11 +399,11 @@ impl Publication<'_> {
         let mut folders = Vec::new();
         for placed in self.placed.drain(..).rev() {
             match (&placed.displaced_to, placed.replaced) {
-                (Some(aside), _) => {
+                (Some(aside), false) => {
                     disk.exchange(aside, &placed.path)?;
                     disk.remove_all(aside)?;
                 }
-                (None, true) => disk.exchange(&placed.staged, &placed.path)?,
+                (_, true) => disk.exchange(&placed.staged, &placed.path)?,
                 (None, false) => disk.rename_new(&placed.path, &placed.staged)?,
             }
             folders.push(placed.path.parent().unwrap_or(Path::new("")).to_owned());
@@ -337,6 +421,9 @@ impl Publication<'_> {
 /// If one cannot be synced.
 pub fn make_durable(site: &Site<'_>, job: &Job<'_>) -> Result<Vec<PathBuf>, Failure> {
     let mut folders = Vec::new();
+    if !site.syncs(job.view.step) {
+        return Ok(folders);
+    }
     let outs = job.view.step.outs.iter().zip(&*job.task.outs).zip(&job.sight.outs);
     for ((out, path), _) in outs.filter(|(_, seen)| seen.is_some()) {
         sync_all(site.disk, path, out.folder).map_err(|error| broken(&error))?;
@@ -346,7 +433,7 @@ pub fn make_durable(site: &Site<'_>, job: &Job<'_>) -> Result<Vec<PathBuf>, Fail
 }
 
 /// Syncs a file, or a folder with all that is in it.
-pub(super) fn sync_all(disk: &dyn Disk, path: &Path, is_folder: bool) -> DiskResult<()> {
+pub(crate) fn sync_all(disk: &dyn Disk, path: &Path, is_folder: bool) -> DiskResult<()> {
     if is_folder {
         for (name, kind) in digests::tree(disk, path)? {
             if kind == Kind::File || kind == Kind::Folder {

@@ -24,8 +24,9 @@ use crate::deed::view::{Input, Seen, StepView};
 use crate::ground::manifest::{Entry, Manifest};
 use crate::ground::world::disk::Disk;
 use crate::words::fingerprint::{ENCODING, Fingerprint, effect};
+use crate::words::pipeline::Durability;
 use crate::words::receipt::{Attempt, AttemptEnd, FileRecord, FileRole, Origin, Receipt};
-use crate::words::task::Task;
+use crate::words::task::{Task, TaskName};
 
 /// A begun attempt that takes longer than this is noted before it ends.
 const LONG: Duration = Duration::from_millis(200);
@@ -103,6 +104,7 @@ impl Completion {
                 bytes: content.bytes,
                 rows: content.rows,
                 digest: content.digest,
+                by_stat: content.by_stat,
             })
         });
         Self {
@@ -131,6 +133,7 @@ fn receipt(
         bytes: input.seen.content.bytes,
         rows: input.seen.content.rows,
         digest: input.seen.content.digest,
+        by_stat: input.seen.content.by_stat,
     });
     Receipt {
         task: particulars.task.name(&view.step.name, &view.instance),
@@ -155,6 +158,8 @@ enum Order<T> {
     Intend(Attempt, Option<i64>, SyncSender<Result<(), String>>),
     /// Note that an attempt ended without a receipt.
     End(Attempt, AttemptEnd, Option<i64>),
+    /// Note that a check held.
+    Held(TaskName, Fingerprint),
     /// Write a receipt.
     Complete(T, Box<Completion>),
 }
@@ -165,7 +170,7 @@ impl<T> Order<T> {
         match self {
             Self::Intend(..) => true,
             Self::Complete(_, completion) => completion.hurries,
-            Self::Begin(..) | Self::End(..) => false,
+            Self::Begin(..) | Self::End(..) | Self::Held(..) => false,
         }
     }
 }
@@ -218,6 +223,11 @@ impl<T> Orders<T> {
         self.send(Order::End(attempt, end, said));
     }
 
+    /// Notes that the check of a task was asked, and held.
+    pub fn held(&self, task: TaskName, fingerprint: Fingerprint) {
+        self.send(Order::Held(task, fingerprint));
+    }
+
     /// Writes a receipt; what became of it is reported.
     pub fn complete(&self, task: T, completion: Completion) {
         self.send(Order::Complete(task, Box::new(completion)));
@@ -235,6 +245,8 @@ pub struct Recorder<'a, T> {
     pub pipeline: &'a str,
     /// Where to.
     pub manifest: &'a mut dyn Manifest,
+    /// What receipts of ordinary tasks outlive.
+    pub durability: Durability,
     /// How long a receipt waits for others to share its commit.
     pub patience: Duration,
     /// Whose folders are synced.
@@ -330,6 +342,10 @@ impl<T> Recorder<'_, T> {
                 begun.retain(|(_, known, _)| known.number != attempt.number);
                 batch.push(Pending::of(Entry::End { attempt, end, said }));
             }
+            Order::Held(task, fingerprint) => {
+                let at = Timestamp::now();
+                batch.push(Pending::of(Entry::Held { task, fingerprint, at }));
+            }
             Order::Complete(task, completion) => {
                 let Completion { receipt, attempt, said, unsynced, place, hurries } = *completion;
                 if let Some((attempt, _)) = &attempt {
@@ -370,6 +386,11 @@ impl<T> Recorder<'_, T> {
                 return;
             }
             Ok(()) => {}
+        }
+        let hurries = group.iter().any(|pending| pending.hurries);
+        let is_synced = hurries || self.durability == Durability::Power;
+        if let Err(error) = self.manifest.sync_commits(is_synced) {
+            (self.complain)(format!("the manifest: {error}"));
         }
         let (entries, rest): (Vec<_>, Vec<_>) = group
             .into_iter()

@@ -8,21 +8,25 @@
 use std::fs::File;
 use std::path::Path;
 
+use crate::deed::aside::{self, MadeRoom};
 use crate::deed::lease::Gate;
 use crate::deed::log::RunLog;
-use crate::deed::stage::clear_run;
+use crate::deed::stage::{clear_run, put_back_all, save_older};
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError};
 use crate::ground::world::disk::{Disk, DiskError, Kind};
 use crate::words::receipt::LogRange;
 
 /// A dead run that was cleaned up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
     /// Its number, if the manifest knows it.
     pub number: Option<i64>,
     /// How many attempts were cut short.
     pub attempts: usize,
+    /// What was found where a command wrote in place, and where it was moved to
+    /// when what had been there was put back.
+    pub made_room: MadeRoom,
 }
 
 /// Why a dead run could not be cleaned up.
@@ -71,9 +75,13 @@ pub fn recover(
             let logs = pack_logs(disk, &folder, &RunLog::at(home.log(number)))?;
             manifest.close_dead_run(number, &logs)?;
         }
+        let displaced = home.displaced(number.unwrap_or(0));
+        let is_open = &mut |number| open.contains(&number);
+        let mut made_room = put_back_all(disk, &folder, &displaced, is_open)?;
+        made_room.extend(save_older(disk, &folder, &displaced)?);
         clear_run(disk, &folder, &mut |once| open.contains(&once))?;
-        if attempts > 0 {
-            recovered.push(Recovered { number, attempts });
+        if attempts > 0 || !made_room.is_empty() {
+            recovered.push(Recovered { number, attempts, made_room });
         }
     }
     Ok(recovered)
@@ -94,6 +102,7 @@ fn attempts_in(disk: &dyn Disk, folder: &Path, open: &[u64]) -> Result<usize, Di
     let cut_short = entries.iter().filter(|entry| {
         let name = entry.name.to_string_lossy();
         let number: Option<u64> = name.strip_prefix("once-").unwrap_or(&name).parse().ok();
+        let number = number.or_else(|| aside::number_of(&name));
         let is_kept =
             name.starts_with("once-") && number.is_some_and(|number| open.contains(&number));
         entry.kind == Kind::Folder && number.is_some() && !is_kept

@@ -4,6 +4,8 @@
 //! not even a `.semel/`; the lease; what killed runs left; memory; the engine;
 //! the end, noted. Looking only (`plan`) is the same without the deeds.
 
+mod afterwards;
+mod crew;
 mod engine;
 mod preflight;
 mod roots;
@@ -11,31 +13,28 @@ mod selection;
 mod state;
 mod steps;
 mod tasks;
+mod turns;
 mod worker;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, RwLock};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use jiff::Timestamp;
 
-use self::engine::{Engine, Given};
+use self::afterwards::Afterwards;
+use self::crew::Crew;
 pub use self::selection::NoSuchTarget;
 use self::selection::Wanted;
 pub(in crate::deed) use self::selection::find_step;
-use self::worker::{Message, Shop};
-use crate::deed::act::Workshop;
 use crate::deed::hold::holder_of;
+use crate::deed::hook::{self, Debt, Ledger, Occasion};
 use crate::deed::lease::{Holder, Lease, LeaseError};
-use crate::deed::log::RunLog;
-use crate::deed::record::{self, Recorded, Recorder};
 use crate::deed::recover::{RecoverError, recover};
-use crate::deed::stage::Staging;
-use crate::deed::view::Manner;
-use crate::deed::{Site, Trouble, list, memory};
+use crate::deed::{Asked, Site, Trouble, list, memory};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::SqliteManifest;
@@ -43,13 +42,14 @@ use crate::ground::manifest::{Manifest, ManifestError, StepMemory};
 use crate::ground::world::disk::{Disk, DiskError};
 use crate::ground::world::process::Stop;
 use crate::thought::bind::Params;
+use crate::thought::mask::Mask;
 use crate::thought::plan::{self, PatternOf, StepTasks};
 use crate::thought::report::Report;
 use crate::words::event::Event;
-use crate::words::pipeline::{EachSource, InputSource, Pipeline, StepId};
+use crate::words::path::show;
+use crate::words::pipeline::{EachSource, Fault, InputSource, Pipeline, StepId};
 use crate::words::run::{By, NewRun};
 use crate::words::task::{Instance, Task, TaskPattern};
-use crate::words::template::{Name, Placeholder};
 
 /// How long a holder that is already dying may take to let go.
 const DYING: Duration = Duration::from_secs(5);
@@ -104,6 +104,10 @@ pub struct Options {
     pub passes_on: bool,
     /// The step whose verdicts are explained.
     pub explains: Option<StepId>,
+    /// Steps whose changed commands do not matter, this time.
+    pub keeps: Vec<StepId>,
+    /// Whether only tasks whose last attempt did not succeed are asked for.
+    pub only_failed: bool,
 }
 
 /// Why a run could not begin.
@@ -206,13 +210,20 @@ pub fn run(
     let looks_only = options.mode == Mode::ExpectNoop && !had_memory;
     let mode = if looks_only { Mode::Plan } else { options.mode };
     let first = Preparation { setting, options, mode, home: &home, run_id: &run_id };
-    let is_new = !had_memory && mode == Mode::Act && first.make_memory()?;
-    std::thread::scope(|scope| {
-        if had_memory {
-            scope.spawn(|| digests.warm());
-        }
-        first.run(&digests, is_new, signals, report)
-    })
+    let run = |report: &mut dyn FnMut(&Event<'_>)| {
+        let is_new = !had_memory && mode == Mode::Act && first.make_memory()?;
+        std::thread::scope(|scope| {
+            if had_memory {
+                scope.spawn(|| digests.warm());
+            }
+            first.run(&digests, is_new, signals, report)
+        })
+    };
+    let ended = run(report);
+    if let (Err(error), Mode::Act) = (&ended, mode) {
+        first.tell_of_failure(error, report);
+    }
+    ended
 }
 
 struct Preparation<'a> {
@@ -248,7 +259,9 @@ impl Preparation<'_> {
             home: self.home,
             run_id: self.run_id,
             env,
-            outputs: &plain_outputs(pipeline, params),
+            outputs: &plain_outputs(pipeline, params, disk.root()),
+            asked: &Asked::default(),
+            kept: &[],
             memory_is_whole: true,
             manifest: None,
         };
@@ -265,7 +278,7 @@ impl Preparation<'_> {
         report: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Ended, CannotBegin> {
         let Setting { pipeline, params, disk, env, .. } = *self.setting;
-        let outputs = plain_outputs(pipeline, params);
+        let outputs = plain_outputs(pipeline, params, disk.root());
         // The lease comes before anything is read of the memory.
         let mut lease = None;
         let mut cleaned = Vec::new();
@@ -304,6 +317,8 @@ impl Preparation<'_> {
             run_id: self.run_id,
             env,
             outputs: &outputs,
+            asked: &Asked::default(),
+            kept: &self.options.keeps,
             memory_is_whole,
             manifest: asked.as_ref(),
         };
@@ -337,8 +352,19 @@ impl Preparation<'_> {
         for dead in cleaned {
             let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
             tell(&Event::CleanedUp { number, attempts });
+            for (path, aside) in &dead.made_room {
+                let (path, aside) = (path.display(), aside.display());
+                let text = format!("what was in the place of {path} is kept as {aside}");
+                tell(&Event::Warning { text: &text });
+            }
         }
-        self.work(&site, prepared, memories, number, &mut manifest, signals, &mut tell)?;
+        let ledger = Ledger::at(disk, self.home.owed(&pipeline.name, self.instance().as_str()));
+        let after = Afterwards { site: &site, ledger: &ledger, signals };
+        if self.mode == Mode::Act {
+            after.pay_debt(&mut tell);
+        }
+        let crew = Crew { preparation: self, site: &site, ledger: &ledger, number, signals };
+        crew.work(prepared, memories, &mut manifest, &mut tell)?;
         digests.settle(disk, self.threads());
         if self.home.exists()
             && let Err(error) = digests.save(&self.home.digests())
@@ -346,6 +372,11 @@ impl Preparation<'_> {
         {
             let text = format!("the memory of digests cannot be written: {error}");
             tell(&Event::Warning { text: &text });
+        }
+        if self.mode == Mode::Act {
+            for (hook, why) in after.accompany(&fold, number) {
+                report(&Event::HookFailed { hook, why: &why });
+            }
         }
         if let (Some(number), Some(manifest)) = (number, &mut manifest) {
             let steps: Vec<_> =
@@ -379,6 +410,23 @@ impl Preparation<'_> {
 
     fn holder(&self) -> Holder {
         holder_of(self.setting)
+    }
+
+    /// What masks the secrets of all steps.
+    fn mask(&self) -> Mask {
+        let steps = self.setting.pipeline.steps.iter();
+        let names = steps.flat_map(|step| &step.secret_env);
+        Mask::of(names.filter_map(|(name, _)| self.setting.env.get(name).cloned()))
+    }
+
+    /// What the run owes once its first task begins.
+    fn debt(&self, number: Option<i64>) -> Debt {
+        let params = self.setting.params.iter();
+        Debt {
+            run: number.unwrap_or(0),
+            run_id: self.run_id.to_owned(),
+            params: params.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        }
     }
 
     fn instance(&self) -> Instance {
@@ -422,7 +470,7 @@ impl Preparation<'_> {
         manifest: Option<&dyn Manifest>,
     ) -> Result<Prepared, CannotBegin> {
         let Setting { pipeline, params, .. } = *self.setting;
-        let lists = plan::lists_made_by_steps(pipeline, params);
+        let lists = plan::lists_made_by_steps(pipeline, params, self.setting.disk.root());
         let order = plan::order(pipeline, &lists).map_err(Trouble::File)?;
         let instances: Vec<_> =
             pipeline.steps.iter().map(|step| params.instance(&step.per)).collect();
@@ -433,10 +481,13 @@ impl Preparation<'_> {
             let items = match &step.each {
                 None => None,
                 Some(each) => match &each.source {
-                    EachSource::OutputsOf(before) => match &tasks[before.0] {
-                        Some(before) => Some(plan::items_from_outputs(&before.tasks)),
-                        None => continue,
-                    },
+                    source if source.chain().is_some() => {
+                        let before = source.chain().and_then(|before| tasks[before.0].as_ref());
+                        match before {
+                            Some(before) => Some(plan::items_from_tasks(source, &before.tasks)),
+                            None => continue,
+                        }
+                    }
                     _ => {
                         if let Some(manifest) = manifest {
                             let total =
@@ -452,15 +503,30 @@ impl Preparation<'_> {
                     }
                 },
             };
-            tasks[id.0] = Some(plan::tasks(step, items, params).map_err(Trouble::File)?);
+            tasks[id.0] = Some(
+                plan::tasks(step, items, params, self.setting.disk.root())
+                    .map_err(Trouble::File)?,
+            );
         }
         let known: Vec<_> = tasks.iter().map(Option::as_ref).collect();
         plan::check_outputs(pipeline, &known).map_err(Trouble::File)?;
+        check_aliases(site, &known)?;
+        plan::check_file(pipeline, &known, Path::new(self.setting.file)).map_err(Trouble::File)?;
         check_patterns(site, &known)?;
-        let wanted =
-            selection::select(pipeline, &self.options.targets, &known, &instances, &lists, &order);
+        let failed = match manifest.filter(|_| self.options.only_failed) {
+            Some(manifest) => Some(self.failed_tasks(manifest, &known, &instances)?),
+            None => self.options.only_failed.then(Vec::new),
+        };
+        let targets = failed.as_deref().unwrap_or(&self.options.targets);
+        let wanted = if targets.is_empty() && failed.is_some() {
+            vec![Wanted::None; pipeline.steps.len()]
+        } else {
+            let wanted = selection::select(pipeline, targets, &known, &instances, &lists, &order);
+            wanted.map_err(CannotBegin::Target)?
+        };
+        preflight::secrets(site, &wanted)?;
         Ok(Prepared {
-            wanted: wanted.map_err(CannotBegin::Target)?,
+            wanted,
             tasks: tasks
                 .into_iter()
                 .map(|tasks| tasks.map_or_else(OnceLock::new, OnceLock::from))
@@ -471,16 +537,82 @@ impl Preparation<'_> {
         })
     }
 
+    /// The tasks whose last attempt did not succeed, of those that are asked for;
+    /// of a step whose list is not known yet, the step.
+    fn failed_tasks(
+        &self,
+        manifest: &dyn Manifest,
+        known: &[Option<&StepTasks>],
+        instances: &[Instance],
+    ) -> Result<Vec<TaskPattern>, CannotBegin> {
+        let pipeline = self.setting.pipeline;
+        let mut failed = Vec::new();
+        for (id, step) in pipeline.ids() {
+            let instance = &instances[id.0];
+            let memory = manifest.memory_of(&pipeline.name, &step.name, instance);
+            let memory = memory.map_err(|error| self.no_manifest(error))?;
+            let tasks = known[id.0].map(|step| &step.tasks);
+            for attempt in &memory.open {
+                let item = Some(&attempt.item).filter(|_| step.each.is_some());
+                let is_present = |tasks: &Vec<Task>| {
+                    tasks.iter().any(|task| task.item_name() == attempt.item.as_str())
+                };
+                let is_asked_for = self.options.targets.is_empty()
+                    || self.options.targets.iter().any(|target| {
+                        target.step == step.name && target.takes_item(item.map(String::as_str))
+                    });
+                if !is_asked_for || !tasks.is_none_or(is_present) {
+                    continue;
+                }
+                let item = item.filter(|_| tasks.is_some()).cloned();
+                failed.push(TaskPattern { step: step.name.clone(), instance: None, item });
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Tells `[on-failure]` of a run that could not begin.
+    fn tell_of_failure(&self, error: &CannotBegin, report: &mut dyn FnMut(&Event<'_>)) {
+        let Setting { pipeline, params, disk, .. } = *self.setting;
+        let (why, status) = match error {
+            CannotBegin::Trouble(Trouble::Input(fault)) => (fault.title.clone(), 1),
+            CannotBegin::Trouble(Trouble::Broken(why)) | CannotBegin::Broken(why) => {
+                (why.clone(), 5)
+            }
+            CannotBegin::Manifest { error, .. } => (format!("the manifest: {error}"), 5),
+            // Whoever typed this is there to read it, or at work already.
+            _ => return,
+        };
+        let (Some(hook), Ok(stop)) = (&pipeline.on_failure, Stop::new()) else {
+            return;
+        };
+        let summary = serde_json::json!({
+            "pipeline": pipeline.name, "instance": self.instance().as_str(), "run": null,
+            "exit": status, "error": why, "steps": [],
+        });
+        let occasion = Occasion {
+            folder: disk.root(),
+            params,
+            run_id: self.run_id,
+            summary: &summary.to_string(),
+            mask: &self.mask(),
+        };
+        if let Err(why) = hook::run(hook, &occasion, &stop) {
+            report(&Event::HookFailed { hook: "on-failure", why: &why });
+        }
+    }
+
     fn new_run(&self) -> NewRun {
         let params: BTreeMap<_, _> = self.setting.params.iter().collect();
+        let mask = self.mask();
         NewRun {
             id: self.run_id.to_owned(),
             pipeline: self.setting.pipeline.name.clone(),
             file: self.setting.file.to_owned(),
             instance: self.instance(),
-            params: serde_json::to_string(&params).unwrap_or_default(),
-            command: self.setting.command.to_owned(),
-            selected: !self.options.targets.is_empty(),
+            params: mask.text(&serde_json::to_string(&params).unwrap_or_default()).into_owned(),
+            command: mask.text(self.setting.command).into_owned(),
+            selected: !self.options.targets.is_empty() || self.options.only_failed,
             by: self.setting.by.clone(),
             began: Timestamp::now(),
         }
@@ -495,120 +627,6 @@ impl Preparation<'_> {
         let number = manifest.begin_run(&run).map_err(|error| self.no_manifest(error))?;
         tell(&Event::Began { run: &run, number });
         Ok(number)
-    }
-
-    /// Sets up the threads, and lets the engine work.
-    #[expect(clippy::too_many_arguments, reason = "each is a thing of its own, used once")]
-    fn work(
-        &self,
-        site: &Site<'_>,
-        prepared: Prepared,
-        memories: Vec<StepMemory>,
-        number: Option<i64>,
-        manifest: &mut Option<Box<dyn Manifest>>,
-        signals: &Signals,
-        tell: &mut dyn FnMut(&Event<'_>),
-    ) -> Result<(), CannotBegin> {
-        let no_descriptor =
-            |error: std::io::Error| CannotBegin::Broken(format!("no descriptor is left: {error}"));
-        let (stop, stop_all) =
-            (Stop::new().map_err(no_descriptor)?, Stop::new().map_err(no_descriptor)?);
-        let staging = match number {
-            Some(_) => Some(Staging::begin(site.disk, self.home, self.run_id, &self.holder())?),
-            None => None,
-        };
-        let log = RunLog::at(self.home.log(number.unwrap_or(0)));
-        let jobs = self.options.jobs.or(self.setting.pipeline.jobs);
-        let jobs = jobs.map_or_else(|| self.threads(), NonZeroUsize::get);
-        let permits = unbounded();
-        for _ in 0..jobs {
-            permits.0.send(()).expect("we hold the other end");
-        }
-        let views: Vec<_> = site.pipeline.steps.iter().map(|_| RwLock::new(None)).collect();
-        let shop = Shop {
-            site,
-            workshop: staging.as_ref().map(|staging| Workshop { site, staging, log: &log }),
-            views: &views,
-            tasks: &prepared.tasks,
-            manner: Manner {
-                fresh: self.options.fresh,
-                reads_no_new_items: self.mode == Mode::Plan && self.options.explains.is_none(),
-                explains: self.options.explains,
-            },
-            run: number.unwrap_or(0),
-            displaced: self.home.displaced(number.unwrap_or(0)),
-            stop: &stop,
-            stop_all: &stop_all,
-            permits,
-            passes_on: self.options.passes_on,
-            holder: staging.is_some().then(|| self.holder()),
-        };
-        let (messages_in, messages) = unbounded();
-        let (look_orders, look_inbox) = unbounded();
-        let (act_orders, act_inbox) = unbounded();
-        let (recorder, recorder_inbox) = record::orders();
-        // One after the other, in the order of the list, means to look so too.
-        let lookers = if jobs == 1 { 1 } else { self.threads() };
-        let pipeline = &*site.pipeline.name;
-        std::thread::scope(|scope| {
-            if let (Some(manifest), Some(staging)) = (manifest, &staging) {
-                let (done, complaints) = (messages_in.clone(), messages_in.clone());
-                scope.spawn(move || {
-                    let mut report = |Recorded { task, error }| {
-                        let _ = done.send(Message::Recorded { done: task, error });
-                    };
-                    let mut complain = |text| {
-                        let _ = complaints.send(Message::Complaint(text));
-                    };
-                    let recorder = Recorder {
-                        pipeline,
-                        manifest: &mut **manifest,
-                        // One after the other means to wait for each receipt.
-                        patience: if jobs == 1 { Duration::ZERO } else { record::PATIENCE },
-                        disk: site.disk,
-                        staging,
-                        report: &mut report,
-                        complain: &mut complain,
-                    };
-                    recorder.work(&recorder_inbox);
-                });
-            }
-            let hire = |orders: &Receiver<_>| {
-                let (shop, orders, messages, recorder) =
-                    (&shop, orders.clone(), messages_in.clone(), recorder.clone());
-                scope.spawn(move || shop.work(&orders, &messages, &recorder));
-            };
-            for _ in 0..lookers {
-                hire(&look_inbox);
-            }
-            let mut hire_actor = || hire(&act_inbox);
-            let engine = Engine::new(Given {
-                shop: &shop,
-                mode: self.mode,
-                fails_fast: self.options.fails_fast,
-                lookers,
-                // Commands are limited by permits; publishing overlaps with them.
-                most_acts: jobs + jobs.min(8) + 1,
-                // An item waits for receipts between its steps; others go on then.
-                most_roots: if jobs == 1 { 1 } else { 4 * jobs + 8 },
-                report: tell,
-                recorder: Some(recorder.clone()),
-                look_orders,
-                act_orders,
-                hire: &mut hire_actor,
-                order: &prepared.order,
-                lists: &prepared.lists,
-                wanted: prepared.wanted,
-                memories,
-                last_totals: &prepared.last_totals,
-            });
-            engine.work(&messages, &signals.0);
-            drop(recorder);
-        });
-        match staging {
-            Some(staging) => staging.end().map_err(CannotBegin::from),
-            None => Ok(()),
-        }
     }
 }
 
@@ -631,6 +649,8 @@ pub fn tasks_named(
         run_id: "",
         env: setting.env,
         outputs: &HashSet::new(),
+        asked: &Asked::default(),
+        kept: &[],
         memory_is_whole: true,
         manifest: None,
     };
@@ -650,14 +670,14 @@ fn listed_tasks(site: &Site<'_>, id: StepId) -> Result<Vec<Task>, Trouble> {
     let step = site.pipeline.step(id);
     let items = match &step.each {
         None => None,
-        Some(each) => match each.source {
-            EachSource::OutputsOf(before) => {
-                Some(plan::items_from_outputs(&listed_tasks(site, before)?))
+        Some(each) => match each.source.chain() {
+            Some(before) => {
+                Some(plan::items_from_tasks(&each.source, &listed_tasks(site, before)?))
             }
-            _ => Some(list::items(site, step, each)?),
+            None => Some(list::items(site, step, each)?),
         },
     };
-    let tasks = plan::tasks(step, items, site.params).map_err(Trouble::File)?;
+    let tasks = plan::tasks(step, items, site.params, site.disk.root()).map_err(Trouble::File)?;
     Ok(tasks.tasks)
 }
 
@@ -688,6 +708,7 @@ pub(in crate::deed) fn site_for_looking<'a>(
     home: &'a Home,
     digests: &'a Digests,
     outputs: &'a HashSet<PathBuf>,
+    asked: &'a Asked,
 ) -> Site<'a> {
     let Setting { pipeline, params, disk, env, .. } = *setting;
     Site {
@@ -699,16 +720,65 @@ pub(in crate::deed) fn site_for_looking<'a>(
         run_id: "",
         env,
         outputs,
+        asked,
+        kept: &[],
         memory_is_whole: true,
         manifest: None,
     }
 }
 
 /// The outputs of steps without items.
-pub(in crate::deed) fn plain_outputs(pipeline: &Pipeline, params: &Params) -> HashSet<PathBuf> {
+pub(in crate::deed) fn plain_outputs(
+    pipeline: &Pipeline,
+    params: &Params,
+    root: &Path,
+) -> HashSet<PathBuf> {
     let alone = pipeline.steps.iter().filter(|step| step.each.is_none());
-    let tasks = alone.filter_map(|step| plan::tasks(step, None, params).ok());
+    let tasks = alone.filter_map(|step| plan::tasks(step, None, params, root).ok());
     tasks.flat_map(|step| step.tasks).flat_map(|task| task.outs).collect()
+}
+
+/// Finds outputs that lie in one folder under two names: one of the names leads
+/// through a link.
+fn check_aliases(site: &Site<'_>, known: &[Option<&StepTasks>]) -> Result<(), Trouble> {
+    let mut folders: BTreeMap<&Path, Option<PathBuf>> = BTreeMap::new();
+    for (id, _) in site.pipeline.ids() {
+        let mut last = None;
+        let outs = known[id.0].iter().flat_map(|step| &step.tasks).flat_map(|task| &*task.outs);
+        for folder in outs.filter_map(|out| out.parent()) {
+            if last != Some(folder) {
+                folders
+                    .entry(folder)
+                    .or_insert_with(|| site.disk.root().join(folder).canonicalize().ok());
+                last = Some(folder);
+            }
+        }
+    }
+    let real = |path: &Path| -> Option<PathBuf> {
+        Some(folders.get(path.parent()?)?.as_ref()?.join(path.file_name()?))
+    };
+    let is_linked = |(folder, real): (&&Path, &Option<PathBuf>)| {
+        real.as_ref().is_some_and(|real| *real != site.disk.root().join(folder))
+    };
+    if !folders.iter().any(is_linked) {
+        return Ok(());
+    }
+    let mut seen: HashMap<PathBuf, &Path> = HashMap::new();
+    for (id, step) in site.pipeline.ids() {
+        for task in known[id.0].iter().flat_map(|step| &step.tasks) {
+            for (at, out) in task.outs.iter().enumerate() {
+                let Some(real) = real(out) else { continue };
+                if let Some(other) = seen.insert(real, out).filter(|other| *other != out.as_path())
+                {
+                    let (out, other) = (show(out), show(other));
+                    let title = format!("one file under two names: {other} and {out}");
+                    let span = &step.outs[at].span;
+                    return Err(Trouble::File(Fault::new(title, span, "leads through a link")));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Finds patterns that take outputs without saying so.
@@ -729,8 +799,7 @@ fn check_patterns(site: &Site<'_>, known: &[Option<&StepTasks>]) -> Result<(), T
         };
         if !template.is_glob() {
             // A folder is all that is in it.
-            let names_item = |hole: &Placeholder| matches!(hole.name, Name::Item(_));
-            return !template.placeholders().any(names_item)
+            return !template.names_item()
                 && path.starts_with(list::plain_path(site, step, template));
         }
         let matcher = matchers.entry(key).or_insert_with(|| list::matcher(site, step, template));

@@ -17,11 +17,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::deed::aside::{self, Keeping, Kept, MadeRoom};
 use crate::deed::lease::{Gate, Holder, Lease, LeaseError};
+use crate::ground::digests;
 use crate::ground::home::Home;
-use crate::ground::world::disk::{DirEntry, Disk, DiskError, DiskResult};
+use crate::ground::world::disk::{DirEntry, Disk, DiskError, DiskResult, Kind};
 use crate::words::path::{bytes_of, path_of};
-use crate::words::pipeline::Step;
+use crate::words::pipeline::{InPlace, Step};
+use crate::words::stamp::Stamp;
 use crate::words::task::Task;
 
 /// The list of staging folders that lie beside outputs.
@@ -46,8 +49,19 @@ pub struct Place {
     pub paths: Vec<PathBuf>,
     /// Whether what a failed attempt wrote is kept for a human.
     pub keeps_what_failed: bool,
+    /// What was kept aside, where the command writes in place: for each output
+    /// that was there, its copy.
+    pub(crate) kept: Vec<Option<Kept>>,
     /// The folders that were made for it.
     folders: Vec<PathBuf>,
+}
+
+impl Place {
+    /// When its first folder was made, in nanoseconds since 1970, where the file
+    /// system knows.
+    pub(crate) fn born(&self, disk: &dyn Disk) -> DiskResult<Option<i64>> {
+        self.folders.first().map_or(Ok(None), |folder| disk.birth(folder))
+    }
 }
 
 impl<'a> Staging<'a> {
@@ -84,11 +98,14 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// If a folder cannot be made.
     pub fn place(&self, step: &Step, task: &Task, number: u64) -> DiskResult<Place> {
+        if step.in_place != InPlace::No {
+            return self.place_in_place(step, task, number);
+        }
         let name = attempt_folder(step.once, number);
         let mut place = Place {
             paths: Vec::with_capacity(task.outs.len()),
             keeps_what_failed: step.once,
-            folders: Vec::new(),
+            ..Place::default()
         };
         for (at, path) in task.outs.iter().enumerate() {
             let base = self.base_for(path)?;
@@ -109,6 +126,68 @@ impl<'a> Staging<'a> {
             place.paths.push(staged);
         }
         Ok(place)
+    }
+
+    /// The place of a command that writes where its outputs will be: what is there
+    /// is kept aside first, if it is wanted.
+    fn place_in_place(&self, step: &Step, task: &Task, number: u64) -> DiskResult<Place> {
+        let mut place = Place {
+            paths: task.outs.iter().map(|path| self.disk.root().join(path)).collect(),
+            kept: vec![None; task.outs.len()],
+            ..Place::default()
+        };
+        for path in &*task.outs {
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                self.disk.make_folders(parent)?;
+            }
+        }
+        if step.in_place == InPlace::WithoutBackup {
+            return Ok(place);
+        }
+        let name = aside::folder_name(number);
+        let list = self.folder.join(&name);
+        let mut outputs = Vec::with_capacity(task.outs.len());
+        for (path, out) in task.outs.iter().zip(&step.outs) {
+            let folder = self.base_for(path)?.join(&name);
+            if !place.folders.contains(&folder) && folder != list {
+                place.folders.push(folder.clone());
+            }
+            outputs.push(Keeping { path, is_folder: out.folder, folder });
+        }
+        // The list goes last: while it is there, what it names is.
+        place.folders.push(list.clone());
+        place.kept = aside::keep(self.disk, &list, &outputs)?;
+        Ok(place)
+    }
+
+    /// Puts back what was there before a command wrote in place.
+    ///
+    /// # Errors
+    /// If something cannot be put back; the next run tries again.
+    pub fn put_back(&self, place: &Place) -> DiskResult<()> {
+        match place.folders.last().filter(|_| !place.kept.is_empty()) {
+            Some(list) => aside::put_back(self.disk, list, None).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the names of all inputs of an attempt are listed, one a line.
+    ///
+    /// # Errors
+    /// If the list cannot be written.
+    pub fn list_inputs(&self, number: u64, inputs: &[&Path]) -> DiskResult<PathBuf> {
+        let path = self.folder.join(format!("{number}.list"));
+        let lines = inputs.iter().flat_map(|input| [bytes_of(input), b"\n"].concat());
+        self.disk.write(&path, &lines.collect::<Vec<_>>())?;
+        Ok(path)
+    }
+
+    /// Removes a list of inputs.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn clear_list(&self, list: &Path) -> DiskResult<()> {
+        self.disk.remove_file(list)
     }
 
     /// Removes what a failed attempt wrote, unless it is kept for a human.
@@ -246,6 +325,96 @@ pub fn kept_outputs(
     Ok(Some(found))
 }
 
+/// Puts back what attempts of a dead run would have overwritten in place, but for
+/// those that have their receipts, and removes what was kept. What made room is
+/// kept in turn, below `displaced`.
+///
+/// # Errors
+/// If something cannot be put back or removed.
+pub fn put_back_all(
+    disk: &dyn Disk,
+    folder: &Path,
+    displaced: &Path,
+    has_no_receipt: &mut dyn FnMut(u64) -> bool,
+) -> DiskResult<MadeRoom> {
+    let mut made_room = Vec::new();
+    let bases = bases(disk, folder)?;
+    for entry in list_if_there(disk, folder)? {
+        let Some(number) = aside::number_of(&entry.name.to_string_lossy()) else {
+            continue;
+        };
+        if has_no_receipt(number) {
+            made_room.extend(aside::put_back(disk, &folder.join(&entry.name), Some(displaced))?);
+        }
+        // The list lies in the first of them, and goes last.
+        bases.iter().rev().try_for_each(|base| disk.remove_all(&base.join(&entry.name)))?;
+    }
+    Ok(made_room)
+}
+
+/// Moves what attempts of a dead run moved into staging, and did not make there,
+/// below `displaced`, and says where it was and where it is.
+///
+/// # Errors
+/// If something cannot be looked at or moved.
+pub fn save_older(disk: &dyn Disk, folder: &Path, displaced: &Path) -> DiskResult<MadeRoom> {
+    let mut saved = Vec::new();
+    for base in bases(disk, folder)? {
+        for entry in list_if_there(disk, &base)? {
+            let name = entry.name.to_string_lossy();
+            let is_attempt = name.parse::<u64>().is_ok();
+            let attempt = base.join(&entry.name);
+            let Some(born) = disk.birth(&attempt)?.filter(|_| is_attempt) else {
+                continue;
+            };
+            saved.extend(save_older_of(disk, &attempt, born, displaced)?);
+        }
+    }
+    Ok(saved)
+}
+
+/// The same for one attempt, whose folder was made at a time.
+fn save_older_of(
+    disk: &dyn Disk,
+    attempt: &Path,
+    born: i64,
+    displaced: &Path,
+) -> DiskResult<MadeRoom> {
+    let mut saved = Vec::new();
+    // Outputs that gave way to new ones are semel's own; folders come before what
+    // is in them.
+    let mut own: Vec<PathBuf> = Vec::new();
+    for (inside, kind) in digests::tree(disk, attempt)? {
+        let path = attempt.join(&inside);
+        if own.iter().any(|own| path.starts_with(own)) {
+            continue;
+        }
+        if is_stamped(disk, &path, kind)? {
+            own.push(path);
+            continue;
+        }
+        if kind != Kind::File || disk.birth(&path)?.is_none_or(|birth| birth >= born) {
+            continue;
+        }
+        let to = aside::free_name(disk, &displaced.join(&inside))?;
+        aside::make_room(disk, &path, &to)?;
+        saved.push((path, to));
+    }
+    Ok(saved)
+}
+
+/// Whether a thing carries a stamp that explains what is in it.
+fn is_stamped(disk: &dyn Disk, path: &Path, kind: Kind) -> DiskResult<bool> {
+    let digest = || match kind {
+        Kind::File => digests::read(disk, path, None).map(|content| content.digest),
+        _ => digests::read_folder(disk, path).map(|content| content.digest),
+    };
+    match disk.stamp(path)?.as_deref().and_then(Stamp::from_bytes) {
+        Some(stamp) if matches!(kind, Kind::File | Kind::Folder) => Ok(stamp.explains(digest()?)),
+        _ => Ok(false),
+    }
+}
+
 /// Removes the staging of a run, but for the folders of `once` attempts that are
 /// kept.
 ///
@@ -262,7 +431,8 @@ pub fn clear_run(
         for entry in list_if_there(disk, base)? {
             let name = entry.name.to_string_lossy();
             let once = name.strip_prefix("once-").and_then(|number| number.parse().ok());
-            if once.is_some_and(&mut *keeps) {
+            if once.is_some_and(&mut *keeps) || aside::number_of(&name).is_some() {
+                // What was kept aside is removed by whoever put it back.
                 is_empty = false;
             } else if base != folder || !["lock", ELSEWHERE].contains(&name.as_ref()) {
                 disk.remove_all(&base.join(&entry.name))?;

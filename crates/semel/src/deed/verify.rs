@@ -9,25 +9,25 @@
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
 use crate::deed::lease::{self, Holder};
-use crate::deed::now::{Belief, Listed, as_bound, inputs, now, reads_by_item};
+use crate::deed::now::{Belief, Listed, now};
 use crate::deed::run::{CannotBegin, NoSuchTarget, Setting, find_step, site_for_looking};
-use crate::deed::{Site, Trouble, check, command};
+use crate::deed::view::{Before, Hold, Manner, Seen, StepView};
+use crate::deed::{self, Site, Trouble, check};
 use crate::ground::digests;
 use crate::ground::home::Home;
-use crate::ground::manifest::Manifest;
+use crate::ground::manifest::{Manifest, StepMemory};
 use crate::ground::world::disk::{DiskError, Kind};
 use crate::ground::world::process::Stop;
-use crate::thought::bind::Bindings;
-use crate::words::pipeline::{Step, StepId};
+use crate::words::pipeline::{InputSource, Pipeline, Probe, StepId};
 use crate::words::receipt::{FileRecord, FileRole};
 use crate::words::task::{Task, TaskName, TaskPattern};
+use crate::words::template::{Name, Template};
 
 /// How often a receipt that was replaced meanwhile is followed.
 const MOST_FOLLOWED: u32 = 5;
@@ -133,18 +133,22 @@ pub fn verify(
 ) -> Result<Verified, CannotBegin> {
     let home = Home::in_folder(setting.disk.root());
     let (digests, outputs) = (digests::Digests::empty(), HashSet::new());
-    let site = site_for_looking(setting, &home, &digests, &outputs);
+    let asked = deed::Asked::default();
+    let site = site_for_looking(setting, &home, &digests, &outputs, &asked);
+    let lean = without_needless_inputs(setting.pipeline);
+    let lean = Setting { pipeline: &lean, ..*setting };
+    let lean = site_for_looking(&lean, &home, &digests, &outputs, &asked);
     let listed = now(&site, Belief::AsTheyAre)?;
     let no_manifest = |error| CannotBegin::Manifest { path: home.manifest(), error };
     let mut verified = Verified::default();
     let mut subjects = Subjects { site: &site, listed: &listed, targets, known: HashMap::new() };
     subjects.find(manifest, &mut verified).map_err(no_manifest)?;
     let outs = subjects.outputs(manifest, &mut verified).map_err(no_manifest)?;
-    let checks = subjects.checks()?;
+    let checks = subjects.checks(&lean);
     subjects.are_all_there(&outs)?;
     let stop = Stop::new()
         .map_err(|error| CannotBegin::Broken(format!("no descriptor is left: {error}")))?;
-    verified.checks = in_parallel(checks, |subject| subjects.ask(subject, &stop));
+    verified.checks = in_parallel(checks, |subject| ask(&lean, subject, &stop));
     verified.outputs = in_parallel(outs, |output: Output| read(&site, output));
     subjects.follow(manifest, &mut verified.outputs).map_err(no_manifest)?;
     let remembered = digests::Digests::at(home.digests(), true);
@@ -174,13 +178,13 @@ struct Known {
     at: Option<usize>,
 }
 
-/// A check to be asked, of a task.
+/// A check to be asked, of a task; or why it cannot be.
 struct ToAsk<'a> {
-    step: &'a Step,
+    view: Arc<Result<StepView<'a>, String>>,
     task: &'a Task,
     name: TaskName,
     run: i64,
-    inputs: Vec<(Option<String>, PathBuf)>,
+    once: bool,
 }
 
 impl<'a> Subjects<'a> {
@@ -289,28 +293,55 @@ impl<'a> Subjects<'a> {
     }
 
     /// The checks of present tasks with a receipt.
-    fn checks(&self) -> Result<Vec<ToAsk<'a>>, Trouble> {
+    fn checks(&self, site: &Site<'a>) -> Vec<ToAsk<'a>> {
         let mut checks = Vec::new();
-        for (id, step) in self.site.pipeline.ids() {
+        for (id, step) in site.pipeline.ids() {
             let (Some(_), Some(tasks)) = (&step.check, self.listed[id.0].tasks()) else {
                 continue;
             };
-            let by_item = reads_by_item(step);
-            let mut shared = None;
-            for task in &tasks.tasks {
+            let named = tasks.tasks.iter().filter_map(|task| {
                 let name = task.name(&step.name, &tasks.instance);
-                let Some(known) = self.known.get(&name) else { continue };
-                let inputs = match &shared {
-                    Some(shared) => Vec::clone(shared),
-                    None => inputs(self.site, self.listed, step, task.item.as_deref())?,
-                };
-                if !by_item {
-                    shared.get_or_insert_with(|| inputs.clone());
+                Some((task, self.known.get(&name)?.run, name))
+            });
+            let named: Vec<_> = named.collect();
+            if named.is_empty() {
+                continue;
+            }
+            let view = Arc::new(self.view(site, id));
+            checks.extend(named.into_iter().map(|(task, run, name)| {
+                let view = Arc::clone(&view);
+                ToAsk { view, task, name, run, once: step.once }
+            }));
+        }
+        checks
+    }
+
+    /// What asking the check of a step needs.
+    fn view(&self, site: &Site<'a>, id: StepId) -> Result<StepView<'a>, String> {
+        let mut before = Before::default();
+        for input in &site.pipeline.step(id).inputs {
+            if let InputSource::OutputsOf(gathered) = input.source {
+                let tasks =
+                    self.listed[gathered.0].tasks().into_iter().flat_map(|step| &step.tasks);
+                let mut seen = Vec::new();
+                for path in tasks.flat_map(|task| &*task.outs) {
+                    let meta = site.disk.look(path).map_err(|error| error.to_string())?;
+                    // What is not there is told of by itself.
+                    let Some(meta) = meta else { continue };
+                    let content = site.digests.content(site.disk, path, &meta, &mut 0);
+                    let content = content.map_err(|error| error.to_string())?;
+                    seen.push((path.clone(), Seen { meta, content }));
                 }
-                checks.push(ToAsk { step, task, name, run: known.run, inputs });
+                before.outputs.insert(gathered, seen);
             }
         }
-        Ok(checks)
+        let (memory, hold) = (Arc::new(StepMemory::default()), Arc::new(Hold::Ours));
+        StepView::prepare(site, id, &before, memory, hold, Manner::default()).map_err(|trouble| {
+            match trouble {
+                Trouble::File(fault) | Trouble::Input(fault) => fault.title,
+                Trouble::Broken(why) => why,
+            }
+        })
     }
 
     /// Each target names something.
@@ -342,28 +373,6 @@ impl<'a> Subjects<'a> {
         Ok(())
     }
 
-    fn ask(&self, subject: ToAsk<'_>, stop: &Stop) -> Asked {
-        let ToAsk { step, task, name, run, inputs } = subject;
-        let inputs = as_bound(&inputs);
-        let env = self.site.environment(step);
-        let bindings = Bindings {
-            params: self.site.params,
-            item: task.item.as_deref(),
-            inputs: &inputs,
-            outs: &task.outs,
-            env: &env,
-            run_id: "",
-            step,
-            for_command: true,
-        };
-        let set = command::env(step, &bindings, &name.to_string());
-        let answer = match &step.check {
-            Some(state) => check::ask(self.site, state, &bindings, &set, stop),
-            None => Ok(true),
-        };
-        Asked { task: name, run, once: step.once, answer }
-    }
-
     /// Where something is not as the receipt said, a run may have written another
     /// receipt meanwhile: that one is asked.
     fn follow(
@@ -391,6 +400,41 @@ impl<'a> Subjects<'a> {
         }
         Ok(())
     }
+}
+
+fn ask(site: &Site<'_>, subject: ToAsk<'_>, stop: &Stop) -> Asked {
+    let ToAsk { view, task, name, run, once } = subject;
+    let answer = view.as_ref().as_ref().map_err(Clone::clone).and_then(|view| {
+        let own_inputs = view.own_inputs(site, task).map_err(|trouble| match trouble {
+            Trouble::File(fault) | Trouble::Input(fault) => fault.title,
+            Trouble::Broken(why) => why,
+        })?;
+        let outs = &task.outs;
+        check::ask(site, &check::Asked { view, task, own_inputs: &own_inputs, outs }, false, stop)
+    });
+    Asked { task: name, run, once, answer }
+}
+
+/// The pipeline without the inputs of steps whose check does not name them: that such
+/// an input is gone is no reason not to ask.
+fn without_needless_inputs(pipeline: &Pipeline) -> Pipeline {
+    let mut pipeline = pipeline.clone();
+    for step in &mut pipeline.steps {
+        let templates: Vec<&Template> = match step.check.as_ref().map(|check| &check.probe) {
+            Some(Probe::Command { command, equals }) => {
+                command.templates().iter().chain(equals).collect()
+            }
+            Some(Probe::All(command)) => command.templates().iter().collect(),
+            Some(Probe::File { path, sha256 }) => vec![path, sha256],
+            None => Vec::new(),
+        };
+        let templates = templates.into_iter().chain(step.env.iter().map(|(_, value)| value));
+        let mut holes = templates.flat_map(Template::placeholders);
+        if !holes.any(|hole| matches!(hole.name, Name::In(_))) {
+            step.inputs.clear();
+        }
+    }
+    pipeline
 }
 
 fn read(site: &Site<'_>, mut output: Output) -> Output {

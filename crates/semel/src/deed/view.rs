@@ -4,19 +4,23 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::deed::lease::Lease;
-use crate::deed::{Site, Trouble, lease, list};
+use crate::deed::{Site, Trouble, command, lease, list};
 use crate::ground::digests::Content;
 use crate::ground::manifest::{OpenAttempt, Remembered, Said, StepMemory};
 use crate::ground::world::disk::{DiskError, Kind, Meta};
 use crate::thought::bind::Bindings;
+use crate::thought::mask::Mask;
 use crate::words::digest::{Digest, Fields};
 use crate::words::fingerprint::{Fingerprint, Given, How, put_input};
 use crate::words::path::{bytes_of, normal, show};
-use crate::words::pipeline::{Command, Fault, InputSource, Same, Step, StepId};
+use crate::words::pipeline::{Command, Digested, Fault, InputSource, Same, Step, StepId};
 use crate::words::shell;
-use crate::words::task::{Instance, Task, encode};
+use crate::words::task::{Instance, Task, decode, encode};
 use crate::words::template::{ItemPart, Name};
 use crate::words::verdict::{Memory, Nature};
 
@@ -60,6 +64,10 @@ pub struct StepView<'a> {
     pub inputs: Vec<Input>,
     /// Whether inputs are named by the item.
     pub inputs_by_item: bool,
+    /// The folder in which its commands run.
+    pub folder: PathBuf,
+    /// Masks its secrets.
+    pub mask: Mask,
     /// Variables of the environment that may be named.
     pub env: BTreeMap<String, Vec<u8>>,
     /// The roles of the outputs.
@@ -78,6 +86,12 @@ pub struct StepView<'a> {
     pub(super) parts: Vec<ItemPart>,
     /// Runs of other processes that are at work.
     alive: HashSet<String>,
+    /// When receipts were written and checks held, where their age matters.
+    pub ages: Ages,
+    /// What a check that answers for all items said.
+    pub(super) all_answered: Mutex<Option<Result<HashSet<Vec<u8>>, String>>>,
+    /// The last of its items that was done, where they go in order.
+    last_done: Option<Vec<u8>>,
     /// Receipts by what they did, for those who look for a twin.
     twins: OnceLock<HashMap<Digest, Vec<usize>>>,
 }
@@ -149,10 +163,10 @@ impl<'a> StepView<'a> {
         let digests = programs.iter().map(|program| {
             (program.path.to_string_lossy().into_owned(), program.seen.content.digest.to_string())
         });
-        let how = How::of(&step.action.command, digests.collect());
+        let how = How::of(step, digests.collect());
         let inputs_by_item = step.inputs.iter().any(|input| {
             matches!(&input.source, InputSource::Files(pattern)
-                if pattern.placeholders().any(|hole| matches!(hole.name, Name::Item(_))))
+                if pattern.names_item())
         });
         let inputs = if inputs_by_item { Vec::new() } else { inputs(site, step, before, None)? };
         let mut fields = given.fields();
@@ -173,6 +187,11 @@ impl<'a> StepView<'a> {
             programs,
             inputs,
             inputs_by_item,
+            folder: command::folder(site, step),
+            mask: site.mask(step),
+            ages: ages(site, step)?,
+            all_answered: Mutex::default(),
+            last_done: last_done(step, &memory),
             env,
             roles: (0..step.outs.len()).map(|at| step.role(at)).collect(),
             memory,
@@ -196,14 +215,15 @@ impl<'a> StepView<'a> {
         outs: &'b [PathBuf],
     ) -> Bindings<'b> {
         Bindings {
-            params: site.params,
             item: task.item.as_deref(),
+            row: task.row.as_deref(),
             inputs,
             outs,
             env: &self.env,
             run_id: site.run_id,
-            step: self.step,
             for_command: true,
+            root: self.step.dir.as_ref().map(|_| site.disk.root()),
+            ..Bindings::of(site.params, Some(self.step))
         }
     }
 
@@ -222,7 +242,7 @@ impl<'a> StepView<'a> {
         if !self.inputs_by_item {
             return Ok(Vec::new());
         }
-        inputs(site, self.step, &Before::default(), task.item.as_deref())
+        inputs(site, self.step, &Before::default(), Some(task))
     }
 
     /// The receipt of an item, if there is one.
@@ -271,6 +291,46 @@ impl<'a> StepView<'a> {
         if self.step.once { Nature::Once } else { Nature::Ordinary }
     }
 
+    /// Whether an item comes before one that is done already, though they go in
+    /// order.
+    #[must_use]
+    pub fn comes_too_late(&self, item: Option<&[u8]>) -> bool {
+        match (&self.last_done, item) {
+            (Some(last), Some(item)) => item < last.as_slice(),
+            _ => false,
+        }
+    }
+
+    /// Whether the receipt of an item is older than the step allows. Of one that
+    /// is not remembered the age is not known; it counts as old.
+    #[must_use]
+    pub fn is_too_old(&self, item: &str) -> bool {
+        let Some(limit) = self.step.max_age else {
+            return false;
+        };
+        self.ages.receipts.get(item).is_none_or(|at| is_older(*at, limit))
+    }
+
+    /// Whether the check of a task held so lately that it is believed still.
+    #[must_use]
+    pub fn held_lately(
+        &self,
+        item: &str,
+        present: &Fingerprint,
+        receipt: Option<&Remembered>,
+    ) -> bool {
+        let Some(limit) = self.step.check.as_ref().and_then(|check| check.max_age) else {
+            return false;
+        };
+        // It held when the receipt was written.
+        let since = receipt
+            .filter(|receipt| receipt.fingerprint.what == present.what)
+            .and_then(|_| self.ages.receipts.get(item));
+        let answer = self.ages.answers.get(item).filter(|(of, _)| of.what == present.what);
+        let times = since.into_iter().chain(answer.map(|(_, at)| at));
+        times.max().is_some_and(|at| !is_older(*at, limit))
+    }
+
     /// What memory says of a task, held against its present fingerprint.
     #[must_use]
     pub fn remembers(
@@ -289,6 +349,45 @@ impl<'a> StepView<'a> {
             (None, None) => Memory::None,
         }
     }
+}
+
+/// When receipts were written and checks held, by items. Where the age of
+/// neither matters, nothing is known.
+#[derive(Debug, Default)]
+pub struct Ages {
+    /// When receipts were written.
+    pub receipts: HashMap<String, Timestamp>,
+    /// When the check of a task was asked last and held, and for which
+    /// fingerprint.
+    pub answers: HashMap<String, (Fingerprint, Timestamp)>,
+}
+
+fn ages(site: &Site<'_>, step: &Step) -> Result<Ages, Trouble> {
+    let believes = step.check.as_ref().is_some_and(|check| check.max_age.is_some());
+    let (name, instance) = (&site.pipeline.name, site.params.instance(&step.per));
+    let mut ages = Ages::default();
+    if step.max_age.is_some() || believes {
+        let times =
+            site.ask_manifest(|manifest| manifest.receipt_times(name, &step.name, &instance))?;
+        ages.receipts = times.into_iter().collect();
+    }
+    if believes {
+        let answers =
+            site.ask_manifest(|manifest| manifest.answers(name, &step.name, &instance))?;
+        ages.answers = answers
+            .into_iter()
+            .map(|answer| (answer.item, (answer.fingerprint, answer.at)))
+            .collect();
+    }
+    Ok(ages)
+}
+
+/// Of a step that goes in the order of names, the last item that was done.
+fn last_done(step: &Step, memory: &StepMemory) -> Option<Vec<u8>> {
+    if !step.ordered {
+        return None;
+    }
+    memory.receipts.iter().filter_map(|receipt| decode(&receipt.item)).max()
 }
 
 /// Adds inputs to the fields of *what*.
@@ -325,6 +424,7 @@ fn given(site: &Site<'_>, step: &Step, env: &BTreeMap<String, Vec<u8>>, before: 
             .filter(|_| !step.once)
             .map(|(step, digest)| (step.clone(), digest.to_string()))
             .collect(),
+        digest: (step.digest == Digested::Stat).then(|| "stat".to_owned()),
     }
 }
 
@@ -346,22 +446,34 @@ fn parts(step: &Step) -> Vec<ItemPart> {
     ItemPart::ALL.iter().map(|(_, part)| *part).filter(|part| named.contains(part)).collect()
 }
 
+/// Whether a time is longer ago than a limit. One that lies in the future by more
+/// than that was written by a clock that is not to be believed.
+fn is_older(at: Timestamp, limit: Duration) -> bool {
+    Timestamp::now().duration_since(at).unsigned_abs() > limit
+}
+
 /// Files that the command names as its programs, where they lie in the
 /// pipeline's folder. Outputs and databases are none.
 pub(super) fn programs(site: &Site<'_>, step: &Step) -> Result<Vec<Input>, Trouble> {
-    let named = match &step.action.command {
-        Command::Shell { text, .. } => {
+    let named = match step.action.as_ref().map(|action| &action.command) {
+        None => Vec::new(),
+        Some(Command::Shell { text, .. }) => {
             let holes: Vec<_> = text.placeholders().map(|hole| hole.range.clone()).collect();
             shell::read(&text.text, &holes).programs
         }
-        Command::Words(words) => {
+        Some(Command::Words(words)) => {
             let words: Vec<_> = words.iter().map(|word| word.as_plain()).collect();
             shell::programs_of(&words)
         }
     };
     let mut programs = Vec::new();
+    let dir = command::folder(site, step);
     for name in named {
-        let path = normal(name.as_bytes());
+        // What is named is named from where the command runs.
+        let path = match step.dir {
+            Some(_) => normal(bytes_of(&dir.join(&name))),
+            None => normal(name.as_bytes()),
+        };
         let inside = path.strip_prefix(site.disk.root()).unwrap_or(&path);
         let leaves =
             inside.is_absolute() || inside.components().any(|part| part == Component::ParentDir);
@@ -385,7 +497,7 @@ fn inputs(
     site: &Site<'_>,
     step: &Step,
     before: &Before,
-    item: Option<&[u8]>,
+    task: Option<&Task>,
 ) -> Result<Vec<Input>, Trouble> {
     let mut inputs = Vec::new();
     let mut hint = 0;
@@ -402,7 +514,7 @@ fn inputs(
         let wrong =
             |title: String, label: &str| Trouble::Input(Fault::new(title, &input.span, label));
         let unreadable = |error: DiskError| wrong(error.to_string(), "wants to read it");
-        let files = list::files(site, step, pattern, item, &input.span)?;
+        let files = list::files(site, step, pattern, task, &input.span)?;
         if files.is_empty() {
             let title = format!("an input that is not there: nothing matches `{}`", pattern.text);
             return Err(wrong(title, "matches no file"));
@@ -412,8 +524,7 @@ fn inputs(
                 let title = format!("an input that is not there: {}", show(&path));
                 return Err(wrong(title, "is it a link to nowhere?"));
             };
-            let content =
-                site.digests.content(site.disk, &path, &meta, &mut hint).map_err(unreadable)?;
+            let content = site.input_content(step, &path, &meta, &mut hint).map_err(unreadable)?;
             inputs.push(named(path, Seen { meta, content }));
         }
     }

@@ -43,6 +43,8 @@ pub struct Content {
     pub bytes: u64,
     /// Its records, where they were asked for.
     pub rows: Option<u64>,
+    /// Whether the digest is of what it looks like, not of what is in it.
+    pub by_stat: bool,
     /// Whether a change since must show in the file's times, size or inode; if
     /// not, only its bytes tell.
     pub is_settled: bool,
@@ -144,7 +146,13 @@ impl Digests {
             Kind::File | Kind::Link => {
                 if let Some(digest) = self.remembered(path, &meta.stat, hint) {
                     let bytes = meta.stat.size;
-                    return Ok(Content { digest, bytes, rows: None, is_settled: true });
+                    return Ok(Content {
+                        digest,
+                        bytes,
+                        rows: None,
+                        by_stat: false,
+                        is_settled: true,
+                    });
                 }
                 let content = read_settled(disk, path, meta, None)?;
                 self.remember(path, meta.stat, &content);
@@ -261,7 +269,37 @@ fn folder(
             }
         }
     }
-    Ok(Content { digest: fields.digest(), bytes, rows: None, is_settled: false })
+    Ok(Content { digest: fields.digest(), bytes, rows: None, by_stat: false, is_settled: false })
+}
+
+/// What a file or folder looks like, in place of what is in it: sizes, times of
+/// the last change, and inodes.
+///
+/// # Errors
+/// If a folder cannot be listed.
+pub fn stat_content(disk: &dyn Disk, path: &Path, meta: &Meta) -> DiskResult<Content> {
+    let mut fields = Fields::new("stat");
+    let mut bytes = 0;
+    let mut put = |name: &Path, stat: &Stat| {
+        fields.put("file", bytes_of(name));
+        fields.put("size", &stat.size.to_be_bytes());
+        fields.put("mtime", &stat.mtime.to_be_bytes());
+        fields.put("inode", &stat.inode.to_be_bytes());
+        bytes += stat.size;
+    };
+    match meta.kind {
+        Kind::File | Kind::Link => put(Path::new(""), &meta.stat),
+        Kind::Other => return Err(not_readable(path)),
+        Kind::Folder => {
+            for (name, kind) in tree(disk, path)? {
+                let meta = disk.look_at_link(&path.join(&name))?;
+                if let Some(meta) = meta.filter(|_| kind != Kind::Folder) {
+                    put(&name, &meta.stat);
+                }
+            }
+        }
+    }
+    Ok(Content { digest: fields.digest(), bytes, rows: None, by_stat: true, is_settled: true })
 }
 
 /// All that is in a folder, by paths relative to it, in order. Links are not
@@ -339,7 +377,7 @@ pub fn read(disk: &dyn Disk, path: &Path, records: Option<Records>) -> DiskResul
         }
     }
     let rows = counter.map(Counter::rows);
-    Ok(Content { digest: stream.digest(), bytes, rows, is_settled: false })
+    Ok(Content { digest: stream.digest(), bytes, rows, by_stat: false, is_settled: false })
 }
 
 /// A pipe would be waited on for ever.

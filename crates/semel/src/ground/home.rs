@@ -112,6 +112,13 @@ impl Home {
         self.staging_of(run_id).join("lock")
     }
 
+    /// Where it is noted that a run of a pipeline's instance owes its `[finally]`.
+    #[must_use]
+    pub fn owed(&self, pipeline: &str, instance: &str) -> PathBuf {
+        let lock = self.lock(pipeline, instance);
+        self.folder.join("owed").join(lock.file_name().unwrap_or_default())
+    }
+
     /// Where a run puts what it displaced.
     #[must_use]
     pub fn displaced(&self, run: i64) -> PathBuf {

@@ -145,6 +145,17 @@ pub struct OpenAttempt {
     pub provably_undone: bool,
 }
 
+/// A state check that was asked and held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The item, encoded; empty where the step has none.
+    pub item: String,
+    /// The fingerprint of the task for which it was asked.
+    pub fingerprint: Fingerprint,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A human's word on a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
@@ -215,6 +226,15 @@ pub enum Entry {
         end: AttemptEnd,
         /// What is acted on.
         said: Option<i64>,
+    },
+    /// A state check was asked and held.
+    Held {
+        /// The task.
+        task: TaskName,
+        /// Its fingerprint.
+        fingerprint: Fingerprint,
+        /// When.
+        at: Timestamp,
     },
     /// A task is complete.
     Complete {
@@ -287,6 +307,18 @@ pub trait Manifest: Send {
         step: &str,
         instance: &Instance,
     ) -> ManifestResult<StepMemory>;
+
+    /// When the receipts of a step and instance were written, by items.
+    fn receipt_times(
+        &self,
+        pipeline: &str,
+        step: &str,
+        instance: &Instance,
+    ) -> ManifestResult<Vec<(String, Timestamp)>>;
+
+    /// When the state checks of a step's tasks held last.
+    fn answers(&self, pipeline: &str, step: &str, instance: &Instance)
+    -> ManifestResult<Vec<Held>>;
 
     /// The whole receipt of a task.
     fn receipt(&self, pipeline: &str, task: &TaskName) -> ManifestResult<Option<Receipt>>;
@@ -367,6 +399,10 @@ pub trait Manifest: Send {
     /// Notes that the attempts of a dead run were interrupted, and where in its
     /// log stands what some of them printed.
     fn close_dead_run(&mut self, number: i64, logs: &[(u64, LogRange)]) -> ManifestResult<()>;
+
+    /// Says whether what is written from now on outlives a power cut, as it does
+    /// unless this is called, or only the death of this process.
+    fn sync_commits(&mut self, yes: bool) -> ManifestResult<()>;
 
     /// Writes entries in one transaction. An entry that cannot be written leaves
     /// the others alone; the results are in the order of the entries.

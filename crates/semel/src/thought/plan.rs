@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
 use crate::thought::bind::{Bindings, Params};
-use crate::words::path::{bytes_of, normal};
+use crate::words::path::{bytes_of, normal, within};
 use crate::words::pipeline::{EachSource, Fault, InputSource, Pipeline, Step, StepId, find_cycle};
-use crate::words::task::{Instance, Task};
+use crate::words::task::{Instance, Item, Task};
 
 /// The tasks of a step in its instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,40 +22,43 @@ pub struct StepTasks {
     pub tasks: Vec<Task>,
 }
 
-/// Makes the tasks of a step out of its list of items.
+/// Makes the tasks of a step out of its list of items, as they are called from the
+/// pipeline's folder, `root`.
 ///
 /// # Errors
 /// If an output's path cannot be one.
 pub fn tasks(
     step: &Step,
-    items: Option<Vec<Box<[u8]>>>,
+    items: Option<Vec<Item>>,
     params: &Params,
+    root: &Path,
 ) -> Result<StepTasks, Fault> {
-    let env = BTreeMap::new();
-    let task = |item: Option<Box<[u8]>>| {
+    let task = |item: Option<Item>| {
         let bindings = Bindings {
-            params,
-            item: item.as_deref(),
-            inputs: &[],
-            outs: &[],
-            env: &env,
-            run_id: "",
-            step,
-            for_command: false,
+            item: item.as_ref().map(|item| &*item.name),
+            row: item.as_ref().and_then(|item| item.row.as_deref()),
+            ..Bindings::of(params, Some(step))
         };
         let outs = step.outs.iter().map(|out| {
-            let path = normal(&out.path.render(&bindings));
+            let path = within(root, normal(&out.path.render(&bindings)));
             let climbs = out.path.text.starts_with("../");
             match why_no_output(&path, climbs) {
                 None => Ok(path),
                 Some(why) => Err(Fault::new("an output that cannot be", &out.span, why)),
             }
         });
-        Ok(Task { outs: outs.collect::<Result<_, _>>()?, item })
+        let outs = outs.collect::<Result<_, _>>()?;
+        let (name, row) = item.map_or((None, None), |item| (Some(item.name), item.row));
+        Ok(Task { outs, item: name, row })
     };
     let tasks = match items {
         None => vec![task(None)?],
-        Some(items) => items.into_iter().map(|item| task(Some(item))).collect::<Result<_, _>>()?,
+        Some(mut items) => {
+            if step.ordered {
+                items.sort_by(|one, other| one.name.cmp(&other.name));
+            }
+            items.into_iter().map(|item| task(Some(item))).collect::<Result<_, _>>()?
+        }
     };
     Ok(StepTasks { instance: params.instance(&step.per), tasks })
 }
@@ -79,11 +82,25 @@ fn why_no_output(path: &Path, climbs: bool) -> Option<&'static str> {
     }
 }
 
-/// The items that a step takes from the outputs of another step's tasks.
+/// The items that a step takes from another step's tasks: their outputs, or
+/// their own items.
 #[must_use]
-pub fn items_from_outputs(tasks: &[Task]) -> Vec<Box<[u8]>> {
+pub fn items_from_tasks(source: &EachSource, tasks: &[Task]) -> Vec<Item> {
+    if matches!(source, EachSource::ItemsOf(_)) {
+        return tasks.iter().filter_map(Task::as_item).collect();
+    }
     let outs = tasks.iter().flat_map(|task| &*task.outs);
-    outs.map(|path| bytes_of(path).into()).collect()
+    outs.map(|path| Item::plain(bytes_of(path))).collect()
+}
+
+/// How many tasks of a step follow one task of the step that it takes its items
+/// from.
+#[must_use]
+pub fn chain_width(pipeline: &Pipeline, step: &Step) -> usize {
+    match step.each.as_ref().map(|each| &each.source) {
+        Some(EachSource::OutputsOf(before)) => pipeline.step(*before).outs.len().max(1),
+        _ => 1,
+    }
 }
 
 /// The steps of a pipeline in an order in which none comes before what it waits
@@ -137,24 +154,17 @@ pub fn order(
 
 /// The steps whose list of items is an output of another step: they wait for it.
 #[must_use]
-pub fn lists_made_by_steps(pipeline: &Pipeline, params: &Params) -> BTreeMap<StepId, StepId> {
-    let env = BTreeMap::new();
+pub fn lists_made_by_steps(
+    pipeline: &Pipeline,
+    params: &Params,
+    root: &Path,
+) -> BTreeMap<StepId, StepId> {
     let render = |step, template: &crate::words::template::Template| {
-        let bindings = Bindings {
-            params,
-            item: None,
-            inputs: &[],
-            outs: &[],
-            env: &env,
-            run_id: "",
-            step,
-            for_command: false,
-        };
-        normal(&template.render(&bindings))
+        within(root, normal(&template.render(&Bindings::of(params, Some(step)))))
     };
     let mut lists = BTreeMap::new();
     for (id, step) in pipeline.ids() {
-        let Some(EachSource::Lines(path)) = step.each.as_ref().map(|each| &each.source) else {
+        let Some(path) = step.each.as_ref().and_then(|each| each.source.list()) else {
             continue;
         };
         let list = render(step, path);
@@ -200,6 +210,27 @@ pub fn check_outputs(pipeline: &Pipeline, steps: &[Option<&StepTasks>]) -> Resul
         let [one, other] = pair else { continue };
         if other.path.starts_with(one.path) {
             return Err(conflict(pipeline, steps, one, other));
+        }
+    }
+    Ok(())
+}
+
+/// Finds an output that is the pipeline's own file.
+///
+/// # Errors
+/// At the place of that `out`.
+pub fn check_file(
+    pipeline: &Pipeline,
+    steps: &[Option<&StepTasks>],
+    file: &Path,
+) -> Result<(), Fault> {
+    for (id, step) in pipeline.ids() {
+        let tasks = steps[id.0].iter().flat_map(|step| &step.tasks);
+        let mut outs = tasks.flat_map(|task| task.outs.iter().enumerate());
+        if let Some((at, _)) = outs.find(|(_, out)| out.as_path() == file) {
+            let label = "a run would replace what it reads";
+            let title = "the pipeline file as an output";
+            return Err(Fault::new(title, &step.outs[at].span, label));
         }
     }
     Ok(())
@@ -350,7 +381,7 @@ fn patterns(
 ) -> Vec<(PatternOf, &crate::words::template::Template, &crate::words::pipeline::Span)> {
     let each = step.each.iter().filter_map(|each| match &each.source {
         EachSource::Files(pattern) => Some((PatternOf::Each, pattern, &each.span)),
-        EachSource::Lines(_) | EachSource::OutputsOf(_) => None,
+        _ => None,
     });
     let inputs = step.inputs.iter().enumerate().filter_map(|(at, input)| match &input.source {
         InputSource::Files(pattern) => Some((PatternOf::Input(at), pattern, &input.span)),
@@ -414,8 +445,8 @@ mod tests {
         Pipeline::read(&format!("name = 'test'\n{steps}")).expect("a good file")
     }
 
-    fn items(names: &[&str]) -> Option<Vec<Box<[u8]>>> {
-        Some(names.iter().map(|name| name.as_bytes().into()).collect())
+    fn items(names: &[&str]) -> Option<Vec<Item>> {
+        Some(names.iter().map(|name| Item::plain(name.as_bytes())).collect())
     }
 
     /// The fault of a pipeline in which each step that fans out has these items.
@@ -426,7 +457,7 @@ mod tests {
             .steps
             .iter()
             .map(|step| {
-                tasks(step, step.each.as_ref().and_then(|_| items(names)), &params)
+                tasks(step, step.each.as_ref().and_then(|_| items(names)), &params, Path::new("/"))
                     .expect("good paths")
             })
             .collect();
@@ -439,8 +470,9 @@ mod tests {
         let pipeline = pipeline(
             "[step.a]\neach = 'raw/*'\nout = ['./o//{{ item.stem }}.x', 'p/{{ item }}']\nrun = 'x {{ out }}'",
         );
-        let made = tasks(&pipeline.steps[0], items(&["raw/1.csv"]), &Params::default())
-            .expect("good paths");
+        let made =
+            tasks(&pipeline.steps[0], items(&["raw/1.csv"]), &Params::default(), Path::new("/"))
+                .expect("good paths");
         let outs: Vec<_> =
             made.tasks[0].outs.iter().map(|path| path.to_str().expect("text")).collect();
         assert_eq!(outs, ["o/1.x", "p/raw/1.csv"]);
@@ -485,7 +517,8 @@ mod tests {
             ("/", "names no file"),
         ] {
             let pipeline = pipeline(&format!("[step.a]\nout = '{path}'\nrun = 'x {{{{ out }}}}'"));
-            let fault = tasks(&pipeline.steps[0], None, &Params::default()).expect_err("no output");
+            let fault = tasks(&pipeline.steps[0], None, &Params::default(), Path::new("/"))
+                .expect_err("no output");
             assert_eq!(fault.label, why);
         }
     }
@@ -504,7 +537,7 @@ mod tests {
         let pipeline = pipeline(
             "[step.use]\neach = { lines = './hosts.txt' }\nrun = 'x {{ item }}'\n[step.make]\nout = 'hosts.txt'\nrun = 'x {{ out }}'",
         );
-        let lists = lists_made_by_steps(&pipeline, &Params::default());
+        let lists = lists_made_by_steps(&pipeline, &Params::default(), Path::new("/"));
         assert_eq!(lists, BTreeMap::from([(StepId(0), StepId(1))]));
         assert_eq!(order(&pipeline, &lists).expect("no circle")[0].0, StepId(1));
     }
@@ -521,6 +554,7 @@ mod tests {
                         step,
                         step.each.as_ref().and_then(|_| items(&["d/1"])),
                         &Params::default(),
+                        Path::new("/"),
                     )
                     .expect("good")
                 })

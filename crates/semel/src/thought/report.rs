@@ -24,6 +24,8 @@ pub struct Report {
     pub is_broken: bool,
     /// The signal that ended the run.
     pub signal: Option<i32>,
+    /// How long the run may take, if it took longer.
+    pub timed_out: Option<Duration>,
     /// Whether it looked only, and would have acted.
     pub would_act: bool,
 }
@@ -205,6 +207,7 @@ impl Report {
                 });
             }
             Event::Stopping { signal, .. } => self.signal = Some(*signal),
+            Event::TimedOut { limit } => self.timed_out = Some(*limit),
             _ => {}
         }
     }
@@ -327,6 +330,41 @@ impl Report {
         })
     }
 
+    /// Whether a task was begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.steps.iter().any(|step| step.began.is_some())
+    }
+
+    /// The run as a JSON object, for those who are told of its end.
+    #[must_use]
+    pub fn summary(&self, pipeline: &str, run: Option<i64>) -> serde_json::Value {
+        let steps = self.steps.iter().map(|step| {
+            let counts = &step.counts;
+            serde_json::json!({
+                "step": step.name, "instance": step.instance.as_str(), "total": counts.total,
+                "done": counts.ran, "skipped": counts.skipped, "adopted": counts.adopted,
+                "reused": counts.reused, "failed": counts.failed, "refused": counts.refused,
+                "busy": counts.busy, "blocked": counts.blocked, "rows": step.rows,
+                "seconds": step.took().as_secs_f64(), "note": step.note,
+            })
+        });
+        let troubles = self.troubles.iter().take(100).map(|trouble| {
+            let why = match &trouble.outcome {
+                Outcome::Failed(failure) => failure.to_string(),
+                Outcome::Refused(reason) => reason.to_string(),
+                other => other.name().to_owned(),
+            };
+            serde_json::json!({
+                "task": trouble.task.to_string(), "outcome": trouble.outcome.name(), "why": why,
+            })
+        });
+        serde_json::json!({
+            "pipeline": pipeline, "run": run, "exit": self.status(),
+            "steps": steps.collect::<Vec<_>>(), "troubles": troubles.collect::<Vec<_>>(),
+        })
+    }
+
     /// The exit status of the run: the first that applies.
     #[must_use]
     pub fn status(&self) -> i32 {
@@ -336,6 +374,7 @@ impl Report {
             None if self.is_broken => 5,
             None if totals.refused > 0 => 3,
             None if totals.failed > 0 => 1,
+            None if self.timed_out.is_some() => 1,
             None if totals.busy > 0 => 4,
             None if self.would_act => 6,
             // Whatever was not reached had a cause; should one be lost, it must
@@ -355,7 +394,7 @@ mod tests {
 
     fn status_of(outcomes: &[Outcome], signal: Option<i32>) -> i32 {
         let pipeline = Pipeline::read("name = 'a'\n[step.s]\nrun = 'x'").expect("a good file");
-        let task = Task { item: None, outs: Box::new([]) };
+        let task = Task { item: None, row: None, outs: Box::new([]) };
         let instance = Instance::default();
         let task = TaskRef {
             id: StepId(0),

@@ -152,6 +152,18 @@ pub enum Event<'a> {
         /// The step after which its list is known.
         after: &'a str,
     },
+    /// The command of a step is not the one by which tasks were done that will be
+    /// done again, if their inputs are the same only for that.
+    CommandChanged {
+        /// The step's place.
+        id: StepId,
+        /// The step.
+        step: &'a Step,
+        /// How many tasks.
+        tasks: usize,
+        /// How long one takes on average.
+        usual: Option<Duration>,
+    },
     /// An attempt begins.
     Attempt {
         /// The task.
@@ -224,6 +236,18 @@ pub enum Event<'a> {
     Warning {
         /// What.
         text: &'a str,
+    },
+    /// The run took longer than it may.
+    TimedOut {
+        /// How long that is.
+        limit: Duration,
+    },
+    /// A command that accompanies the end of the run failed.
+    HookFailed {
+        /// Which: `finally`, `on-failure`, `on-success`.
+        hook: &'a str,
+        /// Why.
+        why: &'a str,
     },
     /// A signal asked the run to stop.
     Stopping {

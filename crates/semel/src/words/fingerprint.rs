@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::words::digest::{Digest, Fields};
-use crate::words::pipeline::Command;
+use crate::words::pipeline::{Command, Step};
+use crate::words::task::Row;
 use crate::words::template::ItemPart;
 use crate::words::verdict::Likeness;
 
@@ -65,6 +66,9 @@ pub struct Given {
     /// For each step in `needs`, the digest of what its tasks left.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub needs: BTreeMap<String, String>,
+    /// `stat` where files that are read do not count by their bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 impl Given {
@@ -89,6 +93,9 @@ impl Given {
         }
         for (step, left) in &self.needs {
             put_named(&mut fields, "needs", step, left.as_bytes());
+        }
+        if let Some(digest) = &self.digest {
+            fields.put("digest", digest.as_bytes());
         }
         fields
     }
@@ -115,6 +122,8 @@ pub enum ItemCounts<'a> {
     File(Digest),
     /// A value is itself.
     Value(&'a [u8]),
+    /// A row is its values, by the names of their columns.
+    Row(&'a Row),
 }
 
 /// Adds an input to the fields of *what*: its key, its path and its content.
@@ -144,6 +153,13 @@ pub fn what<'a>(
         ItemCounts::None => {}
         ItemCounts::File(digest) => fields.put("item", digest.as_bytes()),
         ItemCounts::Value(value) => fields.put("value", value),
+        ItemCounts::Row(row) => {
+            let mut values: Vec<_> = row.0.iter().collect();
+            values.sort();
+            for (column, value) in values {
+                put_named(&mut fields, "column", column, value.as_bytes());
+            }
+        }
     }
     for (part, value) in parts {
         put_named(&mut fields, "part", part.field().unwrap_or("item"), value);
@@ -163,18 +179,27 @@ pub struct How {
     /// of their bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub programs: BTreeMap<String, String>,
+    /// The line before the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prelude: Option<String>,
+    /// The folder in which it runs, as it is written, if that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<String>,
 }
 
 impl How {
-    /// How a command does what it does.
+    /// How a step does what it does. One that is a check alone does nothing.
     #[must_use]
-    pub fn of(command: &Command, programs: BTreeMap<String, String>) -> Self {
-        let run = command.templates().iter().map(|text| text.text.clone()).collect();
-        let shell = match command {
-            Command::Shell { shell, .. } => shell.clone(),
-            Command::Words(_) => Vec::new(),
+    pub fn of(step: &Step, programs: BTreeMap<String, String>) -> Self {
+        let command = step.action.as_ref().map(|action| &action.command);
+        let run = command.iter().flat_map(|command| command.templates());
+        let run = run.map(|text| text.text.clone()).collect();
+        let (shell, prelude) = match command {
+            Some(Command::Shell { shell, prelude, .. }) => (shell.clone(), prelude.clone()),
+            Some(Command::Words(_)) | None => (Vec::new(), None),
         };
-        Self { run, shell, programs }
+        let dir = step.dir.as_ref().map(|dir| dir.text.clone());
+        Self { run, shell, programs, prelude, dir }
     }
 
     /// The digest of all fields.
@@ -189,6 +214,12 @@ impl How {
         }
         for (path, digest) in &self.programs {
             put_named(&mut fields, "program", path, digest.as_bytes());
+        }
+        if let Some(prelude) = &self.prelude {
+            fields.put("prelude", prelude.as_bytes());
+        }
+        if let Some(dir) = &self.dir {
+            fields.put("dir", dir.as_bytes());
         }
         fields.digest()
     }
@@ -284,6 +315,8 @@ mod tests {
             run: run.iter().map(|word| (*word).to_owned()).collect(),
             shell: vec![],
             programs: BTreeMap::new(),
+            prelude: None,
+            dir: None,
         };
         assert_ne!(how(&["a", "b"]).digest(), how(&["a b"]).digest());
     }
@@ -300,6 +333,7 @@ mod tests {
             ]),
             version: Some("2".to_owned()),
             needs: BTreeMap::from([("load".to_owned(), "ff".to_owned())]),
+            digest: None,
         };
         let item = ItemCounts::File(Digest::of(b"x"));
         let mut fields = given.fields();
@@ -309,6 +343,8 @@ mod tests {
             run: vec!["cat {{ item }}".to_owned()],
             shell: vec!["sh".to_owned(), "-c".to_owned()],
             programs: BTreeMap::from([("a.py".to_owned(), "00".to_owned())]),
+            prelude: None,
+            dir: None,
         };
         let effect = effect([("", Digest::of(b"z"))]).expect("it has an output");
         let mut left = Left::default();

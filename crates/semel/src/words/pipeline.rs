@@ -7,13 +7,14 @@
 //! every name it mentions exists, every placeholder has a value where it
 //! stands, and the steps form no cycle.
 
+mod draft;
 mod fault;
 mod keys;
 mod read;
 mod rules;
 mod value;
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -34,23 +35,72 @@ pub struct StepId(pub usize);
 pub struct Pipeline {
     /// Its name; receipts are kept by it.
     pub name: String,
+    /// A sentence for people.
+    pub about: Option<String>,
     /// The parameters, in the order of the file.
     pub params: Vec<Param>,
     /// The parameters whose values are the instances of a run.
     pub per: Vec<String>,
     /// How many tasks at a time; by default as many as there are processors.
     pub jobs: Option<NonZeroUsize>,
+    /// The limit of a run.
+    pub timeout: Option<Duration>,
+    /// What a receipt outlives.
+    pub durability: Durability,
     /// The steps, in the order of the file.
     pub steps: Vec<Step>,
+    /// What is run at the end of every run.
+    pub finally: Option<Hook>,
+    /// What is run after a run that did not reach its state.
+    pub on_failure: Option<Hook>,
+    /// What is run after a run that reached its state.
+    pub on_success: Option<Hook>,
 }
 
-/// A parameter: its name, and its value unless `-p` gives another.
+/// A parameter.
 #[derive(Clone, Debug)]
 pub struct Param {
     /// Its name.
     pub name: String,
-    /// Its value.
-    pub value: String,
+    /// A sentence for people.
+    pub about: Option<String>,
+    /// Where its value comes from unless `-p` gives one.
+    pub value: ParamValue,
+    /// Where the file says so.
+    pub span: Span,
+}
+
+/// Where the value of a parameter comes from.
+#[derive(Clone, Debug)]
+pub enum ParamValue {
+    /// From the file.
+    Given(String),
+    /// From the command line only.
+    Required,
+    /// From a command, asked once a run.
+    Command(Command),
+}
+
+/// What a receipt outlives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut.
+    #[default]
+    Power,
+    /// The death of any process; a power cut may cost what was done last, but
+    /// never what is done once.
+    Process,
+}
+
+/// A command that accompanies the end of a run.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// The command.
+    pub command: Command,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Where the file says so.
+    pub span: Span,
 }
 
 /// One named unit of work.
@@ -60,16 +110,26 @@ pub struct Step {
     pub name: String,
     /// Where the file names it.
     pub span: Span,
+    /// A sentence for people.
+    pub about: Option<String>,
     /// The parameters whose values are its instances.
     pub per: Vec<String>,
     /// What it fans out over.
     pub each: Option<Each>,
     /// Further files that it reads.
     pub inputs: Vec<Input>,
+    /// What files that it reads count by.
+    pub digest: Digested,
     /// The files and folders that it writes.
     pub outs: Vec<Out>,
-    /// What it does.
-    pub action: Action,
+    /// Whether it writes them in their places.
+    pub in_place: InPlace,
+    /// What it does; `None` where it is a check alone.
+    pub action: Option<Action>,
+    /// What undoes a partial effect.
+    pub cleanup: Option<Command>,
+    /// The folder in which its commands run.
+    pub dir: Option<Template>,
     /// Steps that it comes after, and whose effects count.
     pub needs: Vec<StepId>,
     /// Steps that it comes after.
@@ -84,18 +144,51 @@ pub struct Step {
     pub expect: Option<Expect>,
     /// A text that counts, to make it run again at will.
     pub version: Option<String>,
+    /// How old a receipt may be.
+    pub max_age: Option<Duration>,
+    /// Whether doing it again makes the same again.
+    pub deterministic: bool,
     /// Whether two files of equal content are one piece of work.
     pub same: Option<Same>,
     /// Variables that are set for the command, and count.
     pub env: Vec<(String, Template)>,
     /// Variables of semel's own environment that count.
     pub env_counts: Vec<String>,
+    /// Variables of semel's own environment that must be set, do not count, and
+    /// are masked; with their places.
+    pub secret_env: Vec<(String, Span)>,
     /// When and how often a failed attempt is followed by another.
     pub retry: Retry,
     /// The limit of an attempt.
     pub timeout: Option<Duration>,
     /// How many of its tasks at a time.
     pub jobs: Option<NonZeroUsize>,
+    /// After how many failures no further item is begun.
+    pub max_failures: Option<NonZeroU64>,
+    /// Whether its items go one by one, in the order of their names.
+    pub ordered: bool,
+}
+
+/// What files that are read count by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Digested {
+    /// Their bytes.
+    #[default]
+    Content,
+    /// Size, time of the last change, and inode.
+    Stat,
+}
+
+/// Whether outputs are written in their places instead of in staging.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InPlace {
+    /// They are staged.
+    #[default]
+    No,
+    /// They are, and what was there is kept and put back after a failure.
+    WithBackup,
+    /// They are, and only `cleanup` undoes what was half done.
+    WithoutBackup,
 }
 
 /// What a step fans out over.
@@ -103,6 +196,10 @@ pub struct Step {
 pub struct Each {
     /// Where its items come from.
     pub source: EachSource,
+    /// What its items are.
+    pub items: Items,
+    /// The column by which rows are named; without one, all their values.
+    pub name: Option<String>,
     /// Where the file says so.
     pub span: Span,
     /// Whether a list without items is fine.
@@ -116,18 +213,52 @@ pub struct Each {
 pub enum EachSource {
     /// The files that match a pattern.
     Files(Template),
+    /// The files that a file names, one a line.
+    FilesFrom(Template),
     /// The lines of a file.
     Lines(Template),
+    /// The rows of a CSV file.
+    Csv(Template),
+    /// The elements of a list in a JSON file.
+    Json(Template),
+    /// The lines that a command prints.
+    Command(Command),
     /// The outputs of another step's tasks.
     OutputsOf(StepId),
+    /// The items of another step, each after its own task.
+    ItemsOf(StepId),
+}
+
+/// What items are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Items {
+    /// Files, which count by their content.
+    Files,
+    /// Values, which count as they are.
+    Values,
+    /// Rows of named values, which count as they are.
+    Rows,
 }
 
 impl EachSource {
-    /// Whether items are files, which count by their content; else they are
-    /// values, which count as they are.
+    /// The step whose tasks this step's tasks follow, one by one.
     #[must_use]
-    pub const fn gives_files(&self) -> bool {
-        matches!(self, Self::Files(_) | Self::OutputsOf(_))
+    pub const fn chain(&self) -> Option<StepId> {
+        match self {
+            Self::OutputsOf(step) | Self::ItemsOf(step) => Some(*step),
+            _ => None,
+        }
+    }
+
+    /// The file that it reads the list from.
+    #[must_use]
+    pub const fn list(&self) -> Option<&Template> {
+        match self {
+            Self::FilesFrom(path) | Self::Lines(path) | Self::Csv(path) | Self::Json(path) => {
+                Some(path)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -180,6 +311,8 @@ pub enum Command {
     Shell {
         /// The shell and its options.
         shell: Vec<String>,
+        /// A line that goes before the text.
+        prelude: Option<String>,
         /// The text.
         text: Template,
     },
@@ -212,12 +345,51 @@ impl Command {
 /// A probe of the real world.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// The command that is asked.
-    pub command: Command,
-    /// What it must print to hold; without it the exit status answers.
-    pub equals: Option<Template>,
+    /// What is asked.
+    pub probe: Probe,
+    /// How long after the action it is asked until it holds.
+    pub within: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How often it is asked again where it cannot tell.
+    pub retry: Retry,
+    /// How long an answer that it holds is believed.
+    pub max_age: Option<Duration>,
     /// Where the file says so.
     pub span: Span,
+}
+
+/// What a check asks.
+#[derive(Clone, Debug)]
+pub enum Probe {
+    /// A command, for one task.
+    Command {
+        /// The command that is asked.
+        command: Command,
+        /// What it must print to hold; without it the exit status answers.
+        equals: Option<Template>,
+    },
+    /// A command that prints the items for which it holds.
+    All(Command),
+    /// A file, which must have this digest.
+    File {
+        /// Its path.
+        path: Template,
+        /// The SHA-256 of its bytes, in hexadecimal.
+        sha256: Template,
+    },
+}
+
+impl Probe {
+    /// All the templates in it.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let (command, others) = match self {
+            Self::Command { command, equals } => (command.templates(), [equals.as_ref(), None]),
+            Self::All(command) => (command.templates(), [None, None]),
+            Self::File { path, sha256 } => (&[][..], [Some(path), Some(sha256)]),
+        };
+        command.iter().chain(others.into_iter().flatten())
+    }
 }
 
 /// What a good output looks like; every rule must hold for every output.
@@ -332,6 +504,19 @@ impl Default for Retry {
 /// fails must fail.
 pub const DEFAULT_SHELL: [&str; 4] = ["bash", "-euo", "pipefail", "-c"];
 
+/// How long a check may take unless the file says otherwise.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a command at the end of a run may take unless the file says
+/// otherwise.
+pub const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The JSON schema of a pipeline file, for editors.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    keys::schema()
+}
+
 /// The keys of a pipeline file as Markdown, as the reference shows them.
 #[must_use]
 pub fn reference() -> String {
@@ -374,10 +559,7 @@ impl Pipeline {
 impl Step {
     /// The steps that it comes after, whatever the reason.
     pub fn upstream(&self) -> impl Iterator<Item = StepId> + '_ {
-        let listed = match self.each.as_ref().map(|each| &each.source) {
-            Some(EachSource::OutputsOf(step)) => Some(*step),
-            _ => None,
-        };
+        let listed = self.each.as_ref().and_then(|each| each.source.chain());
         let gathered = self.inputs.iter().filter_map(|input| match input.source {
             InputSource::OutputsOf(step) => Some(step),
             InputSource::Files(_) => None,
@@ -390,17 +572,18 @@ impl Step {
     /// is done once is only ordered by what it needs.
     #[must_use]
     pub fn reads_upstream(&self) -> bool {
-        let chained =
-            self.each.as_ref().is_some_and(|each| !matches!(each.source, EachSource::Files(_)));
+        let reads_list = self.each.as_ref().is_some_and(|each| {
+            each.source.list().is_some() || matches!(each.source, EachSource::OutputsOf(_))
+        });
         let gathers =
             self.inputs.iter().any(|input| matches!(input.source, InputSource::OutputsOf(_)));
-        chained || gathers || (!self.needs.is_empty() && !self.once)
+        reads_list || gathers || (!self.needs.is_empty() && !self.once)
     }
 
     /// Whether its items are files, which count by their content.
     #[must_use]
     pub fn has_file_items(&self) -> bool {
-        self.each.as_ref().is_some_and(|each| each.source.gives_files())
+        self.each.as_ref().is_some_and(|each| each.items == Items::Files)
     }
 
     /// The role of an output in stamps and effects: its key, or its place among
@@ -417,16 +600,9 @@ impl Step {
     /// The templates whose values decide what its tasks do: those of the action,
     /// of `env` and of `check`.
     pub fn counting_templates(&self) -> impl Iterator<Item = &Template> {
-        let check = self
-            .check
-            .iter()
-            .flat_map(|check| check.command.templates().iter().chain(check.equals.as_ref()));
-        self.action
-            .command
-            .templates()
-            .iter()
-            .chain(self.env.iter().map(|(_, value)| value))
-            .chain(check)
+        let check = self.check.iter().flat_map(|check| check.probe.templates());
+        let action = self.action.iter().flat_map(|action| action.command.templates());
+        action.chain(self.env.iter().map(|(_, value)| value)).chain(&self.dir).chain(check)
     }
 
     /// The names that those templates mention.

@@ -77,6 +77,8 @@ pub struct FileRecord {
     pub rows: Option<u64>,
     /// The SHA-256 of its bytes; of a folder, of its list.
     pub digest: Digest,
+    /// Whether it is that of size, time and inode instead: `digest = "stat"`.
+    pub by_stat: bool,
 }
 
 /// The record of a completed task.

@@ -143,16 +143,54 @@ impl fmt::Display for TaskName {
     }
 }
 
+/// The named values of an item that is a row, in the order of its list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row(pub Box<[(Box<str>, Box<str>)]>);
+
+impl Row {
+    /// The value of a column, if it has that column.
+    #[must_use]
+    pub fn get(&self, column: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| **name == *column).map(|(_, value)| &**value)
+    }
+}
+
+/// An item of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The bytes of its path or its value; of a row, those by which it is named.
+    pub name: Box<[u8]>,
+    /// Its named values, if it is a row.
+    pub row: Option<Box<Row>>,
+}
+
+impl Item {
+    /// An item that is a path or a value.
+    #[must_use]
+    pub fn plain(name: &[u8]) -> Self {
+        Self { name: name.into(), row: None }
+    }
+}
+
 /// A task of a step, in the step's instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// The item, as its list names it; `None` where the step has none.
     pub item: Option<Box<[u8]>>,
+    /// The named values of the item, if it is a row.
+    pub row: Option<Box<Row>>,
     /// The paths of its outputs, in the order of `out`.
     pub outs: Box<[PathBuf]>,
 }
 
 impl Task {
+    /// The item as its list has it.
+    #[must_use]
+    pub fn as_item(&self) -> Option<Item> {
+        let name = self.item.clone()?;
+        Some(Item { name, row: self.row.clone() })
+    }
+
     /// The item's name: encoded, and empty where there is none.
     #[must_use]
     pub fn item_name(&self) -> Cow<'_, str> {

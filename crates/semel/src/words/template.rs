@@ -40,8 +40,11 @@ pub struct Placeholder {
 /// What a placeholder stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Name {
-    /// `item`, `item.stem`: the item, or a part of its path.
+    /// `item`, `item.stem`: the item, or a part of its path; of a row, the column
+    /// of that name.
     Item(ItemPart),
+    /// `item.COLUMN`: a column of a row.
+    Column(String),
     /// `in`, `in.KEY`: the files of `in`.
     In(Option<String>),
     /// `out`, `out.KEY`: where the command is to write.
@@ -234,6 +237,12 @@ impl Template {
         })
     }
 
+    /// Whether it names the item.
+    #[must_use]
+    pub fn names_item(&self) -> bool {
+        self.placeholders().any(|hole| matches!(hole.name, Name::Item(_) | Name::Column(_)))
+    }
+
     /// Whether it is the same for all values.
     #[must_use]
     pub fn is_plain(&self) -> bool {
@@ -380,13 +389,10 @@ fn name(text: &str) -> Result<Name, String> {
     let field = field.map(str::to_owned);
     match (root, field) {
         ("item", None) => Ok(Name::Item(ItemPart::Whole)),
-        ("item", Some(field)) => ItemPart::ALL
+        ("item", Some(field)) => Ok(ItemPart::ALL
             .iter()
             .find(|(name, _)| *name == field)
-            .map(|(_, part)| Name::Item(*part))
-            .ok_or_else(|| {
-                unknown("an item has no", &field, ItemPart::ALL.iter().map(|(name, _)| *name))
-            }),
+            .map_or_else(|| Name::Column(field.clone()), |(_, part)| Name::Item(*part))),
         ("in", key) => Ok(Name::In(key)),
         ("out", key) => Ok(Name::Out(key)),
         ("params", Some(param)) => Ok(Name::Param(param)),
@@ -405,6 +411,12 @@ fn filter(text: &str) -> Result<Filter, String> {
     Filter::ALL.iter().find(|(name, _)| *name == text).map(|(_, filter)| *filter).ok_or_else(|| {
         unknown("there is no filter", text, Filter::ALL.iter().map(|(name, _)| *name))
     })
+}
+
+/// Says that the path of a file has no such part.
+#[must_use]
+pub fn no_such_part(field: &str) -> String {
+    unknown("an item has no", field, ItemPart::ALL.iter().map(|(name, _)| *name))
 }
 
 /// `there is no x; there are a, b`, or with what was probably meant.
@@ -482,19 +494,19 @@ mod tests {
     #[test]
     fn all_mistakes_are_found_at_once() {
         let faults =
-            Template::parse("{{ itme }} {{ item.stm }} {{ item | shout }} {{ params }} {{ x")
+            Template::parse("{{ itme }} {{ run.me }} {{ item | shout }} {{ params }} {{ x")
                 .expect_err("five mistakes");
         let labels: Vec<_> = faults.iter().map(|fault| fault.label.as_str()).collect();
         assert_eq!(
             labels,
             [
                 "there is no `itme`; did you mean `item`?",
-                "an item has no `stm`; did you mean `stem`?",
+                "there is no `run.me`; did you mean `run.id`?",
                 "there is no filter `shout`; there are raw, json, upper, lower",
                 "`params` wants a field: `params.NAME`",
                 "is not closed by `}}`; `{{{{` stands for a plain `{{`",
             ]
         );
-        assert_eq!(faults[1].range, 11..25);
+        assert_eq!(faults[1].range, 11..23);
     }
 }

@@ -21,10 +21,12 @@ use super::state::StepState;
 use super::worker::{Done, Left, Message, Order, Shop};
 use crate::deed::record::Orders;
 use crate::ground::manifest::StepMemory;
+use crate::thought::plan;
 use crate::words::event::{Event, Outcome, TaskRef};
 use crate::words::fingerprint::Fingerprint;
 use crate::words::pipeline::{EachSource, InputSource, Pipeline, StepId};
 use crate::words::receipt::Failure;
+use crate::words::verdict::Ruling;
 
 /// The most tasks of one order to look.
 const CHUNK: usize = 1024;
@@ -52,6 +54,8 @@ pub(super) struct Given<'r, 's> {
     pub(super) shop: &'r Shop<'r, 's>,
     pub(super) mode: Mode,
     pub(super) fails_fast: bool,
+    /// How long the run may take.
+    pub(super) limit: Option<Duration>,
     /// How many threads look.
     pub(super) lookers: usize,
     /// How many acts are under way at most, publishing included, but not the
@@ -81,11 +85,13 @@ pub(super) struct Engine<'r, 's> {
     pub(super) shop: &'r Shop<'r, 's>,
     pub(super) mode: Mode,
     pub(super) fails_fast: bool,
+    /// How long the run may take, and when that is over.
+    deadline: Option<(Duration, Instant)>,
     lookers: usize,
     most_acts: usize,
     report: &'r mut dyn FnMut(&Event<'_>),
-    /// Kept, so that the recorder works until we are gone.
-    _recorder: Option<Orders<Box<Done>>>,
+    /// The recorder works until we are gone.
+    pub(super) recorder: Option<Orders<Box<Done>>>,
     look_orders: Sender<Order<'s>>,
     act_orders: Sender<Order<'s>>,
     hire: &'r mut dyn FnMut(),
@@ -120,6 +126,7 @@ pub(super) struct Engine<'r, 's> {
     /// Tasks that came to an end, to be noted one after the other.
     pub(super) settling: VecDeque<(StepId, usize, Outcome, Option<Left>)>,
     next_number: u64,
+    next_turn: u64,
     /// Nothing new is begun.
     pub(super) is_stopping: bool,
     pub(super) signals: u32,
@@ -161,11 +168,13 @@ impl<'r, 's> Engine<'r, 's> {
                 steps[before.0].waiters.push(*id);
                 steps[before.0].is_read = true;
             }
-            let each = pipeline.step(*id).each.as_ref();
-            if let Some(EachSource::OutputsOf(chain)) = each.map(|each| &each.source) {
-                steps[id.0].chain = Some(*chain);
+            let step = pipeline.step(*id);
+            let Some(each) = &step.each else { continue };
+            if let Some(chain) = each.source.chain() {
+                steps[id.0].chain = Some(chain);
+                steps[id.0].width = plan::chain_width(pipeline, step);
                 steps[chain.0].chained.push(*id);
-                steps[chain.0].is_read = true;
+                steps[chain.0].is_read |= matches!(each.source, EachSource::OutputsOf(_));
             }
         }
         Self {
@@ -173,10 +182,11 @@ impl<'r, 's> Engine<'r, 's> {
             shop: given.shop,
             mode: given.mode,
             fails_fast: given.fails_fast,
+            deadline: given.limit.map(|limit| (limit, Instant::now() + limit)),
             lookers: given.lookers,
             most_acts: given.most_acts,
             report: given.report,
-            _recorder: given.recorder,
+            recorder: given.recorder,
             look_orders: given.look_orders,
             act_orders: given.act_orders,
             hire: given.hire,
@@ -201,6 +211,7 @@ impl<'r, 's> Engine<'r, 's> {
             unreached: HashSet::new(),
             settling: VecDeque::new(),
             next_number: 1,
+            next_turn: 0,
             is_stopping: false,
             signals: 0,
         }
@@ -214,7 +225,8 @@ impl<'r, 's> Engine<'r, 's> {
                 .timers
                 .peek()
                 .map(|Reverse((at, ..))| at.saturating_duration_since(Instant::now()));
-            let pause = due.unwrap_or(Duration::from_secs(3600));
+            let left = self.deadline.map(|(_, at)| at.saturating_duration_since(Instant::now()));
+            let pause = due.into_iter().chain(left).min().unwrap_or(Duration::from_secs(3600));
             select! {
                 recv(messages) -> message => match message {
                     Ok(message) => self.take(message),
@@ -246,6 +258,7 @@ impl<'r, 's> Engine<'r, 's> {
     }
 
     fn go_on(&mut self) {
+        self.end_in_time();
         self.wake();
         self.settle_all();
         self.order_looks();
@@ -322,6 +335,22 @@ impl<'r, 's> Engine<'r, 's> {
             pulled = pulled.and(self.shop.stop_all.pull());
         }
         if let Err(error) = pulled {
+            let text = format!("commands cannot be told to end: {error}");
+            self.tell(&Event::Warning { text: &text });
+        }
+    }
+
+    /// Ends the run when its time is over: nothing new is begun, and ordinary
+    /// commands end. Those of `once` steps may finish, as they have their own
+    /// limits: to end them would leave a question.
+    fn end_in_time(&mut self) {
+        let Some((limit, _)) = self.deadline.filter(|(_, at)| *at <= Instant::now()) else {
+            return;
+        };
+        self.deadline = None;
+        self.is_stopping = true;
+        self.tell(&Event::TimedOut { limit });
+        if let Err(error) = self.shop.stop.pull() {
             let text = format!("commands cannot be told to end: {error}");
             self.tell(&Event::Warning { text: &text });
         }
@@ -438,6 +467,11 @@ impl<'r, 's> Engine<'r, 's> {
                 (self.hire)();
                 self.hired += 1;
             }
+            // Only commands wait for a permit, and begin in order.
+            let runs =
+                next.verdict.ruling == Ruling::Run && self.pipeline.step(id).action.is_some();
+            let turn = runs.then_some(self.next_turn);
+            self.next_turn += u64::from(runs);
             let _ = self.act_orders.send(Order::Act {
                 step: id,
                 task,
@@ -446,6 +480,8 @@ impl<'r, 's> Engine<'r, 's> {
                 verdict: next.verdict,
                 number: self.next_number,
                 tries: next.tries,
+                turn,
+                takes_rewritten: self.voids.contains_key(&(id, task)),
             });
             self.next_number += 1;
         }

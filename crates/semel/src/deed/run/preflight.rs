@@ -9,11 +9,11 @@ use std::sync::OnceLock;
 use super::selection::Wanted;
 use crate::deed::look::wrong_kind;
 use crate::deed::{Site, Trouble, list};
+use crate::thought::mask::SHORTEST;
 use crate::thought::plan::StepTasks;
 use crate::words::path::show;
 use crate::words::pipeline::{EachSource, Fault, InputSource, Span, Step};
 use crate::words::task::Task;
-use crate::words::template::Name;
 
 /// Looks at the inputs and outputs of the steps that wait for nothing.
 pub(super) fn check(
@@ -41,13 +41,38 @@ pub(super) fn check(
     Ok(())
 }
 
+/// The secrets of the steps that are asked for are set, and can be masked.
+pub(super) fn secrets(site: &Site<'_>, wanted: &[Wanted]) -> Result<(), Trouble> {
+    for (_, step) in site.pipeline.ids().filter(|(id, _)| !wanted[id.0].is_none()) {
+        for (name, span) in &step.secret_env {
+            let wrong = |title: String, help: &str| {
+                let label = format!("step `{}` wants it", step.name);
+                Err(Trouble::Input(Fault::new(title, span, label).help(help)))
+            };
+            match site.env.get(name) {
+                None => {
+                    let help = "set it where semel is started; its value is never shown or kept";
+                    return wrong(format!("the secret `{name}` is not set"), help);
+                }
+                Some(value) if value.trim_ascii().len() < SHORTEST => {
+                    let title = format!("the secret `{name}` is too short to be masked");
+                    let help = format!("wants {SHORTEST} bytes or more");
+                    return wrong(title, &help);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The inputs that are the same for all tasks are there and can be read.
 fn inputs(site: &Site<'_>, step: &Step) -> Result<(), Trouble> {
     for input in &step.inputs {
         let InputSource::Files(pattern) = &input.source else {
             continue;
         };
-        if pattern.placeholders().any(|hole| matches!(hole.name, Name::Item(_))) {
+        if pattern.names_item() {
             continue;
         }
         let files = list::files(site, step, pattern, None, &input.span)?;

@@ -4,8 +4,11 @@
 //! one job one root is in progress, else a few for each job, since an item waits
 //! for a receipt between its steps; what waits for other steps is not waited for.
 
+use std::cmp::Reverse;
+
 use super::engine::Engine;
 use super::state::Phase;
+use crate::words::event::Outcome;
 use crate::words::pipeline::StepId;
 
 /// A task that begins a chain.
@@ -17,7 +20,7 @@ impl Engine<'_, '_> {
         let (mut id, mut task) = (id, task);
         let is_in_chain = self.steps[id.0].chain.is_some() || !self.steps[id.0].chained.is_empty();
         while let Some(before) = self.steps[id.0].chain {
-            task /= self.pipeline.step(before).outs.len();
+            task /= self.steps[id.0].width;
             id = before;
         }
         is_in_chain.then_some((id, task))
@@ -59,15 +62,64 @@ impl Engine<'_, '_> {
         }
     }
 
+    /// The steps of the chain that a step belongs to.
+    fn chain_of(&self, id: StepId) -> Vec<StepId> {
+        let mut first = id;
+        while let Some(before) = self.steps[first.0].chain {
+            first = before;
+        }
+        let mut chain = vec![first];
+        let mut at = 0;
+        while let Some(id) = chain.get(at) {
+            chain.extend(&self.steps[id.0].chained);
+            at += 1;
+        }
+        chain
+    }
+
+    /// Too many tasks of a step failed: no further item begins in its chain. Those
+    /// that were begun are finished.
+    pub(super) fn hold_off(&mut self, id: StepId, cause: &str) {
+        for id in self.chain_of(id) {
+            if self.steps[id.0].held_off_by.is_some() {
+                continue;
+            }
+            self.steps[id.0].held_off_by = Some(cause.to_owned());
+            let waiting = self.steps[id.0].to_act.keys().copied();
+            let waiting: Vec<_> = waiting.filter(|task| !self.was_begun(id, *task)).collect();
+            for task in waiting {
+                let state = &mut self.steps[id.0];
+                state.to_act.remove(&task);
+                if state.to_act.is_empty() {
+                    self.can_act.remove(&(Reverse(state.depth), id));
+                }
+                self.waiting_to_act -= 1;
+                self.settle(id, task, Outcome::Blocked(cause.to_owned()), None);
+            }
+        }
+    }
+
+    /// What keeps a task from being begun, if something failed too often.
+    pub(super) fn held_off_by(&self, id: StepId, task: usize) -> Option<String> {
+        let cause = self.steps[id.0].held_off_by.clone()?;
+        (!self.was_begun(id, task)).then_some(cause)
+    }
+
+    /// Whether a task, or one before it in its chain, was begun.
+    fn was_begun(&self, id: StepId, task: usize) -> bool {
+        self.failures.contains_key(&(id, task))
+            || self.root_of(id, task).is_some_and(|root| self.roots.contains_key(&root))
+    }
+
     /// How many tasks from one on, down the chain, are not settled; of steps that
     /// wait for others, none.
     fn unsettled_below(&self, id: StepId, task: usize) -> usize {
         let state = &self.steps[id.0];
         let own = !matches!(state.phases[task], Phase::Settled | Phase::Unwanted);
-        let outs = self.pipeline.step(id).outs.len();
         let below =
             state.chained.iter().filter(|next| self.steps[next.0].is_open).flat_map(|next| {
-                (task * outs..(task + 1) * outs).map(|task| self.unsettled_below(*next, task))
+                let width = self.steps[next.0].width;
+                (task * width..(task + 1) * width).map(|task| self.unsettled_below(*next, task))
             });
         usize::from(own) + below.sum::<usize>()
     }

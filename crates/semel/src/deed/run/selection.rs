@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::thought::plan::StepTasks;
-use crate::words::pipeline::{EachSource, InputSource, Pipeline, StepId};
+use crate::thought::plan::{self, StepTasks};
+use crate::words::pipeline::{InputSource, Pipeline, StepId};
 use crate::words::task::{Instance, TaskPattern, encode};
 
 /// Which tasks of a step are asked for.
@@ -107,8 +107,8 @@ pub(super) fn select(
         if wanted[id.0].is_none() {
             continue;
         }
-        if let Some(EachSource::OutputsOf(chain)) = step.each.as_ref().map(|each| &each.source) {
-            let outs = pipeline.step(*chain).outs.len().max(1);
+        if let Some(chain) = step.each.as_ref().and_then(|each| each.source.chain()) {
+            let outs = plan::chain_width(pipeline, step);
             let own = wanted[id.0].clone();
             match (&own, tasks[chain.0]) {
                 (Wanted::Some(marked), Some(before)) => {
@@ -213,6 +213,10 @@ pub(super) fn mark(
             example: tasks.tasks.first().map(|task| task.name(&step.name, instance).to_string()),
         });
     }
-    wanted.add(found.into_iter(), tasks.tasks.len());
+    // Of those that go in order, none comes without those before it.
+    match found.last() {
+        Some(last) if pipeline.step(id).ordered => wanted.add(0..last + 1, tasks.tasks.len()),
+        _ => wanted.add(found.into_iter(), tasks.tasks.len()),
+    }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What the dispatcher knows of a step.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -42,7 +42,9 @@ pub(super) struct StepState<'a> {
     pub(super) wanted: Wanted,
     /// The step whose outputs are its items.
     pub(super) chain: Option<StepId>,
-    /// Steps whose items are this one's outputs.
+    /// How many of its tasks follow one task of that step.
+    pub(super) width: usize,
+    /// Steps whose items are this one's outputs or items.
     pub(super) chained: Vec<StepId>,
     /// How many steps are not settled that must be before it begins.
     pub(super) barrier: usize,
@@ -61,6 +63,13 @@ pub(super) struct StepState<'a> {
     pub(super) left: Vec<Option<Left>>,
     /// Tasks that can be looked at.
     pub(super) ready: VecDeque<Range<usize>>,
+    /// Of a step that goes in order, the tasks that could be looked at if it were
+    /// their turn.
+    pub(super) may_be_ready: BTreeSet<usize>,
+    /// How many of its tasks failed.
+    pub(super) failed: u64,
+    /// What failed too often for a further item to begin.
+    pub(super) held_off_by: Option<String>,
     /// Tasks that can be acted on, in the order of the list.
     pub(super) to_act: BTreeMap<usize, ToAct<'a>>,
     pub(super) acting: usize,
@@ -82,6 +91,7 @@ impl StepState<'_> {
             depth: 0,
             wanted,
             chain: None,
+            width: 1,
             chained: Vec::new(),
             barrier: 0,
             waiters: Vec::new(),
@@ -94,6 +104,9 @@ impl StepState<'_> {
             phases: Vec::new(),
             left: Vec::new(),
             ready: VecDeque::new(),
+            may_be_ready: BTreeSet::new(),
+            failed: 0,
+            held_off_by: None,
             to_act: BTreeMap::new(),
             acting: 0,
             unsettled: 0,
@@ -130,6 +143,16 @@ impl StepState<'_> {
                 Some(last) if last.end == task => last.end += 1,
                 _ => self.ready.push_back(task..task + 1),
             }
+        }
+    }
+
+    /// Of a step that goes in order, makes the task ready whose turn it is: the
+    /// first that did not come to an end.
+    pub(super) fn make_next_ready(&mut self) {
+        let is_over = |phase: &Phase| matches!(phase, Phase::Settled | Phase::Unwanted);
+        let next = self.phases.iter().position(|phase| !is_over(phase));
+        if let Some(next) = next.filter(|next| self.may_be_ready.contains(next)) {
+            self.make_ready(next..next + 1);
         }
     }
 

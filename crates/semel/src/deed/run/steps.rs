@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 
 use super::engine::Engine;
 use super::selection::{self, Wanted};
-use super::worker::Order;
+use super::worker::{Changed, Order};
 use crate::deed::view::{Before, Seen};
 use crate::deed::{Trouble, list};
 use crate::thought::plan::{self, StepTasks};
 use crate::words::event::{Event, Outcome};
 use crate::words::fingerprint::Left;
-use crate::words::pipeline::{Fault, InputSource, StepId};
+use crate::words::pipeline::{EachSource, Fault, InputSource, StepId};
 use crate::words::receipt::Failure;
 use crate::words::task::Task;
 use crate::words::verdict::{Reason, Ruling, Verdict};
@@ -96,17 +96,24 @@ impl<'r, 's> Engine<'r, 's> {
 
     /// The items of some tasks, where the tasks of another step left them.
     pub(super) fn made_items(&self, id: StepId, tasks: Range<usize>) -> Vec<Seen> {
-        let Some(chain) = self.steps[id.0].chain else {
+        let each = self.pipeline.step(id).each.as_ref();
+        let Some(EachSource::OutputsOf(chain)) = each.map(|each| &each.source) else {
             return Vec::new();
         };
-        let outs = self.pipeline.step(chain).outs.len();
+        let outs = self.steps[id.0].width;
         let left = &self.steps[chain.0].left;
         // Where one is not there, each task looks for itself, and says so.
         let made = tasks.map(|task| left[task / outs].as_ref()?.outs.get(task % outs).copied());
         made.collect::<Option<_>>().unwrap_or_default()
     }
 
-    pub(super) fn prepared(&mut self, id: StepId, result: Result<(), Trouble>) {
+    pub(super) fn prepared(&mut self, id: StepId, result: Result<Option<Changed>, Trouble>) {
+        let result = result.map(|changed| {
+            if let Some(Changed { tasks, usual }) = changed {
+                let step = self.pipeline.step(id);
+                self.tell(&Event::CommandChanged { id, step, tasks, usual });
+            }
+        });
         let is_late = self.shop.tasks[id.0].get().is_some()
             && !self.steps[id.0].is_listed()
             && !self.steps[id.0].is_settled;
@@ -123,7 +130,8 @@ impl<'r, 's> Engine<'r, 's> {
         let state = &mut self.steps[id.0];
         state.is_prepared = true;
         if state.chain.is_none() {
-            state.make_ready(0..state.phases.len());
+            let all = 0..state.phases.len();
+            self.make_ready(id, all);
         }
         self.may_look(id);
         if self.steps[id.0].unsettled == 0 {
@@ -133,7 +141,13 @@ impl<'r, 's> Engine<'r, 's> {
 
     /// Makes some tasks ready, and lets them be looked at.
     pub(super) fn make_ready(&mut self, id: StepId, tasks: Range<usize>) {
-        self.steps[id.0].make_ready(tasks);
+        let state = &mut self.steps[id.0];
+        if self.pipeline.step(id).ordered {
+            state.may_be_ready.extend(tasks);
+            state.make_next_ready();
+        } else {
+            state.make_ready(tasks);
+        }
         self.may_look(id);
     }
 
@@ -159,9 +173,15 @@ impl<'r, 's> Engine<'r, 's> {
                 if self.steps[next.0].is_settled {
                     continue;
                 }
-                let items = plan::items_from_outputs(&self.shop.tasks(before).tasks);
-                let tasks =
-                    plan::tasks(self.pipeline.step(next), Some(items), self.shop.site.params);
+                let step = self.pipeline.step(next);
+                let Some(each) = &step.each else { continue };
+                let items = plan::items_from_tasks(&each.source, &self.shop.tasks(before).tasks);
+                let tasks = plan::tasks(
+                    step,
+                    Some(items),
+                    self.shop.site.params,
+                    self.shop.site.disk.root(),
+                );
                 // A step is listed once.
                 let _ = self.shop.tasks[next.0].set(tasks.map_err(Trouble::File)?);
                 open.push(next);
@@ -189,8 +209,8 @@ impl<'r, 's> Engine<'r, 's> {
             let (Some(before), Wanted::Some(marked)) = (state.chain, state.wanted.clone()) else {
                 continue;
             };
+            let outs = state.width;
             self.mark_late_step(before)?;
-            let outs = self.pipeline.step(before).outs.len().max(1);
             let total = self.shop.tasks(before).tasks.len();
             self.steps[before.0].wanted.add_makers(&marked, outs, total);
         }

@@ -16,7 +16,7 @@ use crate::thought::retry;
 use crate::words::event::{Event, Outcome};
 use crate::words::fingerprint::Fingerprint;
 use crate::words::path::show;
-use crate::words::pipeline::StepId;
+use crate::words::pipeline::{EachSource, StepId};
 use crate::words::receipt::Failure;
 use crate::words::verdict::{Reason, Ruling, Verdict};
 
@@ -34,6 +34,8 @@ impl<'s> Engine<'_, 's> {
     ) {
         let looked = match looked {
             Ok(looked) => looked,
+            // What a stopped check did not say is nobody's fault.
+            Err(_) if self.signals > 0 => return,
             Err(failure) => return self.settle(id, task, Outcome::Failed(failure), None),
         };
         if let Some(evidence) = &looked.evidence {
@@ -51,7 +53,16 @@ impl<'s> Engine<'_, 's> {
             Mode::Plan => false,
         };
         match (ruling, looked.sight) {
-            (Ruling::Skip, _) => self.settle(id, task, Outcome::Skipped(reason), left),
+            (Ruling::Skip, _) => {
+                self.remember_answer(id, task, looked.held.then_some(looked.fingerprint).flatten());
+                self.settle(id, task, Outcome::Skipped(reason), left);
+            }
+            // What is done in every run is no work that a run would find.
+            (Ruling::Run, _)
+                if self.mode == Mode::ExpectNoop && self.is_done_always(id, reason) =>
+            {
+                self.settle(id, task, Outcome::Skipped(reason), left);
+            }
             (Ruling::Adopt, _) if !acts => self.settle(id, task, Outcome::Adopted(reason), left),
             (Ruling::Wait, _) => self.settle(id, task, Outcome::Busy, None),
             (Ruling::Refuse, _) => match self.failures.remove(&(id, task)) {
@@ -61,6 +72,10 @@ impl<'s> Engine<'_, 's> {
             },
             (_, Some(_)) if acts && !view.hold.may_act() => {
                 self.settle(id, task, Outcome::Busy, None);
+            }
+            (_, Some(_)) if acts && self.held_off_by(id, task).is_some() => {
+                let cause = self.held_off_by(id, task).unwrap_or_default();
+                self.settle(id, task, Outcome::Blocked(cause), None);
             }
             (_, Some(_))
                 if acts && reason == Reason::New && self.follows(id, task, looked.fingerprint) => {}
@@ -75,6 +90,23 @@ impl<'s> Engine<'_, 's> {
                 self.can_act.insert((Reverse(state.depth), id));
             }
             _ => self.settle(id, task, Outcome::Would(looked.verdict), None),
+        }
+    }
+
+    fn is_done_always(&self, id: StepId, reason: Reason) -> bool {
+        let limit = self.pipeline.step(id).max_age;
+        reason == Reason::TooOld && limit.is_some_and(|limit| limit.is_zero())
+    }
+
+    /// Notes that the check of a done task was asked and held, where that is
+    /// believed for a while.
+    fn remember_answer(&self, id: StepId, task: usize, fingerprint: Option<Fingerprint>) {
+        let check = self.pipeline.step(id).check.as_ref();
+        let is_believed = check.is_some_and(|check| check.max_age.is_some());
+        if let (true, Some(fingerprint), Some(recorder), true) =
+            (is_believed, fingerprint, &self.recorder, self.mode != Mode::Plan)
+        {
+            recorder.held(self.task_ref(id, task).name(), fingerprint);
         }
     }
 
@@ -161,7 +193,11 @@ impl<'s> Engine<'_, 's> {
 
     /// An attempt did not succeed.
     pub(super) fn failed_act(&mut self, failed: FailedAct) {
-        let FailedAct { step: id, task, tries, why, tail, command } = failed;
+        let FailedAct { step: id, task, tries, why, tail, command, kept } = failed;
+        for (from, to) in &kept {
+            let task = self.task_ref(id, task);
+            self.tell(&Event::Displaced { task, from, to });
+        }
         let step = self.pipeline.step(id);
         let (failure, provably_undone) = match why {
             // It stays unsettled: the run ends before it.
@@ -261,11 +297,20 @@ impl<'s> Engine<'_, 's> {
             state.not_reached.get_or_insert_with(|| task_ref.to_string());
             self.is_stopping |= self.fails_fast && matches!(outcome, Outcome::Failed(_));
         }
+        if matches!(outcome, Outcome::Failed(_)) {
+            self.count_failure(id, &task_ref.to_string());
+        }
         self.lead(id, task, is_reached);
-        let outs = self.pipeline.step(id).outs.len();
+        if self.pipeline.step(id).ordered {
+            self.go_on_in_order(id, is_reached || would_act, &task_ref.to_string());
+        }
         for next in self.steps[id.0].chained.clone() {
-            let chained = task * outs..(task + 1) * outs;
-            if is_reached {
+            let width = self.steps[next.0].width;
+            let chained = task * width..(task + 1) * width;
+            let each = self.pipeline.step(next).each.as_ref();
+            let only_follows =
+                each.is_some_and(|each| matches!(each.source, EachSource::ItemsOf(_)));
+            if is_reached || (would_act && only_follows) {
                 self.make_ready(next, chained);
                 continue;
             }
@@ -286,6 +331,30 @@ impl<'s> Engine<'_, 's> {
         }
         if self.steps[id.0].unsettled == 0 {
             self.settled_step(id);
+        }
+    }
+}
+
+impl Engine<'_, '_> {
+    /// A task failed: if it is one too many, no further item begins.
+    fn count_failure(&mut self, id: StepId, task: &str) {
+        let state = &mut self.steps[id.0];
+        state.failed += 1;
+        let most = self.pipeline.step(id).max_failures;
+        if most.is_some_and(|most| state.failed >= most.get()) {
+            self.hold_off(id, task);
+        }
+    }
+
+    /// In a step that goes in order a task came to its end: it is the next one's
+    /// turn, or nobody's.
+    fn go_on_in_order(&mut self, id: StepId, is_fine: bool, task: &str) {
+        if is_fine {
+            self.make_ready(id, 0..0);
+            return;
+        }
+        for rest in self.steps[id.0].take_rest() {
+            self.settle(id, rest, Outcome::Blocked(task.to_owned()), None);
         }
     }
 }

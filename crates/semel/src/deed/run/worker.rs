@@ -2,27 +2,32 @@
 //! on a task. Each job ends in a message to the dispatcher; an act that succeeds
 //! goes on to the recorder.
 
+use std::collections::HashSet;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use jiff::Timestamp;
 
+use super::turns::Turns;
 use crate::deed::act::{self, Acted, Attempted, Job, Workshop};
+use crate::deed::hook::{Debt, Ledger};
 use crate::deed::lease::{Holder, Lease, LeaseError};
 use crate::deed::look::{Hints, Known, Looked, Sight, look};
 use crate::deed::publish::{Published, make_durable, publish};
 use crate::deed::record::{Completion, Orders, Particulars};
 use crate::deed::view::{Before, Hold, Manner, Seen, StepView};
-use crate::deed::{Site, Trouble, command, list};
+use crate::deed::{Site, Trouble, check, command, list};
 use crate::ground::manifest::StepMemory;
 use crate::ground::world::process::Stop;
+use crate::thought::bind::Bindings;
 use crate::thought::plan::{self, StepTasks};
 use crate::words::digest::Digest;
 use crate::words::event::Made;
 use crate::words::fingerprint::{Fingerprint, effect};
-use crate::words::pipeline::StepId;
+use crate::words::pipeline::{InPlace, Probe, StepId};
 use crate::words::receipt::{Attempt, AttemptEnd, Ending, Failure, Origin};
 use crate::words::verdict::{Reason, Ruling, Verdict};
 
@@ -58,6 +63,10 @@ pub(super) enum Order<'a> {
         verdict: Verdict,
         number: u64,
         tries: u32,
+        /// Its turn among those whose commands begin in order.
+        turn: Option<u64>,
+        /// Whether its inputs were found written anew before.
+        takes_rewritten: bool,
     },
 }
 
@@ -65,7 +74,7 @@ pub(super) enum Order<'a> {
 pub(super) enum Message<'a> {
     Prepared {
         step: StepId,
-        result: Result<(), Trouble>,
+        result: Result<Option<Changed>, Trouble>,
     },
     Looked {
         step: StepId,
@@ -98,6 +107,13 @@ pub(super) enum Message<'a> {
     Complaint(String),
 }
 
+/// Tasks that were done by another version of the command.
+pub(super) struct Changed {
+    pub(super) tasks: usize,
+    /// How long one takes on average.
+    pub(super) usual: Option<Duration>,
+}
+
 /// An attempt that did not succeed.
 pub(super) struct FailedAct {
     pub(super) step: StepId,
@@ -106,6 +122,8 @@ pub(super) struct FailedAct {
     pub(super) why: WhyNot,
     pub(super) tail: Vec<u8>,
     pub(super) command: String,
+    /// Where outputs would have been, and where what semel did not make is kept.
+    pub(super) kept: Vec<(PathBuf, PathBuf)>,
 }
 
 /// Why an attempt did not succeed.
@@ -144,7 +162,8 @@ pub(super) struct Shop<'s, 'a> {
     pub(super) tasks: &'s [OnceLock<StepTasks>],
     pub(super) manner: Manner,
     pub(super) run: i64,
-    pub(super) displaced: PathBuf,
+    /// In which order commands begin.
+    pub(super) turns: Turns,
     /// Ends commands of ordinary steps.
     pub(super) stop: &'s Stop,
     /// Ends commands of `once` steps, and checks.
@@ -155,6 +174,8 @@ pub(super) struct Shop<'s, 'a> {
     pub(super) passes_on: bool,
     /// Who we are, where we act.
     pub(super) holder: Option<Holder>,
+    /// What the run owes from its first task on, and where that is noted.
+    pub(super) debt: Option<(&'s Ledger<'s>, Debt)>,
 }
 
 impl<'a> Shop<'_, 'a> {
@@ -190,7 +211,17 @@ impl<'a> Shop<'_, 'a> {
                 Order::Look { step, tasks, made, tried, leader } => {
                     Some(self.look(step, tasks, &made, tried, leader))
                 }
-                Order::Act { step, task, view, sight, verdict, number, tries } => {
+                Order::Act {
+                    step,
+                    task,
+                    view,
+                    sight,
+                    verdict,
+                    number,
+                    tries,
+                    turn,
+                    takes_rewritten,
+                } => {
                     let act = Act {
                         shop: self,
                         step,
@@ -200,6 +231,8 @@ impl<'a> Shop<'_, 'a> {
                         verdict,
                         number,
                         tries,
+                        turn,
+                        takes_rewritten,
                         messages,
                         recorder,
                     };
@@ -221,21 +254,51 @@ impl<'a> Shop<'_, 'a> {
         before: &Before,
         memory: StepMemory,
         lists: bool,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Option<Changed>, Trouble> {
         let site = self.site;
         if lists {
             let definition = site.pipeline.step(step);
             let each = definition.each.as_ref().expect("only a step with items has a list");
             let items = list::items(site, definition, each)?;
-            let tasks = plan::tasks(definition, Some(items), site.params).map_err(Trouble::File)?;
+            let tasks = plan::tasks(definition, Some(items), site.params, site.disk.root())
+                .map_err(Trouble::File)?;
             // The dispatcher asks for each list once.
             let _ = self.tasks[step.0].set(tasks);
         }
         let (hold, memory) = self.hold(step, memory)?;
         let view =
             StepView::prepare(site, step, before, Arc::new(memory), Arc::new(hold), self.manner)?;
+        let changed = self.changed(step, &view)?;
         self.set_view(step, view);
-        Ok(())
+        Ok(changed)
+    }
+
+    /// Whether the command of a step changed since present tasks were done, where
+    /// they will be done again for it.
+    fn changed(&self, id: StepId, view: &StepView<'_>) -> Result<Option<Changed>, Trouble> {
+        let site = self.site;
+        if view.step.once || view.fresh || self.workshop.is_none() || site.kept.contains(&id) {
+            return Ok(None);
+        }
+        let receipts = view.memory.receipts.iter();
+        let others: HashSet<_> = receipts
+            .filter(|receipt| receipt.fingerprint.how != view.how_digest)
+            .map(|receipt| &*receipt.item)
+            .collect();
+        // Where the list is not known yet, nothing is known of what is present.
+        let tasks = self.tasks[id.0].get().filter(|_| !others.is_empty());
+        let present = tasks.iter().flat_map(|step| &step.tasks);
+        let tasks = present.filter(|task| others.contains(&*task.item_name())).count();
+        if tasks == 0 {
+            return Ok(None);
+        }
+        let usual = site.ask_manifest(|manifest| {
+            manifest.usual_seconds(&site.pipeline.name, &view.step.name)
+        })?;
+        Ok(Some(Changed {
+            tasks,
+            usual: usual.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+        }))
     }
 
     fn set_view(&self, step: StepId, view: StepView<'a>) {
@@ -293,7 +356,7 @@ impl<'a> Shop<'_, 'a> {
         let first = range.start;
         let looked = range.map(|at| {
             let known = Known { made: made.get(at - first), tried, leader };
-            look(self.site, &view, &tasks.tasks[at], known, self.manner, self.stop_all, &mut hints)
+            look(self.site, &view, &tasks.tasks[at], known, self.manner, self.stop, &mut hints)
         });
         let looked = looked.collect();
         Message::Looked { step, first, view, looked }
@@ -310,6 +373,8 @@ struct Act<'s, 'a> {
     verdict: Verdict,
     number: u64,
     tries: u32,
+    turn: Option<u64>,
+    takes_rewritten: bool,
     messages: &'s Sender<Message<'a>>,
     recorder: &'s Orders<Box<Done>>,
 }
@@ -320,6 +385,7 @@ impl Act<'_, '_> {
         match self.verdict.ruling {
             Ruling::Adopt => self.adopt(),
             Ruling::Reuse => self.reuse(),
+            _ if self.view.step.action.is_none() => self.ask(),
             _ => self.run(),
         }
     }
@@ -330,6 +396,7 @@ impl Act<'_, '_> {
             task: &self.shop.tasks(self.step).tasks[self.task],
             sight: self.sight,
             number: self.number,
+            takes_rewritten: self.takes_rewritten,
         }
     }
 
@@ -387,6 +454,37 @@ impl Act<'_, '_> {
         self.publish(&job, staged, Origin::Reused, None, Vec::new())
     }
 
+    /// A step that is a check alone does nothing but ask.
+    fn ask(&self) -> Option<FailedAct> {
+        let job = self.job();
+        let asked = check::Asked {
+            view: job.view,
+            task: job.task,
+            own_inputs: &self.sight.own_inputs,
+            outs: &[],
+        };
+        let (at, tries) = (self.task, self.tries);
+        let _ = self.messages.send(Message::Began { step: self.step, task: at, tries });
+        let began = Instant::now();
+        let failure = match check::ask_until_it_holds(self.shop.site, &asked, self.shop.stop_all) {
+            Ok(true) => {
+                let particulars = self.particulars(&job);
+                let completion = Completion::found(&particulars, &[], Origin::Adopted, Vec::new());
+                self.record(
+                    completion,
+                    Vec::new(),
+                    self.made(&[], Some(began.elapsed())),
+                    Vec::new(),
+                );
+                return None;
+            }
+            Ok(false) => Failure::BadEffect("its check does not hold".to_owned()),
+            Err(why) => Failure::Broken(format!("its check cannot tell: {why}")),
+        };
+        let why = WhyNot::Failed { failure, provably_undone: true };
+        Some(self.failed(why, Vec::new()))
+    }
+
     fn run(&self) -> Option<FailedAct> {
         let job = self.job();
         let step = job.view.step;
@@ -398,8 +496,10 @@ impl Act<'_, '_> {
             fingerprint: self.sight.fingerprint,
             began: Timestamp::now(),
         };
-        let intend = || {
-            if step.once {
+        // What must be undone after a crash must be known to have begun.
+        let is_announced = step.once || step.cleanup.is_some() || step.in_place != InPlace::No;
+        let mut intend = || {
+            if is_announced {
                 let intended = self.recorder.intend(began.clone(), self.said());
                 return intended.map_err(Failure::Broken);
             }
@@ -407,11 +507,23 @@ impl Act<'_, '_> {
             Ok(())
         };
         let stop = if step.once { self.shop.stop_all } else { self.shop.stop };
-        let permit = self.shop.permits.1.recv();
+        let permit = match self.turn {
+            Some(turn) => self.shop.turns.in_turn(turn, || self.shop.permits.1.recv()),
+            None => self.shop.permits.1.recv(),
+        };
         if stop.is_pulled() {
             // Whoever waits for it must hear of the end too.
             self.give_back(&mut permit.ok());
             return Some(self.failed(WhyNot::Stopped, Vec::new()));
+        }
+        if let Some((ledger, debt)) = &self.shop.debt
+            && let Err(error) = ledger.owe(debt)
+        {
+            self.give_back(&mut permit.ok());
+            let failure = Failure::Broken(format!("that `[finally]` is owed: {error}"));
+            return Some(
+                self.failed(WhyNot::Failed { failure, provably_undone: true }, Vec::new()),
+            );
         }
         let (at, tries) = (self.task, self.tries);
         let _ = self.messages.send(Message::Began { step: self.step, task: at, tries });
@@ -423,11 +535,14 @@ impl Act<'_, '_> {
         };
         // The permit is for the command only; publishing is our own time.
         let mut give_back = permit.ok();
-        let attempted = act::attempt(self.workshop(), &job, stop, intend, &mut printed, || {
-            self.give_back(&mut give_back);
-        });
+        let mut telling = act::Telling {
+            intend: &mut intend,
+            printed: &mut printed,
+            ended: &mut || self.give_back(&mut give_back),
+        };
+        let attempted = act::attempt(self.workshop(), &job, stop, self.shop.stop_all, &mut telling);
         self.give_back(&mut give_back);
-        let Attempted { acted, log, tail, log_error } = attempted;
+        let Attempted { acted, log, tail, log_error, kept } = attempted;
         if let Some(error) = log_error {
             let text = format!("what {} printed could not be kept: {error}", began.task);
             let _ = self.messages.send(Message::Complaint(text));
@@ -449,10 +564,12 @@ impl Act<'_, '_> {
                 (why, ended)
             }
             Acted::Void(input) => (WhyNot::Void(input), end(Ending::Void, false)),
-            Acted::Stopped => (WhyNot::Stopped, end(Ending::Interrupted, false)),
+            Acted::Stopped { provably_undone } => {
+                (WhyNot::Stopped, end(Ending::Interrupted, provably_undone))
+            }
         };
         self.recorder.end(began, ended, self.said());
-        Some(self.failed(why, tail))
+        Some(FailedAct { kept, ..self.failed(why, tail) })
     }
 
     fn give_back(&self, permit: &mut Option<()>) {
@@ -471,8 +588,7 @@ impl Act<'_, '_> {
         tail: Vec<u8>,
     ) -> Option<FailedAct> {
         let stop = self.shop.stop_all;
-        let published = staged
-            .and_then(|staged| publish(self.workshop(), job, staged, &self.shop.displaced, stop));
+        let published = staged.and_then(|staged| publish(self.workshop(), job, staged, stop));
         match published {
             Ok(published) => {
                 let made = self.made(&published.files, Some(published.took));
@@ -494,11 +610,7 @@ impl Act<'_, '_> {
         }
     }
 
-    fn made(
-        &self,
-        files: &[crate::words::receipt::FileRecord],
-        took: Option<std::time::Duration>,
-    ) -> Made {
+    fn made(&self, files: &[crate::words::receipt::FileRecord], took: Option<Duration>) -> Made {
         let rows: Vec<_> = files.iter().filter_map(|file| file.rows).collect();
         Made {
             took: took.unwrap_or_default(),
@@ -534,18 +646,35 @@ impl Act<'_, '_> {
         self.recorder.complete(Box::new(done), completion);
     }
 
+    /// The command as people would type it; of a check alone, what is asked.
+    fn typed(&self, bindings: &Bindings<'_>) -> String {
+        let step = self.view.step;
+        let asked = step.check.as_ref().and_then(|check| match &check.probe {
+            Probe::Command { command, .. } | Probe::All(command) => Some(command),
+            Probe::File { .. } => None,
+        });
+        let command = step.action.as_ref().map(|action| &action.command).or(asked);
+        let typed = command.map(|command| command::as_typed(command, bindings));
+        self.view.mask.text(&typed.unwrap_or_default()).into_owned()
+    }
+
     fn failed(&self, why: WhyNot, tail: Vec<u8>) -> FailedAct {
         let job = self.job();
         let inputs = job.view.input_paths(&self.sight.own_inputs);
         // People know the output by where it will be, not by where it is staged.
-        let bindings = job.view.bindings(self.shop.site, job.task, &inputs, &job.task.outs);
+        let bindings = Bindings {
+            input_list: Some(Path::new("in.list")),
+            root: None,
+            ..job.view.bindings(self.shop.site, job.task, &inputs, &job.task.outs)
+        };
         FailedAct {
             step: self.step,
             task: self.task,
             tries: self.tries,
             why,
             tail,
-            command: command::as_typed(&job.view.step.action.command, &bindings),
+            command: self.typed(&bindings),
+            kept: Vec::new(),
         }
     }
 }

@@ -27,11 +27,11 @@ pub use self::file::SqliteManifest;
 pub use self::gc::{Aged, Slot};
 pub use self::import::{Conflict, ImportError, Imported};
 use self::values::{
-    RUN_COLUMNS, RUN_STEP_COLUMNS, digest_at, from_hex, item_of, keep_last, maybe_time_at,
+    BY_STAT, RUN_COLUMNS, RUN_STEP_COLUMNS, digest_at, from_hex, item_of, keep_last, maybe_time_at,
     path_value, run_at, run_step_at, signed, task_at, text_of, time_at, time_text, unsigned,
 };
 use super::{
-    Answer, AttemptRecord, Attempts, Entry, Identity, KeptFile, Manifest, ManifestError,
+    Answer, AttemptRecord, Attempts, Entry, Held, Identity, KeptFile, Manifest, ManifestError,
     ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
 };
 use crate::words::digest::Digest;
@@ -118,6 +118,37 @@ impl Manifest for SqliteManifest {
         Ok(StepMemory { receipts, open, said })
     }
 
+    fn receipt_times(
+        &self,
+        pipeline: &str,
+        step: &str,
+        instance: &Instance,
+    ) -> ManifestResult<Vec<(String, Timestamp)>> {
+        self.rows(
+            "read the receipts",
+            "select item, at from receipt where pipeline = ? and step = ? and instance = ?",
+            params![pipeline, step, instance.as_str()],
+            |row| Ok((row.get(0)?, time_at(row, 1)?)),
+        )
+    }
+
+    fn answers(
+        &self,
+        pipeline: &str,
+        step: &str,
+        instance: &Instance,
+    ) -> ManifestResult<Vec<Held>> {
+        self.rows(
+            "read what checks answered",
+            "select item, what, how, at from answer where pipeline = ? and step = ? and instance = ?",
+            params![pipeline, step, instance.as_str()],
+            |row| {
+                let fingerprint = Fingerprint { what: digest_at(row, 1)?, how: digest_at(row, 2)? };
+                Ok(Held { item: row.get(0)?, fingerprint, at: time_at(row, 3)? })
+            },
+        )
+    }
+
     fn receipt(&self, pipeline: &str, task: &TaskName) -> ManifestResult<Option<Receipt>> {
         let key = params![pipeline, task.step, task.instance.as_str(), item_of(task)];
         let found = self.row(
@@ -165,13 +196,15 @@ impl Manifest for SqliteManifest {
                     ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
                     _ => Vec::new(),
                 };
+                let sha256: String = row.get(5)?;
                 Ok(FileRecord {
                     role: if role == FileRole::In.name() { FileRole::In } else { FileRole::Out },
                     name: row.get(1)?,
                     path: path_of(path),
                     bytes: row.get(3).map(unsigned)?,
                     rows: row.get::<_, Option<i64>>(4)?.map(unsigned),
-                    digest: from_hex(&row.get::<_, String>(5)?),
+                    digest: from_hex(sha256.strip_prefix(BY_STAT).unwrap_or(&sha256)),
+                    by_stat: sha256.starts_with(BY_STAT),
                 })
             },
         )?;
@@ -358,6 +391,18 @@ impl Manifest for SqliteManifest {
             run.file,
         ];
         self.connection.query_row(sql, values, |row| row.get(0)).doing("note that a run begins")
+    }
+
+    fn sync_commits(&mut self, yes: bool) -> ManifestResult<()> {
+        if self.syncs_commits == yes {
+            return Ok(());
+        }
+        let synchronous = if yes { "full" } else { "normal" };
+        self.connection
+            .pragma_update(None, "synchronous", synchronous)
+            .doing("say what commits outlive")?;
+        self.syncs_commits = yes;
+        Ok(())
     }
 
     fn end_run(

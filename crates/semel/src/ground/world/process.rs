@@ -5,7 +5,7 @@
 //! so that a number that was given to somebody else is never signalled.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -34,6 +34,8 @@ pub struct Order<'a> {
     /// Whether its standard output and error come together, in their order, or
     /// apart.
     pub streams: Streams,
+    /// What it finds on its standard input; without it, nothing.
+    pub input: Option<&'a [u8]>,
 }
 
 /// How output comes.
@@ -82,6 +84,14 @@ impl Stop {
         let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
         matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1))
     }
+
+    /// Waits for as long, or until it is pulled.
+    pub fn wait(&self, pause: Duration) {
+        let deadline = Instant::now() + pause;
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        // A wait that ends too early is harmless.
+        let _ = wait_for(&mut fds, Some(deadline));
+    }
 }
 
 /// How a command ended.
@@ -106,7 +116,7 @@ pub struct Running {
     pipes: Vec<(Stream, io::PipeReader)>,
 }
 
-/// Starts a command with nothing on its standard input.
+/// Starts a command.
 ///
 /// # Errors
 /// If it cannot be started: the program is not there, may not be run, or its
@@ -128,7 +138,7 @@ pub fn start(order: &Order<'_>) -> io::Result<Running> {
         .args(arguments)
         .current_dir(order.folder)
         .envs(order.env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
+        .stdin(input(order.input)?)
         .stdout(output_writer)
         .stderr(error_writer)
         .process_group(0);
@@ -143,6 +153,18 @@ pub fn start(order: &Order<'_>) -> io::Result<Running> {
             Err(errno.into())
         }
     }
+}
+
+/// What a command finds on its standard input. It is a file, so that nobody waits
+/// for a command that does not read it.
+fn input(bytes: Option<&[u8]>) -> io::Result<Stdio> {
+    let Some(bytes) = bytes else {
+        return Ok(Stdio::null());
+    };
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 fn pid_of(child: &Child) -> Pid {
@@ -312,8 +334,13 @@ mod tests {
     fn run(script: &str, limit: Option<Duration>, stop: &Stop) -> (End, String) {
         let words = ["bash", "-c", script].map(OsString::from);
         let env = [(OsString::from("GREETING"), OsString::from("ave"))];
-        let order =
-            Order { words: &words, folder: Path::new("/"), env: &env, streams: Streams::Together };
+        let order = Order {
+            words: &words,
+            folder: Path::new("/"),
+            env: &env,
+            streams: Streams::Together,
+            input: None,
+        };
         let mut printed = Vec::new();
         let running = start(&order).expect("bash starts");
         let end = running.wait(limit, stop, |_, bytes| printed.extend_from_slice(bytes));
@@ -333,8 +360,13 @@ mod tests {
     #[test]
     fn the_two_streams_can_be_told_apart() {
         let words = ["sh", "-c", "echo out; echo err >&2"].map(OsString::from);
-        let order =
-            Order { words: &words, folder: Path::new("/"), env: &[], streams: Streams::Apart };
+        let order = Order {
+            words: &words,
+            folder: Path::new("/"),
+            env: &[],
+            streams: Streams::Apart,
+            input: None,
+        };
         let mut printed = (Vec::new(), Vec::new());
         let running = start(&order).expect("sh starts");
         let end = running.wait(None, &off(), |stream, bytes| match stream {
@@ -353,8 +385,13 @@ mod tests {
     #[test]
     fn a_command_that_is_not_there_is_an_error() {
         let words = [OsString::from("no-such-program-here")];
-        let order =
-            Order { words: &words, folder: Path::new("/"), env: &[], streams: Streams::Together };
+        let order = Order {
+            words: &words,
+            folder: Path::new("/"),
+            env: &[],
+            streams: Streams::Together,
+            input: None,
+        };
         assert_eq!(start(&order).expect_err("not there").kind(), io::ErrorKind::NotFound);
     }
 

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 
 use toml::de::DeTable;
 
-use super::keys::{
-    CheckDraft, CommandDraft, EachSourceDraft, InputSourceDraft, PIPELINE, PipelineDraft,
-    StepDraft, fill,
+use super::draft::{
+    CheckDraft, CommandDraft, EachDraft, EachSourceDraft, HookDraft, InputSourceDraft, ParamDraft,
+    PipelineDraft, StepDraft,
 };
 use super::value::{Placed, Table};
 use super::{
-    Action, Check, Command, DEFAULT_SHELL, Each, EachSource, Fault, Input, InputSource, Out,
-    Pipeline, Step, StepId, rules,
+    Action, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Digested, Each, EachSource, Fault,
+    HOOK_TIMEOUT, Hook, InPlace, Input, InputSource, Items, Out, Param, ParamValue, Pipeline,
+    Probe, Same, Step, StepId, keys, rules,
 };
 
 pub(super) fn pipeline(text: &str) -> Result<Pipeline, Vec<Fault>> {
@@ -20,15 +21,16 @@ pub(super) fn pipeline(text: &str) -> Result<Pipeline, Vec<Fault>> {
         return Err(errors.iter().map(|error| not_toml(error, text)).collect());
     }
     let mut draft = PipelineDraft::default();
-    let read = fill(&Table::new(document.get_ref(), text), PIPELINE, &mut draft, "a pipeline");
+    let read = keys::read(&Table::new(document.get_ref(), text), &mut draft);
     let mut faults = read.err().unwrap_or_default();
     faults.extend(rules::faults(&draft, faults.is_empty()));
     if !faults.is_empty() {
         faults.sort_by_key(|fault| fault.span.start);
         return Err(faults);
     }
+    let by_file = draft.by_file;
     let pipeline = resolve(draft);
-    match rules::cycle(&pipeline) {
+    match rules::cycle(&pipeline, by_file) {
         Some(fault) => Err(vec![fault]),
         None => Ok(pipeline),
     }
@@ -39,21 +41,92 @@ fn not_toml(error: &toml::de::Error, text: &str) -> Fault {
     Fault::new("this is not TOML", &span, error.message().to_owned())
 }
 
+/// The shell that texts are given to, and the line before them.
+#[derive(Clone)]
+struct Shell {
+    words: Vec<String>,
+    prelude: Option<String>,
+}
+
+impl Shell {
+    fn command(&self, draft: CommandDraft) -> Command {
+        match draft {
+            CommandDraft::Shell(text) => Command::Shell {
+                shell: self.words.clone(),
+                prelude: self.prelude.clone(),
+                text: text.template,
+            },
+            CommandDraft::Words(words) => {
+                Command::Words(words.into_iter().map(|word| word.template).collect())
+            }
+        }
+    }
+
+    fn hook(&self, draft: HookDraft) -> Hook {
+        Hook {
+            command: self.command(draft.command.expect("the rules want a command")),
+            timeout: draft.timeout.unwrap_or(HOOK_TIMEOUT),
+            span: draft.span,
+        }
+    }
+
+    fn param(&self, draft: ParamDraft) -> Param {
+        let value = match (draft.value, draft.command) {
+            (Some(value), _) => ParamValue::Given(value),
+            (None, Some(command)) => ParamValue::Command(self.command(command)),
+            (None, None) => ParamValue::Required,
+        };
+        Param { name: draft.name, about: draft.about, value, span: draft.span }
+    }
+}
+
 /// Turns a draft without faults into a pipeline: every name stands for
 /// something now.
 fn resolve(draft: PipelineDraft) -> Pipeline {
     let places: HashMap<_, _> =
         draft.steps.iter().enumerate().map(|(at, step)| (step.name.clone(), StepId(at))).collect();
-    let shell = draft.shell.unwrap_or_else(|| DEFAULT_SHELL.map(str::to_owned).to_vec());
+    let shell = Shell {
+        words: draft.shell.unwrap_or_else(|| DEFAULT_SHELL.map(str::to_owned).to_vec()),
+        prelude: draft.prelude.map(|line| line.what),
+    };
     let per: Vec<_> = draft.per.into_iter().map(|name| name.what).collect();
-    let steps =
+    let mut steps: Vec<_> =
         draft.steps.into_iter().map(|step| resolve_step(step, &places, &per, &shell)).collect();
+    if draft.by_file {
+        for (above, step) in steps.iter_mut().skip(1).enumerate() {
+            step.after.push(StepId(above));
+        }
+    }
+    settle_items(&mut steps);
     Pipeline {
         name: draft.name.map(|name| name.what).unwrap_or_default(),
-        params: draft.params,
+        about: draft.about,
+        params: draft.params.into_iter().map(|param| shell.param(param)).collect(),
         per,
         jobs: draft.jobs,
+        timeout: draft.timeout,
+        durability: draft.durability,
         steps,
+        finally: draft.finally.map(|hook| shell.hook(hook)),
+        on_failure: draft.on_failure.map(|hook| shell.hook(hook)),
+        on_success: draft.on_success.map(|hook| shell.hook(hook)),
+    }
+}
+
+/// Finds out what the items of steps are that take those of others. There may be
+/// a circle, which is told later.
+fn settle_items(steps: &mut [Step]) {
+    for _ in 0..steps.len() {
+        let known: Vec<_> =
+            steps.iter().map(|step| step.each.as_ref().map(|each| each.items)).collect();
+        for step in steps.iter_mut() {
+            if let Some(each) = &mut step.each
+                && let EachSource::ItemsOf(other) = each.source
+                && let Some(items) = known[other.0]
+            {
+                each.items = items;
+            }
+        }
     }
 }
 
@@ -61,27 +134,15 @@ fn resolve_step(
     draft: StepDraft,
     places: &HashMap<String, StepId>,
     per: &[String],
-    shell: &[String],
+    shell: &Shell,
 ) -> Step {
     let step_id = |name: &Placed<String>| {
         *places.get(&name.what).expect("the rules found every step that is named")
     };
-    let command = |draft| match draft {
-        CommandDraft::Shell(text) => Command::Shell { shell: shell.to_vec(), text: text.template },
-        CommandDraft::Words(words) => {
-            Command::Words(words.into_iter().map(|word| word.template).collect())
-        }
+    let shell = Shell {
+        words: draft.shell.unwrap_or_else(|| shell.words.clone()),
+        prelude: draft.prelude.map(|line| line.what).or_else(|| shell.prelude.clone()),
     };
-    let each = draft.each.map(|each| Each {
-        source: match each.sources.into_iter().next().expect("the rules want one source").what {
-            EachSourceDraft::Files(pattern) => EachSource::Files(pattern.template),
-            EachSourceDraft::Lines(path) => EachSource::Lines(path.template),
-            EachSourceDraft::OutputsOf(step) => EachSource::OutputsOf(step_id(&step)),
-        },
-        span: each.span,
-        may_be_empty: each.may_be_empty,
-        may_shrink: each.may_shrink,
-    });
     let inputs = draft.inputs.into_iter().map(|input| Input {
         key: input.key,
         source: match input.source {
@@ -96,35 +157,99 @@ fn resolve_step(
         span: out.path.span,
         path: out.path.template,
     });
-    let check = draft.check.map(|check: CheckDraft| Check {
-        command: command(check.command.expect("the rules want a command")),
-        equals: check.equals.map(|text| text.template),
-        span: check.span,
-    });
-    let action = draft.actions.into_iter().next().expect("the rules want one action");
+    let action = draft
+        .actions
+        .into_iter()
+        .next()
+        .map(|action| Action { command: shell.command(action.what), span: action.span });
+    let ordered = draft.ordered.is_some_and(|ordered| ordered.what);
+    let same = draft.same.map(|same| same.what);
     Step {
         name: draft.name,
         span: draft.span,
+        about: draft.about,
         per: draft
             .per
             .map_or_else(|| per.to_vec(), |per| per.into_iter().map(|name| name.what).collect()),
-        each,
+        each: draft.each.map(|each| resolve_each(each, &shell, &step_id)),
         inputs: inputs.collect(),
+        digest: draft.digest.map_or(Digested::Content, |digest| digest.what),
         outs: outs.collect(),
-        action: Action { command: command(action.what), span: action.span },
-        needs: draft.needs.iter().map(step_id).collect(),
-        after: draft.after.iter().map(step_id).collect(),
-        check,
+        in_place: draft.in_place.map_or(InPlace::No, |place| place.what),
+        action,
+        cleanup: draft.cleanup.map(|cleanup| shell.command(cleanup.what)),
+        dir: draft.dir.map(|dir| dir.template),
+        needs: draft.needs.iter().map(&step_id).collect(),
+        after: draft.after.iter().map(&step_id).collect(),
+        check: draft.check.map(|check| resolve_check(check, &shell)),
         once: draft.once,
         safe_exits: draft.safe_exits.map(|exits| exits.what).unwrap_or_default(),
         expect: draft.expect,
         version: draft.version,
-        same: draft.same.map(|same| same.what),
+        max_age: draft.max_age.map(|age| age.what),
+        deterministic: draft.deterministic.is_none_or(|yes| yes.what),
+        // Two migrations of equal text are two.
+        same: same.or(ordered.then_some(Same::NameAndContent)),
         env: draft.env.into_iter().map(|(name, value)| (name, value.template)).collect(),
         env_counts: draft.env_counts,
+        secret_env: draft.secret_env.into_iter().map(|name| (name.what, name.span)).collect(),
         retry: draft.retry.unwrap_or_default(),
         timeout: draft.timeout,
-        jobs: draft.jobs,
+        jobs: draft.jobs.map(|jobs| jobs.what),
+        max_failures: draft.max_failures.map(|most| most.what),
+        ordered,
+    }
+}
+
+fn resolve_each(
+    draft: EachDraft,
+    shell: &Shell,
+    step_id: &dyn Fn(&Placed<String>) -> StepId,
+) -> Each {
+    let source = draft.sources.into_iter().next().expect("the rules want one source").what;
+    let (source, items) = match source {
+        EachSourceDraft::Files(text) => (EachSource::Files(text.template), Items::Files),
+        EachSourceDraft::FilesFrom(text) => (EachSource::FilesFrom(text.template), Items::Files),
+        EachSourceDraft::Lines(text) => (EachSource::Lines(text.template), Items::Values),
+        EachSourceDraft::Csv(text) => (EachSource::Csv(text.template), Items::Rows),
+        EachSourceDraft::Json(text) => (EachSource::Json(text.template), Items::Rows),
+        EachSourceDraft::Command(command) => {
+            (EachSource::Command(shell.command(command)), Items::Values)
+        }
+        EachSourceDraft::OutputsOf(step) => (EachSource::OutputsOf(step_id(&step)), Items::Files),
+        EachSourceDraft::ItemsOf(step) => (EachSource::ItemsOf(step_id(&step)), Items::Values),
+    };
+    Each {
+        source,
+        items,
+        name: draft.name.map(|name| name.what),
+        span: draft.span,
+        may_be_empty: draft.may_be_empty,
+        may_shrink: draft.may_shrink,
+    }
+}
+
+fn resolve_check(draft: CheckDraft, shell: &Shell) -> Check {
+    let answers_for_all = draft.answers_for_all();
+    let probe = match (draft.command, draft.file, draft.sha256) {
+        (None, Some(file), Some(sha256)) => {
+            Probe::File { path: file.template, sha256: sha256.template }
+        }
+        (command, ..) => {
+            let command = shell.command(command.expect("the rules want a command or a file"));
+            match answers_for_all {
+                true => Probe::All(command),
+                false => Probe::Command { command, equals: draft.equals.map(|text| text.template) },
+            }
+        }
+    };
+    Check {
+        probe,
+        within: draft.within.unwrap_or_default(),
+        timeout: draft.timeout.unwrap_or(CHECK_TIMEOUT),
+        retry: draft.retry.unwrap_or_default(),
+        max_age: draft.max_age,
+        span: draft.span,
     }
 }
 
@@ -199,7 +324,7 @@ run  = "ping {{ item }}"
 "#;
         let pipeline = pipeline(text).expect("a good file");
         assert_eq!(pipeline.name, "nightly");
-        assert_eq!(pipeline.params[1].value, "3");
+        assert!(matches!(&pipeline.params[1].value, ParamValue::Given(value) if value == "3"));
         let [clean, send, report, hosts] = &pipeline.steps[..] else {
             panic!("four steps");
         };
@@ -211,9 +336,8 @@ run  = "ping {{ item }}"
         let expect = clean.expect.as_ref().expect("it expects something");
         let bound = Bound { relation: Relation::LessThan, number: 1000 };
         assert_eq!((expect.bytes, expect.same_rows_as_in), (Some(bound), true));
-        assert!(
-            matches!(&clean.action.command, Command::Shell { shell, .. } if shell[0] == "dash")
-        );
+        assert!(matches!(clean.action.as_ref().map(|action| &action.command),
+                Some(Command::Shell { shell, .. }) if shell[0] == "dash"));
         assert!(matches!(
             send.each.as_ref().map(|each| &each.source),
             Some(EachSource::OutputsOf(StepId(0)))

@@ -3,15 +3,18 @@
 //! Each rule is a function that looks at what the file says and reports what
 //! contradicts it, with the place and the cure.
 
-use std::collections::{BTreeSet, HashMap};
+mod placeholders;
+mod together;
 
-use super::keys::{
-    CommandDraft, EachSourceDraft, InputSourceDraft, OutDraft, PipelineDraft, StepDraft,
+use std::collections::HashMap;
+
+use super::draft::{
+    CheckDraft, CommandDraft, EachSourceDraft, HookDraft, InputSourceDraft, OutDraft,
+    PipelineDraft, StepDraft,
 };
 use super::value::{Placed, Written};
-use super::{Fault, Pipeline, StepId};
+use super::{Fault, InPlace, Items, Pipeline, StepId};
 use crate::words::nearest;
-use crate::words::shell::{self, Place};
 use crate::words::template::{Name, Template};
 
 /// All faults that the rules find. `is_whole` says whether all of the file
@@ -26,7 +29,9 @@ pub(super) fn faults(pipeline: &PipelineDraft, is_whole: bool) -> Vec<Fault> {
     if is_whole {
         faults.nothing_missing();
     }
+    faults.parameters_have_a_source();
     faults.per_names_parameters(&pipeline.per);
+    faults.hooks_are_commands();
     for step in &pipeline.steps {
         faults.step(step);
     }
@@ -57,7 +62,72 @@ impl<'a> Faults<'a> {
         }
     }
 
+    /// Each parameter has its value from one source.
+    fn parameters_have_a_source(&mut self) {
+        for param in &self.pipeline.params {
+            let sources = usize::from(param.value.is_some())
+                + usize::from(param.required)
+                + usize::from(param.command.is_some());
+            if sources != 1 {
+                let title = if sources == 0 {
+                    format!("parameter `{}` has no value", param.name)
+                } else {
+                    format!("parameter `{}` has two sources", param.name)
+                };
+                self.say(
+                    Fault::new(title, &param.span, "wants one of `value`, `required`, `command`")
+                        .help("`required = true` asks for it on the command line: -p NAME=VALUE"),
+                );
+            }
+            for text in param.command.iter().flat_map(CommandDraft::texts) {
+                self.only_names_the_run(text, "a parameter", false);
+            }
+        }
+    }
+
+    fn hooks_are_commands(&mut self) {
+        let pipeline = self.pipeline;
+        let hooks = [
+            ("`[finally]`", &pipeline.finally),
+            ("`[on-failure]`", &pipeline.on_failure),
+            ("`[on-success]`", &pipeline.on_success),
+        ];
+        for (of, hook) in hooks {
+            let Some(HookDraft { command, span, .. }) = hook else {
+                continue;
+            };
+            let Some(command) = command else {
+                let title = format!("{of} does nothing");
+                self.say(Fault::new(title, span, "has no command").help("say what to `run`"));
+                continue;
+            };
+            for text in command.texts() {
+                self.only_names_the_run(text, of, true);
+            }
+            self.stands_free(command);
+        }
+        if let Some(prelude) = &pipeline.prelude {
+            self.is_one_line(prelude);
+        }
+    }
+
+    /// A prelude is a line as it is: no placeholders are filled in.
+    fn is_one_line(&mut self, prelude: &Placed<String>) {
+        if prelude.what.contains('\n') {
+            self.say(Fault::new("a prelude of several lines", &prelude.span, "wants one line"));
+        } else if Template::parse(&prelude.what).is_ok_and(|text| !text.is_plain()) {
+            self.say(Fault::new(
+                "a placeholder without a value",
+                &prelude.span,
+                "a prelude is a line as it is",
+            ));
+        }
+    }
+
     fn step(&mut self, step: &'a StepDraft) {
+        if let Some(prelude) = &step.prelude {
+            self.is_one_line(prelude);
+        }
         self.steps_exist(step);
         if let Some(per) = &step.per {
             self.per_names_parameters(per);
@@ -81,13 +151,8 @@ impl<'a> Faults<'a> {
     }
 
     fn steps_exist(&mut self, step: &'a StepDraft) {
-        let each =
-            step.each.iter().flat_map(|each| &each.sources).filter_map(|source| {
-                match &source.what {
-                    EachSourceDraft::OutputsOf(step) => Some(step),
-                    EachSourceDraft::Files(_) | EachSourceDraft::Lines(_) => None,
-                }
-            });
+        let each = step.each.iter().flat_map(|each| &each.sources);
+        let each = each.filter_map(|source| source.what.step());
         let named = step.needs.iter().chain(&step.after).chain(each).chain(gathered(step));
         for name in named {
             if name.what == step.name {
@@ -124,94 +189,12 @@ impl<'a> Faults<'a> {
         });
     }
 
-    /// Every placeholder has a value where it stands.
-    fn placeholders_have_values(&mut self, step: &'a StepDraft) {
-        use Offer::{Environment, Inputs, Item, Outputs, RunId};
-        let all = [Item, Inputs, Outputs, Environment, RunId];
-        for source in step.each.iter().flat_map(|each| &each.sources) {
-            if let EachSourceDraft::Files(text) | EachSourceDraft::Lines(text) = &source.what {
-                self.names_exist(step, text, "each", &[Environment]);
-            }
-        }
-        for input in &step.inputs {
-            if let InputSourceDraft::Files(text) = &input.source {
-                self.names_exist(step, text, "in", &[Item, Environment]);
-            }
-        }
-        for out in &step.outs {
-            self.names_exist(step, &out.path, "out", &[Item, Environment]);
-        }
-        for (_, value) in &step.env {
-            self.names_exist(step, value, "env", &[Item, Inputs, Outputs, RunId]);
-        }
-        for text in step.actions.iter().flat_map(|action| action.what.texts()) {
-            self.names_exist(step, text, "run", &all);
-        }
-        if let Some(check) = &step.check {
-            for text in check.command.iter().flat_map(CommandDraft::texts) {
-                self.names_exist(step, text, "check", &all);
-            }
-            if let Some(text) = &check.equals {
-                self.names_exist(step, text, "check", &[Item, Environment]);
-            }
-        }
-    }
-
-    fn names_exist(&mut self, step: &'a StepDraft, text: &Written, key: &str, offers: &[Offer]) {
-        for hole in text.template.placeholders() {
-            let span = text.place(&hole.range);
-            let offer = match &hole.name {
-                Name::Param(name) => {
-                    self.parameter_exists(name, &span);
-                    continue;
-                }
-                Name::Item(_) => Offer::Item,
-                Name::In(_) => Offer::Inputs,
-                Name::Out(_) => Offer::Outputs,
-                Name::Env(_) => Offer::Environment,
-                Name::RunId => Offer::RunId,
-            };
-            let label = if offers.contains(&offer) {
-                step.is_whole.then(|| missing_value(step, &hole.name, key)).flatten()
-            } else {
-                Some((format!("has no value in `{key}`"), None))
-            };
-            if let Some((label, help)) = label {
-                let mut fault = Fault::new("a placeholder without a value", &span, label);
-                fault.help.extend(help);
-                self.say(fault);
-            }
-        }
-    }
-
-    /// Every placeholder of a shell's text stands where a quoted value is one.
-    fn placeholders_stand_free(&mut self, step: &'a StepDraft) {
-        let checks = step.check.iter().filter_map(|check| check.command.as_ref());
-        for command in step.actions.iter().map(|action| &action.what).chain(checks) {
-            let CommandDraft::Shell(text) = command else {
-                continue;
-            };
-            let holes: Vec<_> = text.template.placeholders().collect();
-            let ranges: Vec<_> = holes.iter().map(|hole| hole.range.clone()).collect();
-            let places = shell::read(&text.template.text, &ranges).places;
-            for (hole, place) in holes.iter().zip(places) {
-                if hole.filters.contains(&crate::words::template::Filter::Raw) {
-                    continue;
-                }
-                let span = text.place(&hole.range);
-                if let Some(fault) = out_of_place(place, &span) {
-                    self.say(fault);
-                }
-            }
-        }
-    }
-
     fn each_has_one_source(&mut self, step: &'a StepDraft) {
         let Some(each) = &step.each else { return };
         match each.sources.as_slice() {
             [] if step.is_whole => self.say(
                 Fault::new("`each` names no items", &each.span, "without a source")
-                    .help("say `files`, `lines` or `outputs-of`"),
+                    .help("say `files`, `lines`, `csv`, `command`, `outputs-of` or `items-of`"),
             ),
             [] | [_] => {}
             [first, second, ..] => self.say(
@@ -222,13 +205,11 @@ impl<'a> Faults<'a> {
     }
 
     fn gathered_steps_have_outputs(&mut self, step: &'a StepDraft) {
-        let each =
-            step.each.iter().flat_map(|each| &each.sources).filter_map(|source| {
-                match &source.what {
-                    EachSourceDraft::OutputsOf(step) => Some(step),
-                    EachSourceDraft::Files(_) | EachSourceDraft::Lines(_) => None,
-                }
-            });
+        let each = step.each.iter().flat_map(|each| &each.sources);
+        let each = each.filter_map(|source| match &source.what {
+            EachSourceDraft::OutputsOf(step) => Some(step),
+            _ => None,
+        });
         for name in each.chain(gathered(step)) {
             let source = self.steps.get(name.what.as_str());
             if source.is_some_and(|source| source.is_whole && source.outs.is_empty()) {
@@ -241,90 +222,10 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// A `once` step must be able to tell whether it was done, this time.
-    fn once_can_be_kept(&mut self, step: &'a StepDraft) {
-        if !step.once {
-            if let Some(exits) = &step.safe_exits {
-                self.say(
-                    Fault::new("`safe-exits` without `once`", &exits.span, "has no meaning here")
-                        .help("an ordinary step is run again after any failure"),
-                );
-            }
-            return;
-        }
-        if let Some(check) = &step.check
-            && check.equals.is_none()
-            && check.command.is_some()
-        {
-            self.say(
-                Fault::new(
-                    "a `once` step wants a definite no",
-                    &check.span,
-                    "an exit status may mean anything",
-                )
-                .help("say what the command must print:  check = { run = '…', equals = \"t\" }"),
-            );
-        }
-        let per: BTreeSet<_> = self.per_of(step).iter().map(|name| name.what.as_str()).collect();
-        let mut told = BTreeSet::new();
-        for text in counting_texts(step) {
-            for hole in text.template.placeholders() {
-                let Name::Param(name) = &hole.name else {
-                    continue;
-                };
-                let is_known = self.pipeline.params.iter().any(|param| param.name == *name);
-                if !is_known || per.contains(name.as_str()) || !told.insert(name.clone()) {
-                    continue;
-                }
-                let title = format!("`{}` is done once for all values of `{name}`", step.name);
-                let label = "but says this value: it would refuse when the value changes";
-                self.say(
-                    Fault::new(title, &text.place(&hole.range), label)
-                        .also(&step.once_span, "once")
-                        .help(format!("add  per = [\"{name}\"]  and each value has its own once")),
-                );
-            }
-        }
-    }
-
-    fn keys_go_together(&mut self, step: &'a StepDraft) {
-        if let Some(expect) = &step.expect
-            && step.is_whole
-        {
-            let has_input = !step.inputs.is_empty() || items_are_files(step);
-            if step.outs.is_empty() {
-                self.say(Fault::new(
-                    "`expect` without `out`",
-                    &expect.span,
-                    "there is no output to look at",
-                ));
-            } else if expect.same_rows_as_in && !has_input {
-                let title = "`same-rows-as = \"in\"` without inputs";
-                self.say(
-                    Fault::new(title, &expect.span, "there is nothing to count")
-                        .help("give the step files: `each` or `in`"),
-                );
-            }
-        }
-        if let Some(same) = &step.same
-            && step.is_whole
-            && !items_are_files(step)
-        {
-            self.say(
-                Fault::new("`same` without files", &same.span, "concerns items that are files")
-                    .help("a value is itself: two equal ones in a list are an error"),
-            );
-        }
-        if let Some(check) = &step.check
-            && check.command.is_none()
-            && step.is_whole
-        {
-            self.say(Fault::new("a check without a command", &check.span, "say what to `run`"));
-        }
-    }
-
     fn one_action(&mut self, step: &'a StepDraft) {
         match step.actions.as_slice() {
+            // It may be a check alone.
+            [] if step.check.is_some() => {}
             [] => {
                 let title = format!("step `{}` does nothing", step.name);
                 self.say(
@@ -346,7 +247,7 @@ impl<'a> Faults<'a> {
 
     /// No two tasks of a step write the same path.
     fn outputs_are_told_apart(&mut self, step: &'a StepDraft) {
-        let names_item = |name: &Name| matches!(name, Name::Item(_));
+        let names_item = |name: &Name| matches!(name, Name::Item(_) | Name::Column(_));
         for out in &step.outs {
             if step.each.is_some() && !mentions(&out.path.template, names_item) {
                 self.say(
@@ -390,6 +291,9 @@ impl<'a> Faults<'a> {
 
     /// The command is told where to write each output.
     fn outputs_are_written(&mut self, step: &'a StepDraft) {
+        if step.in_place.as_ref().is_some_and(|place| place.what != InPlace::No) {
+            return;
+        }
         let texts: Vec<_> = step
             .actions
             .iter()
@@ -418,7 +322,9 @@ impl<'a> Faults<'a> {
     /// A step without outputs says what two files of equal content are.
     fn equal_files_are_settled(&mut self, step: &'a StepDraft) {
         let Some(each) = &step.each else { return };
-        if items_are_files(step) && step.outs.is_empty() && step.same.is_none() {
+        let is_ordered = step.ordered.as_ref().is_some_and(|ordered| ordered.what);
+        let is_settled = step.same.is_some() || is_ordered || step.actions.is_empty();
+        if items_are_files(&self.steps, step) && step.outs.is_empty() && !is_settled {
             let title = format!("two files of equal content: what are they to `{}`?", step.name);
             self.say(
                 Fault::new(title, &each.span, "nothing is written by which to tell them apart")
@@ -429,91 +335,6 @@ impl<'a> Faults<'a> {
     }
 }
 
-/// A kind of placeholder that a text may have.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Offer {
-    Item,
-    Inputs,
-    Outputs,
-    Environment,
-    RunId,
-}
-
-/// What is missing for a name to have a value, and the cure.
-fn missing_value(step: &StepDraft, name: &Name, text_of: &str) -> Option<(String, Option<String>)> {
-    let keyed =
-        |key: &Option<String>, known: Vec<&str>, what: &str| -> Option<(String, Option<String>)> {
-            let key = key.as_deref()?;
-            if known.contains(&key) {
-                return None;
-            }
-            let near = nearest(key, known.iter().copied());
-            let help = near.map(|near| format!("did you mean `{what}.{near}`?"));
-            Some((format!("`{what}` has no key `{key}`"), help))
-        };
-    match name {
-        Name::Item(_) if step.each.is_none() => Some((
-            "the step has no `each`".to_owned(),
-            Some("without `each` there are no items".to_owned()),
-        )),
-        Name::Item(part) if part.field().is_some() && !items_are_files(step) => {
-            let label = "the items are values, not files".to_owned();
-            Some((label, Some("a value has no parts; write {{ item }}".to_owned())))
-        }
-        Name::In(_) if step.inputs.is_empty() => {
-            let help = step.each.is_some().then(|| "did you mean {{ item }}?".to_owned());
-            Some(("the step has no `in`".to_owned(), help))
-        }
-        Name::Out(_) if step.outs.is_empty() => Some((
-            "the step has no `out`".to_owned(),
-            Some("declare what it writes:  out = \"…\"".to_owned()),
-        )),
-        Name::In(key) => {
-            let known = step.inputs.iter().filter_map(|input| input.key.as_deref()).collect();
-            keyed(key, known, "in")
-        }
-        Name::Out(key) => {
-            let known = step.outs.iter().filter_map(|out| out.key.as_deref()).collect();
-            keyed(key, known, "out")
-        }
-        Name::Env(name) => {
-            // What `env` sets may itself name the item and the outputs.
-            let is_set = !["each", "in", "out"].contains(&text_of)
-                && step.env.iter().any(|(known, _)| known == name);
-            let listed = is_set || step.env_counts.contains(name);
-            let help = format!("add  env-counts = [\"{name}\"]  if its value counts");
-            (!listed).then(|| (format!("the step does not list `{name}`"), Some(help)))
-        }
-        Name::Item(_) | Name::Param(_) | Name::RunId => None,
-    }
-}
-
-fn out_of_place(place: Place, span: &super::Span) -> Option<Fault> {
-    let (title, label) = match place {
-        Place::Bare => return None,
-        Place::SingleQuotes | Place::DoubleQuotes => {
-            ("a placeholder inside quotes", "semel quotes it itself")
-        }
-        Place::Backticks => ("a placeholder inside backticks", "cannot be quoted here"),
-        Place::HereDocument => ("a placeholder inside a here-document", "cannot be quoted here"),
-        Place::Comment => ("a placeholder inside a comment", "would do nothing"),
-        Place::Arithmetic => ("a placeholder inside arithmetic", "cannot be quoted here"),
-        Place::Escaped => ("a placeholder behind `\\` or `$`", "its quotes would not hold"),
-    };
-    let fault = Fault::new(title, span, label);
-    Some(match place {
-        Place::SingleQuotes | Place::DoubleQuotes => fault
-            .help("take the quotes away; inside another language's text use a variable:")
-            .help("env = { FILE = \"{{ item }}\" }  and  \"$FILE\"  in the command"),
-        Place::Backticks => fault.help("write $( … )"),
-        Place::HereDocument | Place::Arithmetic => {
-            fault.help("pass it as a variable:  env = { X = \"{{ … }}\" }  and  $X")
-        }
-        Place::Escaped => fault.help("take the `\\` or `$` away; `{{{{` stands for a plain `{{`"),
-        Place::Bare | Place::Comment => fault,
-    })
-}
-
 fn gathered(step: &StepDraft) -> impl Iterator<Item = &Placed<String>> {
     step.inputs.iter().filter_map(|input| match &input.source {
         InputSourceDraft::OutputsOf(step) => Some(step),
@@ -521,23 +342,42 @@ fn gathered(step: &StepDraft) -> impl Iterator<Item = &Placed<String>> {
     })
 }
 
-fn items_are_files(step: &StepDraft) -> bool {
-    step.each.iter().flat_map(|each| &each.sources).any(|source| {
-        matches!(source.what, EachSourceDraft::Files(_) | EachSourceDraft::OutputsOf(_))
-    })
+/// What the items of a step are.
+fn items_of(steps: &HashMap<&str, &StepDraft>, step: &StepDraft) -> Items {
+    let mut step = step;
+    // Steps may take their items from each other in a circle; that is told
+    // elsewhere.
+    for _ in 0..=steps.len() {
+        let source = step.each.as_ref().and_then(|each| each.sources.first());
+        match source.map(|source| &source.what) {
+            Some(
+                EachSourceDraft::Files(_)
+                | EachSourceDraft::FilesFrom(_)
+                | EachSourceDraft::OutputsOf(_),
+            ) => return Items::Files,
+            Some(EachSourceDraft::Csv(_) | EachSourceDraft::Json(_)) => return Items::Rows,
+            Some(EachSourceDraft::ItemsOf(other)) => match steps.get(other.what.as_str()) {
+                Some(other) => step = other,
+                None => return Items::Values,
+            },
+            Some(EachSourceDraft::Lines(_) | EachSourceDraft::Command(_)) | None => {
+                return Items::Values;
+            }
+        }
+    }
+    Items::Values
+}
+
+fn items_are_files(steps: &HashMap<&str, &StepDraft>, step: &StepDraft) -> bool {
+    step.each.is_some() && items_of(steps, step) == Items::Files
 }
 
 /// The texts whose parameters decide what a task does.
 fn counting_texts(step: &StepDraft) -> impl Iterator<Item = &Written> {
-    let check = step
-        .check
-        .iter()
-        .flat_map(|check| check.command.iter().flat_map(CommandDraft::texts).chain(&check.equals));
-    step.actions
-        .iter()
-        .flat_map(|action| action.what.texts())
-        .chain(step.env.iter().map(|(_, value)| value))
-        .chain(check)
+    let action = step.actions.iter().flat_map(|action| action.what.texts());
+    let env = step.env.iter().map(|(_, value)| value);
+    let check = step.check.iter().flat_map(CheckDraft::texts);
+    action.chain(env).chain(&step.dir).chain(check)
 }
 
 fn mentions(template: &Template, which: impl Fn(&Name) -> bool) -> bool {
@@ -545,7 +385,7 @@ fn mentions(template: &Template, which: impl Fn(&Name) -> bool) -> bool {
 }
 
 /// The fault that the steps wait for each other in a circle.
-pub(super) fn cycle(pipeline: &Pipeline) -> Option<Fault> {
+pub(super) fn cycle(pipeline: &Pipeline, by_file: bool) -> Option<Fault> {
     let upstream: Vec<Vec<StepId>> =
         pipeline.steps.iter().map(|step| step.upstream().collect()).collect();
     let circle = find_cycle(&upstream)?;
@@ -556,6 +396,9 @@ pub(super) fn cycle(pipeline: &Pipeline) -> Option<Fault> {
     let mut fault = Fault::new(title, &first.span, spelled.join(" waits for "));
     for id in &circle[1..] {
         fault = fault.also(&pipeline.step(*id).span, "and this");
+    }
+    if by_file {
+        fault = fault.help("`order = \"file\"` lets each step wait for the one above it");
     }
     Some(fault.help("no order can bring them all to their state; take one of the edges away"))
 }

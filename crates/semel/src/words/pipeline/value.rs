@@ -84,6 +84,10 @@ impl<'a> Value<'a> {
         self.value.get_ref().is_array()
     }
 
+    pub(super) fn as_text(&self) -> Option<&'a str> {
+        self.value.get_ref().as_str()
+    }
+
     pub(super) fn text(&self) -> Read<&'a str> {
         match self.value.get_ref().as_str() {
             Some(text) => Ok(text),
@@ -152,6 +156,16 @@ impl<'a> Value<'a> {
             let title = format!("`{}` wants {WANTS}", self.key);
             vec![self.fault(title, "not a length of time")]
         })
+    }
+
+    /// A length of time that something may take: not none.
+    pub(super) fn limit(&self) -> Read<Duration> {
+        let limit = self.duration()?;
+        if limit.is_zero() {
+            let title = format!("`{}` leaves no time", self.key);
+            return Err(vec![self.fault(title, "nothing is done in no time")]);
+        }
+        Ok(limit)
     }
 
     /// A condition on a number: `">= 1"`, or the number alone.

@@ -76,7 +76,7 @@ create table file (
     path     any not null,          -- text; bytes where it is not UTF-8
     bytes    integer not null,
     rows     integer,               -- records, where they were counted
-    sha256   text not null,
+    sha256   text not null,         -- stat:... where it is one of size, time and inode
     primary key (receipt, role, name, path)
 ) strict, without rowid;
 
@@ -107,6 +107,17 @@ create table attempt (
 
 create index attempt_open on attempt (pipeline, step, instance, item) where open = 1;
 create index attempt_task on attempt (pipeline, step, instance, item, run, number);
+
+create table answer (
+    pipeline text not null,
+    step     text not null,
+    instance text not null,
+    item     text not null,
+    what     blob not null,
+    how      blob not null,
+    at       text not null,         -- when the check held last
+    primary key (pipeline, step, instance, item)
+) strict, without rowid;
 
 create table resolution (
     id              integer primary key,

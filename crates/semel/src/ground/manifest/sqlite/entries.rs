@@ -1,14 +1,17 @@
 //! Entries: attempts, receipts, and the human's words that they act on, written
 //! together in one transaction.
 
+use jiff::Timestamp;
 use rusqlite::{Transaction, TransactionBehavior, params};
 
 use super::SqliteManifest;
 use super::file::Doing;
-use super::values::{item_of, path_value, signed, time_text};
+use super::values::{BY_STAT, item_of, path_value, signed, time_text};
 use crate::ground::manifest::{Entry, ManifestResult};
 use crate::words::digest::Digest;
+use crate::words::fingerprint::Fingerprint;
 use crate::words::receipt::{Attempt, AttemptEnd, Ending, Failure, Receipt};
+use crate::words::task::TaskName;
 
 impl SqliteManifest {
     pub(super) fn write_together(
@@ -30,6 +33,9 @@ impl SqliteManifest {
                 Entry::End { attempt, end, said } => {
                     write_attempt(&transaction, pipeline, attempt, Some(end))?;
                     act_on(&transaction, *said, attempt.run)?;
+                }
+                Entry::Held { task, fingerprint, at } => {
+                    write_answer(&transaction, pipeline, task, fingerprint, *at)?;
                 }
                 Entry::Complete { receipt, attempt, said } => {
                     if let Some((attempt, end)) = attempt {
@@ -101,6 +107,29 @@ fn write_attempt(
     Ok(())
 }
 
+fn write_answer(
+    transaction: &Transaction<'_>,
+    pipeline: &str,
+    task: &TaskName,
+    fingerprint: &Fingerprint,
+    at: Timestamp,
+) -> ManifestResult<()> {
+    let doing = "write what a check answered";
+    let sql = "insert or replace into answer (pipeline, step, instance, item, what, how, at)
+        values (?, ?, ?, ?, ?, ?, ?)";
+    let values = params![
+        pipeline,
+        task.step,
+        task.instance.as_str(),
+        item_of(task),
+        fingerprint.what.as_bytes(),
+        fingerprint.how.as_bytes(),
+        time_text(at),
+    ];
+    transaction.prepare_cached(sql).and_then(|mut insert| insert.execute(values)).doing(doing)?;
+    Ok(())
+}
+
 fn write_receipt(
     transaction: &Transaction<'_>,
     pipeline: &str,
@@ -159,7 +188,11 @@ fn write_receipt(
                 path_value(&file.path),
                 signed(file.bytes),
                 file.rows.map(signed),
-                file.digest.to_string(),
+                if file.by_stat {
+                    format!("{BY_STAT}{}", file.digest)
+                } else {
+                    file.digest.to_string()
+                },
             ])
             .doing(doing)?;
     }

@@ -25,6 +25,8 @@ pub struct SqliteManifest {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     pub(super) access: Access,
+    /// Whether commits outlive a power cut.
+    pub(super) syncs_commits: bool,
     /// Where a copy is kept that is read in place of the file; removed with us.
     _snapshot: Option<tempfile::TempDir>,
 }
@@ -147,7 +149,7 @@ impl SqliteManifest {
             Access::Read => "pragma query_only = on;",
         };
         connection.execute_batch(pragmas).doing("open the manifest")?;
-        Ok(Self { connection, path: path.to_owned(), access, _snapshot: None })
+        Ok(Self { connection, path: path.to_owned(), access, syncs_commits: true, _snapshot: None })
     }
 
     /// The version of the file; 0 if it is new. Fails if it is not ours.

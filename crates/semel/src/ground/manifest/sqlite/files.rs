@@ -5,7 +5,7 @@ use rusqlite::types::ValueRef;
 
 use super::SqliteManifest;
 use super::file::Doing;
-use super::values::{from_hex, task_at, time_at, unsigned};
+use super::values::{BY_STAT, from_hex, task_at, time_at, unsigned};
 use crate::ground::manifest::{KeptFile, ManifestResult};
 use crate::words::path::path_of;
 use crate::words::receipt::{FileRecord, FileRole};
@@ -35,6 +35,7 @@ fn kept_at(row: &Row<'_>, role: FileRole) -> rusqlite::Result<KeptFile> {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
         _ => Vec::new(),
     };
+    let sha256: String = row.get(10)?;
     Ok(KeptFile {
         pipeline: row.get(3)?,
         task: task_at(row, 0)?,
@@ -46,7 +47,8 @@ fn kept_at(row: &Row<'_>, role: FileRole) -> rusqlite::Result<KeptFile> {
             path: path_of(path),
             bytes: row.get(8).map(unsigned)?,
             rows: row.get::<_, Option<i64>>(9)?.map(unsigned),
-            digest: from_hex(&row.get::<_, String>(10)?),
+            digest: from_hex(sha256.strip_prefix(BY_STAT).unwrap_or(&sha256)),
+            by_stat: sha256.starts_with(BY_STAT),
         },
     })
 }

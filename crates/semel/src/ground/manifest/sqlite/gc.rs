@@ -108,6 +108,8 @@ impl SqliteManifest {
                and not exists (select 1 from receipt r where r.pipeline = attempt.pipeline
                  and r.step = attempt.step and r.instance = attempt.instance and r.item = attempt.item)))";
         aged.attempts = transaction.execute(sql, params![before, pipeline]).doing(doing)? as u64;
+        // A check that held so long ago is asked again.
+        transaction.execute("delete from answer where at < ?", [&before]).doing(doing)?;
         aged.runs = end_runs(&transaction, &before)?;
         transaction
             .execute_batch(

@@ -196,9 +196,9 @@ impl SqliteManifest {
             for table in &tables {
                 let merges =
                     ["run", "run_step", "part", "receipt", "file", "attempt", "resolution"];
-                // When an item was seen gone there says nothing here.
+                // That an item was seen gone, or a check held, there says nothing here.
                 if !merges.contains(&table.as_str())
-                    && table != "gone"
+                    && !["gone", "answer"].contains(&table.as_str())
                     && has_rows(&transaction, &format!("temp.in_{table}"))?
                 {
                     let why = format!("rows of `{table}` can only be taken into an empty manifest");

@@ -1,0 +1,270 @@
+//! Reading lists: out of files with lines, rows or elements, and from commands.
+//!
+//! Invariant: two items of one list have different names; the fault that they do
+//! not tells both places.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{missing, plain_path, unreadable};
+use crate::deed::capture::{self, Answer, Question};
+use crate::deed::{Site, Trouble, command};
+use crate::ground::world::disk::{DiskError, Kind};
+use crate::ground::world::process::Stop;
+use crate::thought::bind::Bindings;
+use crate::words::path::{bytes_of, normal, show};
+use crate::words::pipeline::{Command, Each, Fault, Span, Step};
+use crate::words::task::{Item, Row};
+use crate::words::template::Template;
+
+/// How long a command that makes a list may take.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// How much of what it prints is looked at.
+const MOST: usize = 1 << 28;
+
+/// Gathers items, and finds those that come twice.
+struct Gathering<'a> {
+    /// What is read, for people.
+    of: String,
+    /// What an item of it is called there: `line`.
+    unit: &'static str,
+    span: &'a Span,
+    seen: HashMap<Box<[u8]>, usize>,
+    items: Vec<Item>,
+}
+
+impl<'a> Gathering<'a> {
+    fn new(of: String, unit: &'static str, span: &'a Span) -> Self {
+        Self { of, unit, span, seen: HashMap::new(), items: Vec::new() }
+    }
+
+    fn wrong(&self, title: String, at: usize, help: &str) -> Trouble {
+        let label = format!("{} {at} of {}", self.unit, self.of);
+        Trouble::Input(Fault::new(title, self.span, label).help(help))
+    }
+
+    /// Adds the item of a place, counted from 1.
+    fn add(&mut self, item: Item, at: usize) -> Result<(), Trouble> {
+        if item.name.contains(&0) {
+            let title = "an item with a NUL byte".to_owned();
+            return Err(self.wrong(title, at, "no command can be given one"));
+        }
+        if let Some(first) = self.seen.insert(item.name.clone(), at) {
+            let value = String::from_utf8_lossy(&item.name);
+            let unit = self.unit;
+            let title = format!("`{value}` comes twice: in {unit} {first} and in {unit} {at}");
+            let help = "each is a piece of work of its own; two of one name would be one";
+            return Err(self.wrong(title, at, help));
+        }
+        self.items.push(item);
+        Ok(())
+    }
+
+    /// Adds the lines of a text, but blank ones.
+    fn add_lines(&mut self, text: &[u8], item: impl Fn(&[u8]) -> Item) -> Result<(), Trouble> {
+        for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !line.trim_ascii().is_empty() {
+                self.add(item(line), at + 1)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a list file.
+fn read(site: &Site<'_>, path: &Path, span: &Span) -> Result<Vec<u8>, Trouble> {
+    let meta = site.disk.look(path).map_err(|error| unreadable(&error, span))?;
+    let Some(meta) = meta else {
+        return Err(missing(path, span));
+    };
+    if meta.kind != Kind::File {
+        let title = format!("a list that is not a file: {}", show(path));
+        return Err(Trouble::Input(Fault::new(title, span, "wants a file")));
+    }
+    let mut text = Vec::new();
+    let mut file = site.disk.open(path).map_err(|error| unreadable(&error, span))?;
+    file.read_to_end(&mut text).map_err(|source| {
+        let (doing, path) = ("read", path.to_owned());
+        unreadable(&DiskError { doing, path, source }, span)
+    })?;
+    Ok(text)
+}
+
+/// The lines of a file, but blank ones; each is an item of its own.
+pub(super) fn lines(
+    site: &Site<'_>,
+    step: &Step,
+    path: &Template,
+    span: &Span,
+) -> Result<Vec<Item>, Trouble> {
+    let path = plain_path(site, step, path);
+    let mut gathering = Gathering::new(show(&path), "line", span);
+    gathering.add_lines(&read(site, &path, span)?, Item::plain)?;
+    Ok(gathering.items)
+}
+
+/// The files that the lines of a file name; paths are relative to the pipeline's
+/// folder.
+pub(super) fn files_from(
+    site: &Site<'_>,
+    step: &Step,
+    path: &Template,
+    span: &Span,
+) -> Result<Vec<Item>, Trouble> {
+    let path = plain_path(site, step, path);
+    let mut gathering = Gathering::new(show(&path), "line", span);
+    gathering.add_lines(&read(site, &path, span)?, |line| {
+        let normal = normal(line);
+        let inside = normal.strip_prefix(site.disk.root()).unwrap_or(&normal);
+        Item::plain(bytes_of(inside))
+    })?;
+    Ok(gathering.items)
+}
+
+/// The lines that a command prints, asked once a run.
+pub(super) fn command(
+    site: &Site<'_>,
+    step: &Step,
+    list: &Command,
+    span: &Span,
+) -> Result<Vec<Item>, Trouble> {
+    let mut asked = site.asked.lock().expect("nobody panics while asking");
+    if let Some(items) = asked.get(&step.name) {
+        return Ok(items.clone());
+    }
+    let env = site.environment(step);
+    let bindings =
+        Bindings { env: &env, for_command: true, ..Bindings::of(site.params, Some(step)) };
+    let wrong = |why: String| {
+        let why = site.mask(step).text(&why).into_owned();
+        let title = format!("the list of step `{}` cannot be had: {why}", step.name);
+        Trouble::Input(Fault::new(title, span, "this command makes it"))
+    };
+    let stop = Stop::new().map_err(|error| Trouble::Broken(error.to_string()))?;
+    let question = Question {
+        words: &command::words(list, &bindings),
+        folder: &command::folder(site, step),
+        env: &[],
+        input: None,
+        limit: LIMIT,
+        most: MOST,
+    };
+    let said = capture::ask(&question, &stop).and_then(Answer::when_well).map_err(wrong)?;
+    let mut gathering = Gathering::new("what the command prints".to_owned(), "line", span);
+    gathering.add_lines(&said, Item::plain)?;
+    asked.insert(step.name.clone(), gathering.items.clone());
+    Ok(gathering.items)
+}
+
+/// The rows of a CSV file with a header.
+pub(super) fn csv(
+    site: &Site<'_>,
+    step: &Step,
+    path: &Template,
+    each: &Each,
+) -> Result<Vec<Item>, Trouble> {
+    let path = plain_path(site, step, path);
+    let text = read(site, &path, &each.span)?;
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    let not_csv = |error: ::csv::Error| {
+        let title = format!("{} is not CSV: {error}", show(&path));
+        Trouble::Input(Fault::new(title, &each.span, "wants a header and rows as wide"))
+    };
+    let mut reader = ::csv::ReaderBuilder::new().from_reader(text);
+    let columns: Vec<Box<str>> = reader.headers().map_err(not_csv)?.iter().map(Box::from).collect();
+    names_are_told_apart(&columns, &path, &each.span)?;
+    let mut gathering = Gathering::new(show(&path), "row", &each.span);
+    for (at, record) in reader.records().enumerate() {
+        let record = record.map_err(not_csv)?;
+        let values = columns.iter().cloned().zip(record.iter().map(Box::from));
+        let row = Row(values.collect());
+        let item = named(row, each, &gathering, at + 1)?;
+        gathering.add(item, at + 1)?;
+    }
+    Ok(gathering.items)
+}
+
+fn names_are_told_apart(columns: &[Box<str>], path: &Path, span: &Span) -> Result<(), Trouble> {
+    for (at, column) in columns.iter().enumerate() {
+        if columns[..at].contains(column) {
+            let title = format!("{} has two columns `{column}`", show(path));
+            return Err(Trouble::Input(Fault::new(title, span, "they cannot be told apart")));
+        }
+    }
+    Ok(())
+}
+
+/// The elements of a JSON file with a list: values, or objects of values.
+pub(super) fn json(
+    site: &Site<'_>,
+    step: &Step,
+    path: &Template,
+    each: &Each,
+) -> Result<Vec<Item>, Trouble> {
+    let path = plain_path(site, step, path);
+    let text = read(site, &path, &each.span)?;
+    let wrong = |title: String| {
+        Trouble::Input(Fault::new(title, &each.span, "wants a list of values or objects"))
+    };
+    let list: Vec<Value> = serde_json::from_slice(&text)
+        .map_err(|error| wrong(format!("{} is not a list in JSON: {error}", show(&path))))?;
+    let mut gathering = Gathering::new(show(&path), "element", &each.span);
+    for (at, element) in list.iter().enumerate() {
+        let nested = |what: &str| wrong(format!("element {} of {} {what}", at + 1, show(&path)));
+        let item = match element {
+            Value::Object(fields) => {
+                let values = fields.iter().map(|(name, value)| {
+                    let value = scalar(value)
+                        .ok_or_else(|| nested(&format!("has no plain value `{name}`")))?;
+                    Ok((Box::from(name.as_str()), Box::from(value)))
+                });
+                let row = Row(values.collect::<Result<_, Trouble>>()?);
+                named(row, each, &gathering, at + 1)?
+            }
+            value => {
+                let value = scalar(value).ok_or_else(|| nested("is neither"))?;
+                Item::plain(value.as_bytes())
+            }
+        };
+        gathering.add(item, at + 1)?;
+    }
+    Ok(gathering.items)
+}
+
+/// A value that is neither a list nor an object, as text.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null => Some(String::new()),
+        Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// A row with its name: the value of the column that names it, or all its values.
+fn named(row: Row, each: &Each, gathering: &Gathering<'_>, at: usize) -> Result<Item, Trouble> {
+    let name = match &each.name {
+        None => row.0.iter().map(|(_, value)| &**value).collect::<Vec<_>>().join(","),
+        Some(column) => match row.get(column) {
+            Some(value) => value.to_owned(),
+            None => {
+                let known: Vec<_> = row.0.iter().map(|(name, _)| &**name).collect();
+                let help = format!("it has {}", known.join(", "));
+                let title = format!("nothing names it: there is no `{column}`");
+                return Err(gathering.wrong(title, at, &help));
+            }
+        },
+    };
+    if name.is_empty() {
+        let title = "an item without a name".to_owned();
+        return Err(gathering.wrong(title, at, "the value that names it is empty"));
+    }
+    Ok(Item { name: name.into_bytes().into(), row: Some(Box::new(row)) })
+}

@@ -1,0 +1,162 @@
+//! The crew of a run: the threads that look, act and record, and the engine that
+//! gives them their orders.
+
+use std::num::NonZeroUsize;
+use std::sync::RwLock;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, unbounded};
+
+use super::engine::{Engine, Given};
+use super::turns::Turns;
+use super::worker::{Message, Shop};
+use super::{CannotBegin, Mode, Preparation, Prepared, Signals};
+use crate::deed::Site;
+use crate::deed::act::Workshop;
+use crate::deed::hook::Ledger;
+use crate::deed::log::RunLog;
+use crate::deed::record::{self, Recorded, Recorder};
+use crate::deed::stage::Staging;
+use crate::deed::view::Manner;
+use crate::ground::manifest::{Manifest, StepMemory};
+use crate::ground::world::process::Stop;
+use crate::words::event::Event;
+
+/// Who works on a run.
+#[derive(Clone, Copy)]
+pub(super) struct Crew<'a> {
+    pub(super) preparation: &'a Preparation<'a>,
+    pub(super) site: &'a Site<'a>,
+    pub(super) ledger: &'a Ledger<'a>,
+    /// The run's number, where it is noted.
+    pub(super) number: Option<i64>,
+    pub(super) signals: &'a Signals,
+}
+
+impl Crew<'_> {
+    /// Sets up the threads, and lets the engine work.
+    pub(super) fn work(
+        &self,
+        prepared: Prepared,
+        memories: Vec<StepMemory>,
+        manifest: &mut Option<Box<dyn Manifest>>,
+        tell: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<(), CannotBegin> {
+        let Crew { preparation, site, ledger, number, .. } = *self;
+        let no_descriptor =
+            |error: std::io::Error| CannotBegin::Broken(format!("no descriptor is left: {error}"));
+        let (stop, stop_all) =
+            (Stop::new().map_err(no_descriptor)?, Stop::new().map_err(no_descriptor)?);
+        let staging = match number {
+            Some(_) => Some(Staging::begin(
+                site.disk,
+                preparation.home,
+                preparation.run_id,
+                &preparation.holder(),
+            )?),
+            None => None,
+        };
+        let log = RunLog::at(preparation.home.log(number.unwrap_or(0)));
+        let jobs = preparation.options.jobs.or(preparation.setting.pipeline.jobs);
+        let jobs = jobs.map_or_else(|| preparation.threads(), NonZeroUsize::get);
+        let permits = unbounded();
+        for _ in 0..jobs {
+            permits.0.send(()).expect("we hold the other end");
+        }
+        let views: Vec<_> = site.pipeline.steps.iter().map(|_| RwLock::new(None)).collect();
+        let displaced = preparation.home.displaced(number.unwrap_or(0));
+        let shop = Shop {
+            site,
+            workshop: staging.as_ref().map(|staging| Workshop {
+                site,
+                staging,
+                log: &log,
+                displaced: &displaced,
+            }),
+            views: &views,
+            tasks: &prepared.tasks,
+            manner: Manner {
+                fresh: preparation.options.fresh,
+                reads_no_new_items: preparation.mode == Mode::Plan
+                    && preparation.options.explains.is_none(),
+                explains: preparation.options.explains,
+            },
+            run: number.unwrap_or(0),
+            turns: Turns::default(),
+            stop: &stop,
+            stop_all: &stop_all,
+            permits,
+            passes_on: preparation.options.passes_on,
+            holder: staging.is_some().then(|| preparation.holder()),
+            debt: site.pipeline.finally.as_ref().map(|_| (ledger, preparation.debt(number))),
+        };
+        let (messages_in, messages) = unbounded();
+        let (look_orders, look_inbox) = unbounded();
+        let (act_orders, act_inbox) = unbounded();
+        let (recorder, recorder_inbox) = record::orders();
+        // One after the other, in the order of the list, means to look so too.
+        let lookers = if jobs == 1 { 1 } else { preparation.threads() };
+        let pipeline = &*site.pipeline.name;
+        std::thread::scope(|scope| {
+            if let (Some(manifest), Some(staging)) = (manifest, &staging) {
+                let (done, complaints) = (messages_in.clone(), messages_in.clone());
+                scope.spawn(move || {
+                    let mut report = |Recorded { task, error }| {
+                        let _ = done.send(Message::Recorded { done: task, error });
+                    };
+                    let mut complain = |text| {
+                        let _ = complaints.send(Message::Complaint(text));
+                    };
+                    let recorder = Recorder {
+                        pipeline,
+                        manifest: &mut **manifest,
+                        durability: site.pipeline.durability,
+                        // One after the other means to wait for each receipt.
+                        patience: if jobs == 1 { Duration::ZERO } else { record::PATIENCE },
+                        disk: site.disk,
+                        staging,
+                        report: &mut report,
+                        complain: &mut complain,
+                    };
+                    recorder.work(&recorder_inbox);
+                });
+            }
+            let hire = |orders: &Receiver<_>| {
+                let (shop, orders, messages, recorder) =
+                    (&shop, orders.clone(), messages_in.clone(), recorder.clone());
+                scope.spawn(move || shop.work(&orders, &messages, &recorder));
+            };
+            for _ in 0..lookers {
+                hire(&look_inbox);
+            }
+            let mut hire_actor = || hire(&act_inbox);
+            let engine = Engine::new(Given {
+                shop: &shop,
+                mode: preparation.mode,
+                fails_fast: preparation.options.fails_fast,
+                limit: preparation.setting.pipeline.timeout,
+                lookers,
+                // Commands are limited by permits; publishing overlaps with them.
+                most_acts: jobs + jobs.min(8) + 1,
+                // An item waits for receipts between its steps; others go on then.
+                most_roots: if jobs == 1 { 1 } else { 4 * jobs + 8 },
+                report: tell,
+                recorder: Some(recorder.clone()),
+                look_orders,
+                act_orders,
+                hire: &mut hire_actor,
+                order: &prepared.order,
+                lists: &prepared.lists,
+                wanted: prepared.wanted,
+                memories,
+                last_totals: &prepared.last_totals,
+            });
+            engine.work(&messages, &self.signals.0);
+            drop(recorder);
+        });
+        match staging {
+            Some(staging) => staging.end().map_err(CannotBegin::from),
+            None => Ok(()),
+        }
+    }
+}

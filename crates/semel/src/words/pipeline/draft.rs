@@ -1,0 +1,186 @@
+//! What a pipeline file says, before names are resolved and rules are asked.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+use super::value::{Placed, Written};
+use super::{Digested, Durability, Expect, InPlace, Retry, Same, Span};
+
+/// What the file says.
+#[derive(Default)]
+pub(super) struct PipelineDraft {
+    pub(super) name: Option<Placed<String>>,
+    pub(super) about: Option<String>,
+    pub(super) per: Vec<Placed<String>>,
+    pub(super) params: Vec<ParamDraft>,
+    pub(super) jobs: Option<NonZeroUsize>,
+    pub(super) by_file: bool,
+    pub(super) timeout: Option<Duration>,
+    pub(super) durability: Durability,
+    pub(super) shell: Option<Vec<String>>,
+    pub(super) prelude: Option<Placed<String>>,
+    pub(super) steps: Vec<StepDraft>,
+    pub(super) finally: Option<HookDraft>,
+    pub(super) on_failure: Option<HookDraft>,
+    pub(super) on_success: Option<HookDraft>,
+}
+
+/// A parameter, and where its value comes from: one of the three, if the file is
+/// right.
+#[derive(Default)]
+pub(super) struct ParamDraft {
+    pub(super) name: String,
+    pub(super) span: Span,
+    pub(super) about: Option<String>,
+    pub(super) value: Option<String>,
+    pub(super) required: bool,
+    pub(super) command: Option<CommandDraft>,
+}
+
+/// A command that accompanies the end of a run.
+#[derive(Default)]
+pub(super) struct HookDraft {
+    pub(super) command: Option<CommandDraft>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) span: Span,
+}
+
+/// What the file says of a step.
+#[derive(Default)]
+pub(super) struct StepDraft {
+    pub(super) name: String,
+    pub(super) span: Span,
+    /// Whether all of it could be read; if not, what is missing may only be
+    /// what was misspelt.
+    pub(super) is_whole: bool,
+    pub(super) about: Option<String>,
+    pub(super) per: Option<Vec<Placed<String>>>,
+    pub(super) each: Option<EachDraft>,
+    pub(super) inputs: Vec<InputDraft>,
+    pub(super) digest: Option<Placed<Digested>>,
+    pub(super) outs: Vec<OutDraft>,
+    pub(super) in_place: Option<Placed<InPlace>>,
+    pub(super) actions: Vec<Placed<CommandDraft>>,
+    pub(super) cleanup: Option<Placed<CommandDraft>>,
+    pub(super) dir: Option<Written>,
+    pub(super) shell: Option<Vec<String>>,
+    pub(super) prelude: Option<Placed<String>>,
+    pub(super) needs: Vec<Placed<String>>,
+    pub(super) after: Vec<Placed<String>>,
+    pub(super) check: Option<CheckDraft>,
+    pub(super) once: bool,
+    pub(super) once_span: Span,
+    pub(super) safe_exits: Option<Placed<Vec<i32>>>,
+    pub(super) expect: Option<Expect>,
+    pub(super) version: Option<String>,
+    pub(super) max_age: Option<Placed<Duration>>,
+    pub(super) deterministic: Option<Placed<bool>>,
+    pub(super) same: Option<Placed<Same>>,
+    pub(super) env: Vec<(String, Written)>,
+    pub(super) env_counts: Vec<String>,
+    pub(super) secret_env: Vec<Placed<String>>,
+    pub(super) retry: Option<Retry>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) jobs: Option<Placed<NonZeroUsize>>,
+    pub(super) max_failures: Option<Placed<NonZeroU64>>,
+    pub(super) ordered: Option<Placed<bool>>,
+}
+
+#[derive(Default)]
+pub(super) struct EachDraft {
+    pub(super) sources: Vec<Placed<EachSourceDraft>>,
+    pub(super) name: Option<Placed<String>>,
+    pub(super) span: Span,
+    pub(super) may_be_empty: bool,
+    pub(super) may_shrink: bool,
+}
+
+pub(super) enum EachSourceDraft {
+    Files(Written),
+    FilesFrom(Written),
+    Lines(Written),
+    Csv(Written),
+    Json(Written),
+    Command(CommandDraft),
+    OutputsOf(Placed<String>),
+    ItemsOf(Placed<String>),
+}
+
+impl EachSourceDraft {
+    /// The path or pattern that it names.
+    pub(super) const fn path(&self) -> Option<&Written> {
+        match self {
+            Self::Files(path)
+            | Self::FilesFrom(path)
+            | Self::Lines(path)
+            | Self::Csv(path)
+            | Self::Json(path) => Some(path),
+            Self::Command(_) | Self::OutputsOf(_) | Self::ItemsOf(_) => None,
+        }
+    }
+
+    /// The step that it takes its items from.
+    pub(super) const fn step(&self) -> Option<&Placed<String>> {
+        match self {
+            Self::OutputsOf(step) | Self::ItemsOf(step) => Some(step),
+            _ => None,
+        }
+    }
+}
+
+pub(super) struct InputDraft {
+    pub(super) key: Option<String>,
+    pub(super) source: InputSourceDraft,
+    pub(super) span: Span,
+}
+
+pub(super) enum InputSourceDraft {
+    Files(Written),
+    OutputsOf(Placed<String>),
+}
+
+pub(super) struct OutDraft {
+    pub(super) key: Option<String>,
+    pub(super) path: Written,
+}
+
+pub(super) enum CommandDraft {
+    Shell(Written),
+    Words(Vec<Written>),
+}
+
+impl CommandDraft {
+    pub(super) fn texts(&self) -> &[Written] {
+        match self {
+            Self::Shell(text) => std::slice::from_ref(text),
+            Self::Words(words) => words,
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct CheckDraft {
+    pub(super) command: Option<CommandDraft>,
+    pub(super) equals: Option<Written>,
+    pub(super) all: Option<Placed<bool>>,
+    pub(super) file: Option<Written>,
+    pub(super) sha256: Option<Written>,
+    pub(super) within: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) retry: Option<Retry>,
+    pub(super) max_age: Option<Duration>,
+    pub(super) span: Span,
+}
+
+impl CheckDraft {
+    /// All texts whose values decide what it asks.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &Written> {
+        let command = self.command.iter().flat_map(CommandDraft::texts);
+        command.chain(&self.equals).chain(&self.file).chain(&self.sha256)
+    }
+
+    /// Whether it answers for every item in one call.
+    pub(super) fn answers_for_all(&self) -> bool {
+        self.all.as_ref().is_some_and(|all| all.what)
+    }
+}

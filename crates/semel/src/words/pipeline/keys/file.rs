@@ -1,0 +1,236 @@
+//! The keys of the file itself.
+
+use super::step::STEP;
+use super::{Key, Read, SHELL_SHAPE, Shape, command, fill, is_name, one_of, shell, texts};
+use crate::words::pipeline::Durability;
+use crate::words::pipeline::draft::{HookDraft, ParamDraft, PipelineDraft, StepDraft};
+use crate::words::pipeline::value::{Value, all};
+
+pub(super) const PIPELINE: &[Key<PipelineDraft>] = &[
+    Key {
+        name: "name",
+        about: "the pipeline's name; receipts are kept by it",
+        shape: Shape::Text,
+        read: |pipeline, value| {
+            pipeline.name = Some(value.filled_text()?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "about",
+        about: "a sentence for people",
+        shape: Shape::Text,
+        read: |pipeline, value| {
+            pipeline.about = Some(value.filled_text()?.what);
+            Ok(())
+        },
+    },
+    Key {
+        name: "params",
+        about: "parameters: a value each, changed by `-p name=value`, or a table",
+        shape: Shape::Named(&Shape::Either(&[Shape::Scalar, Shape::Table(&PARAM)])),
+        read: |pipeline, value| {
+            pipeline.params = all(value.table()?.entries().into_iter().map(|entry| {
+                is_name(entry.name, &entry.name_span)?;
+                let mut param = ParamDraft {
+                    name: entry.name.to_owned(),
+                    span: entry.value.span(),
+                    ..ParamDraft::default()
+                };
+                match entry.value.as_table() {
+                    Some(table) => fill(&table, PARAM, &mut param, "a parameter")?,
+                    None => param.value = Some(entry.value.scalar()?),
+                }
+                Ok(param)
+            }))?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "per",
+        about: "the parameters whose values are instances: each has receipts of its own",
+        shape: Shape::OneOrMore(&Shape::Text),
+        read: |pipeline, value| {
+            pipeline.per = texts(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "jobs",
+        about: "how many tasks at a time; by default one for each processor",
+        shape: Shape::Whole(1, 100_000),
+        read: |pipeline, value| {
+            pipeline.jobs = Some(value.jobs()?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "order",
+        about: "`file`: each step comes after the one above it; by default the order is that of `needs` and `after`",
+        shape: Shape::Word(&["file", "needs"]),
+        read: |pipeline, value| {
+            pipeline.by_file = match value.text()? {
+                "file" => true,
+                "needs" => false,
+                _ => return one_of(value, &["file", "needs"]),
+            };
+            Ok(())
+        },
+    },
+    Key {
+        name: "timeout",
+        about: "the limit of a run: what is at work then is ended, and the run has failed",
+        shape: Shape::Time,
+        read: |pipeline, value| {
+            pipeline.timeout = Some(value.limit()?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "durability",
+        about: "`process`: faster, but a power cut may cost what was done last, never that of a `once` step; by default `power`",
+        shape: Shape::Word(&["power", "process"]),
+        read: |pipeline, value| {
+            pipeline.durability = match value.text()? {
+                "power" => Durability::Power,
+                "process" => Durability::Process,
+                _ => return one_of(value, &["power", "process"]),
+            };
+            Ok(())
+        },
+    },
+    Key {
+        name: "shell",
+        about: "the shell that texts of commands are given to; by default `bash -euo pipefail -c`",
+        shape: SHELL_SHAPE,
+        read: |pipeline, value| {
+            pipeline.shell = Some(shell(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "prelude",
+        about: "a line before every text for the shell: `module load samtools`",
+        shape: Shape::Text,
+        read: |pipeline, value| {
+            pipeline.prelude = Some(value.filled_text()?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "step",
+        about: "the steps, each a table `[step.NAME]`",
+        shape: Shape::Named(&Shape::Table(&STEP)),
+        read: |pipeline, value| {
+            let mut faults = Vec::new();
+            for entry in value.table()?.entries() {
+                let mut step = StepDraft {
+                    name: entry.name.to_owned(),
+                    span: entry.name_span.clone(),
+                    ..StepDraft::default()
+                };
+                let read = is_name(entry.name, &entry.name_span)
+                    .and_then(|()| fill(&entry.value.table()?, STEP, &mut step, "a step"));
+                step.is_whole = read.is_ok();
+                faults.extend(read.err().unwrap_or_default());
+                pipeline.steps.push(step);
+            }
+            if faults.is_empty() { Ok(()) } else { Err(faults) }
+        },
+    },
+    Key {
+        name: "finally",
+        about: "a command at the end of every run in which a task was begun; one that a killed run owes is run first by the next",
+        shape: Shape::Table(&HOOK),
+        read: |pipeline, value| {
+            pipeline.finally = Some(hook(value, "`finally`")?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "on-failure",
+        about: "a command after a run that did not bring every step to its state",
+        shape: Shape::Table(&HOOK),
+        read: |pipeline, value| {
+            pipeline.on_failure = Some(hook(value, "`on-failure`")?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "on-success",
+        about: "a command after a run in which a task was begun and every step reached its state",
+        shape: Shape::Table(&HOOK),
+        read: |pipeline, value| {
+            pipeline.on_success = Some(hook(value, "`on-success`")?);
+            Ok(())
+        },
+    },
+];
+
+/// The keys of a parameter as a table.
+pub(super) const PARAM: &[Key<ParamDraft>] = &[
+    Key {
+        name: "value",
+        about: "its value, unless `-p` gives another",
+        shape: Shape::Scalar,
+        read: |param, value| {
+            param.value = Some(value.scalar()?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "required",
+        about: "`true`: it has no value unless `-p` gives one",
+        shape: Shape::Flag,
+        read: |param, value| {
+            param.required = value.flag()?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "command",
+        about: "a command that prints the value, asked once a run",
+        shape: Shape::Command,
+        read: |param, value| {
+            param.command = Some(command(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "about",
+        about: "a sentence for people",
+        shape: Shape::Text,
+        read: |param, value| {
+            param.about = Some(value.filled_text()?.what);
+            Ok(())
+        },
+    },
+];
+
+/// The keys of what accompanies the end of a run.
+pub(super) const HOOK: &[Key<HookDraft>] = &[
+    Key {
+        name: "run",
+        about: "the command; it gets the run's summary as JSON on its standard input",
+        shape: Shape::Command,
+        read: |hook, value| {
+            hook.command = Some(command(value)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "timeout",
+        about: "its limit; by default a minute",
+        shape: Shape::Time,
+        read: |hook, value| {
+            hook.timeout = Some(value.limit()?);
+            Ok(())
+        },
+    },
+];
+
+fn hook(value: &Value<'_>, of: &str) -> Read<HookDraft> {
+    let mut hook = HookDraft { span: value.span(), ..HookDraft::default() };
+    fill(&value.table()?, HOOK, &mut hook, of)?;
+    Ok(hook)
+}
