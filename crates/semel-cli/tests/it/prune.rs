@@ -390,3 +390,31 @@ fn an_output_on_another_file_system_is_copied_before_it_is_removed() {
     assert_eq!(std::fs::read_to_string(moved.join("leaf")).unwrap(), "x\n");
     assert_eq!(std::fs::read_link(moved.join("link")).unwrap(), std::path::Path::new("leaf"));
 }
+
+#[test]
+fn items_of_every_source_are_judged() {
+    let scratch = scratch();
+    scratch
+        .file("rows", "id,name\n1,x\n2,y\n3,z\n")
+        .file("names", "a\nb\nc\n")
+        .file("in/a", "a")
+        .file("in/b", "b")
+        .file("in/c", "c")
+        .pipeline(
+            "[step.rows]\neach = { csv = 'rows', name = 'id' }\nout = 'rows.d/{{ item.name }}'\nrun = 'echo {{ item.id }} > {{ out }}'\n\
+             [step.asked]\neach = { command = 'cat names' }\nout = 'asked/{{ item }}'\nrun = 'echo {{ item }} > {{ out }}'\n\
+             [step.first]\neach = 'in/*'\nout = 'first/{{ item.name }}'\nrun = 'cp {{ item }} {{ out }}'\n\
+             [step.second]\neach = { items-of = 'first' }\nout = 'second/{{ item.name }}'\nrun = 'cp {{ item }} {{ out }}'",
+        );
+    scratch.semel("run").exits(0);
+    scratch.file("rows", "id,name\n1,x\n3,z\n").file("names", "a\nc\n").remove("in/b");
+    scratch.semel("prune --yes").exits(0).says("4 outputs moved aside");
+    let aside = aside(&scratch);
+    for moved in ["rows.d/y", "asked/b", "first/b", "second/b"] {
+        assert!(scratch.has(format!("{aside}/{moved}")) && !scratch.has(moved), "{moved}");
+    }
+    scratch.semel("run").exits(0);
+    scratch.semel("run --expect-noop").exits(0);
+    // A list that cannot be had is no empty list.
+    scratch.remove("names").semel("prune --yes").exits(1);
+}

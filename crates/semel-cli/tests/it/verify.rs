@@ -200,3 +200,47 @@ fn where_there_is_no_manifest_it_says_what_to_type() {
     days.semel("verify").exits(5).says("there is none").says("semel run");
     assert!(!days.has(".semel"));
 }
+
+#[test]
+fn a_check_for_all_items_is_asked_once() {
+    let scratch = scratch();
+    scratch.file("list", "id\na\nb\nc\n").pipeline(
+        "[step.load]\neach = { csv = 'list', name = 'id' }\ncheck = { run = 'echo asked >> asked; cat loaded 2> /dev/null || true', all = true }\nrun = 'echo {{ item }} >> loaded'",
+    );
+    scratch.semel("run").exits(0);
+    scratch.file("asked", "");
+    scratch.semel("verify").exits(0).says("3 of 3 checks hold");
+    assert_eq!(scratch.text("asked"), "asked\n");
+    scratch.file("loaded", "a\nc\n");
+    scratch.semel("verify").exits(1).says("missing  load:b  its check does not hold");
+}
+
+#[test]
+fn a_check_is_asked_though_an_input_that_it_does_not_read_is_gone() {
+    let scratch = scratch();
+    scratch.file("in/1", "1").pipeline(
+        "[step.load]\nin = 'in/1'\ncheck = 'test -e loaded'\nrun = 'cat {{ in }} > loaded'\n\
+         [step.size]\nin = 'in/1'\ncheck = 'test $(cat {{ in }}) = 1'\nrun = 'cat {{ in }} > /dev/null'",
+    );
+    scratch.semel("run").exits(0);
+    scratch.semel("verify").exits(0).says("2 of 2 checks hold");
+    scratch.remove("in/1");
+    let ran = scratch.semel("verify").exits(5).says("1 of 2 checks cannot tell");
+    ran.says("size  its check cannot tell: an input that is not there").keeps_silent_of("load ");
+}
+
+#[test]
+fn what_secrets_a_check_prints_is_masked() {
+    let scratch = scratch();
+    scratch.pipeline(
+        "[step.a]\nsecret-env = ['TOKEN']\ncheck = 'test ! -e wrong || { echo it is $TOKEN >&2; exit 9; }'\nrun = 'true'",
+    );
+    let semel = |words: &[&str]| {
+        let mut command = scratch.command(words);
+        command.env("TOKEN", "hunter2hunter2");
+        scratch.ran(command)
+    };
+    semel(&["run"]).exits(0);
+    scratch.file("wrong", "");
+    semel(&["verify"]).exits(5).says("exit status 9").keeps_silent_of("hunter2");
+}
