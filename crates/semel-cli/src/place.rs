@@ -9,13 +9,14 @@ use semel::ground::home::Home;
 use semel::ground::manifest::Manifest;
 use semel::ground::world::disk::{Disk, RealDisk};
 use semel::thought::bind::Params;
-use semel::words::pipeline::StepId;
+use semel::words::pipeline::{Step, StepId};
 use semel::words::run::By;
 use semel::words::task::{Instance, TaskPattern, decode};
 
 use crate::args::Common;
 use crate::file::{self, PipelineFile};
 use crate::show::fail::Failed;
+use crate::show::style::Styles;
 
 /// Where a verb works.
 pub(crate) struct Place {
@@ -112,6 +113,12 @@ impl Place {
         }
     }
 
+    /// The step that a pattern names.
+    pub(crate) fn step_of(&self, pattern: &TaskPattern) -> Result<&Step, Failed> {
+        let named = self.steps_named(std::slice::from_ref(&pattern.step))?;
+        Ok(self.file.pipeline.step(named[0]))
+    }
+
     /// What the library needs to know of it.
     pub(crate) fn setting<'a>(&'a self, command: &'a str) -> Setting<'a> {
         Setting {
@@ -149,6 +156,14 @@ impl Place {
     /// The instance of the whole pipeline.
     pub(crate) fn instance(&self) -> Instance {
         self.params.instance(&self.file.pipeline.per)
+    }
+
+    /// The pipeline's name and instance, as headings have them.
+    pub(crate) fn heading(&self, styles: Styles) -> String {
+        let pipeline = &self.file.pipeline;
+        let per = crate::show::text::instance(&pipeline.per, &self.instance());
+        let gap = if per.is_empty() { "" } else { "  " };
+        format!("{}{gap}{per}", styles.bold(&pipeline.name))
     }
 
     /// The manifest, for reading, as a run would find it; `None` if there is none yet.

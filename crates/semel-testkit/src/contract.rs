@@ -30,6 +30,7 @@ pub fn keep(mut store: Box<dyn Manifest>) {
     a_word_is_acted_on_once(&mut *store, run);
     runs_and_their_steps_are_kept(&mut *store, run);
     what_was_made_is_known_by_path_and_content(&*store);
+    the_files_of_all_receipts_come_one_by_one(&*store, run);
     a_query_changes_nothing(&*store);
     another_connection_sees_the_same(&*store, run);
     let mut store = store.again().expect("opened");
@@ -37,6 +38,21 @@ pub fn keep(mut store: Box<dyn Manifest>) {
     i6_lines_of_the_log_are_taken_over_once(&mut *store, run);
     i6_after_a_loss_of_lines_nothing_is_believed_undone(&mut *store, run);
     a_copy_is_the_same(&*store);
+}
+
+fn the_files_of_all_receipts_come_one_by_one(store: &dyn Manifest, run: i64) {
+    for role in [FileRole::In, FileRole::Out] {
+        let mut kept = Vec::new();
+        store.files(role, &mut |file| kept.push(file)).expect("they can be read");
+        assert!(!kept.is_empty());
+        for file in &kept {
+            assert_eq!((&*file.pipeline, file.file.role, file.run), (PIPELINE, role, run));
+            let receipt =
+                store.receipt(PIPELINE, &file.task).expect("a look").expect("it is there");
+            assert!(receipt.files.contains(&file.file) && receipt.at == file.at);
+        }
+        assert!(kept.is_sorted_by_key(|file| file.task.clone()), "in the order of the tasks");
+    }
 }
 
 fn task(step: &str, item: Option<&str>) -> TaskName {

@@ -204,6 +204,11 @@ impl Scratch {
         Ran::from_output(self.path(), &output)
     }
 
+    /// Runs a command that was made by [`Scratch::command`], and changed.
+    pub fn ran(&self, command: Command) -> Ran {
+        Ran::of(self, command)
+    }
+
     /// Starts the command with these words, split at blanks, without waiting for
     /// it.
     #[must_use]

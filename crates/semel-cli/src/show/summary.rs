@@ -383,11 +383,10 @@ impl Summary<'_> {
         for (step, done) in self.mendable(troubles) {
             let command = format!("semel run{targets}{again} --keep {step}");
             let done = count(done, "done task");
-            writeln!(
-                out,
-                "    {command:<25} the same, if you mend the command of {step}\n{:30}and its {done} need not be done again",
-                ""
-            )?;
+            // A long command has its line for itself.
+            let gap = if command.len() > 25 { format!("\n{:29}", "") } else { String::new() };
+            writeln!(out, "    {command:<25}{gap} the same, if you mend the command of {step}")?;
+            writeln!(out, "{:30}and its {done} need not be done again", "")?;
         }
         writeln!(out)
     }

@@ -124,6 +124,28 @@ pub fn files(
     task: Option<&Task>,
     span: &Span,
 ) -> Result<Vec<PathBuf>, Trouble> {
+    let paths = paths(site, step, template, task, span)?;
+    match paths.as_slice() {
+        [path] if !template.is_glob() => match site.disk.look(path) {
+            Ok(Some(_)) => Ok(paths),
+            Ok(None) => Err(missing(path, span)),
+            Err(error) => Err(unreadable(&error, span)),
+        },
+        _ => Ok(paths),
+    }
+}
+
+/// As [`files`]; a path that is named need not be there.
+///
+/// # Errors
+/// If the pattern cannot be read, or a folder may not be listed.
+pub fn paths(
+    site: &Site<'_>,
+    step: &Step,
+    template: &Template,
+    task: Option<&Task>,
+    span: &Span,
+) -> Result<Vec<PathBuf>, Trouble> {
     let env = site.environment(step);
     let bindings = Bindings {
         item: task.and_then(|task| task.item.as_deref()),
@@ -132,12 +154,7 @@ pub fn files(
         ..Bindings::of(site.params, Some(step))
     };
     if !template.is_glob() {
-        let path = within(site.disk.root(), normal(&template.render(&bindings)));
-        return match site.disk.look(&path) {
-            Ok(Some(_)) => Ok(vec![path]),
-            Ok(None) => Err(missing(&path, span)),
-            Err(error) => Err(unreadable(&error, span)),
-        };
+        return Ok(vec![within(site.disk.root(), normal(&template.render(&bindings)))]);
     }
     glob(site.disk, &glob_within(site, template.render_glob(&bindings))).map_err(
         |error| match error {

@@ -29,6 +29,8 @@ use self::afterwards::Afterwards;
 use self::crew::Crew;
 pub use self::selection::NoSuchTarget;
 use self::selection::Wanted;
+pub(in crate::deed) use self::selection::find_step;
+use crate::deed::hold::holder_of;
 use crate::deed::hook::{self, Debt, Ledger, Occasion};
 use crate::deed::lease::{Holder, Lease, LeaseError};
 use crate::deed::memory::{self, Access, Found};
@@ -325,7 +327,7 @@ impl Preparation<'_> {
             manifest = Some(opened);
         }
         if let Some(manifest) = &manifest {
-            self.only_file(&**manifest)?;
+            only_file(self.setting, &**manifest)?;
         }
         let identity = manifest.as_ref().map(|manifest| manifest.identity()).transpose();
         let identity = identity.map_err(|error| self.no_manifest(error))?;
@@ -461,36 +463,8 @@ impl Preparation<'_> {
         steps.filter(|step| step.once).map(|step| step.name.as_str()).collect()
     }
 
-    /// Receipts are kept by the name of the pipeline: two files of one folder must
-    /// not share it, nor one that it had before. A file that was renamed is fine.
-    fn only_file(&self, manifest: &dyn Manifest) -> Result<(), CannotBegin> {
-        let Setting { pipeline, file, disk, .. } = *self.setting;
-        for name in std::iter::once(&pipeline.name).chain(&pipeline.was) {
-            let last = manifest.runs(name, None, 1).map_err(|error| self.no_manifest(error))?;
-            let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file)
-            else {
-                continue;
-            };
-            let text = std::fs::read_to_string(disk.root().join(&other)).unwrap_or_default();
-            match Pipeline::read(&text) {
-                Ok(twin) if twin.name == *name => {
-                    return Err(CannotBegin::TwoFiles { other, name: name.clone() });
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     fn holder(&self) -> Holder {
-        let by = self.setting.by;
-        Holder {
-            host: by.host.clone(),
-            user: by.user.clone(),
-            pid: by.pid,
-            command: self.setting.command.to_owned(),
-            since: Timestamp::now(),
-        }
+        holder_of(self.setting)
     }
 
     /// What masks the secrets of all steps.
@@ -784,8 +758,64 @@ fn listed_tasks(site: &Site<'_>, id: StepId) -> Result<Vec<Task>, Trouble> {
     Ok(tasks.tasks)
 }
 
+/// Receipts are kept by the name of the pipeline: two files of one folder must not
+/// share it. A file that was renamed is fine.
+pub(in crate::deed) fn only_file(
+    setting: &Setting<'_>,
+    manifest: &dyn Manifest,
+) -> Result<(), CannotBegin> {
+    let Setting { pipeline, file, disk, .. } = *setting;
+    for name in std::iter::once(&pipeline.name).chain(&pipeline.was) {
+        let last = manifest.runs(name, None, 1).map_err(|error| {
+            let path = Home::in_folder(disk.root()).manifest();
+            CannotBegin::Manifest { path, error }
+        })?;
+        let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file)
+        else {
+            continue;
+        };
+        let text = std::fs::read_to_string(disk.root().join(&other)).unwrap_or_default();
+        match Pipeline::read(&text) {
+            Ok(twin) if twin.name == *name => {
+                return Err(CannotBegin::TwoFiles { other, name: name.clone() });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A site for those who only look, and run nothing.
+pub(in crate::deed) fn site_for_looking<'a>(
+    setting: &Setting<'a>,
+    home: &'a Home,
+    digests: &'a Digests,
+    outputs: &'a HashSet<PathBuf>,
+    asked: &'a Asked,
+) -> Site<'a> {
+    let Setting { pipeline, params, disk, env, .. } = *setting;
+    Site {
+        pipeline,
+        params,
+        disk,
+        digests,
+        home,
+        run_id: "",
+        env,
+        outputs,
+        asked,
+        kept: &[],
+        memory_is_whole: true,
+        manifest: None,
+    }
+}
+
 /// The outputs of steps without items.
-fn plain_outputs(pipeline: &Pipeline, params: &Params, root: &Path) -> HashSet<PathBuf> {
+pub(in crate::deed) fn plain_outputs(
+    pipeline: &Pipeline,
+    params: &Params,
+    root: &Path,
+) -> HashSet<PathBuf> {
     let alone = pipeline.steps.iter().filter(|step| step.each.is_none());
     let tasks = alone.filter_map(|step| plan::tasks(step, None, params, root).ok());
     tasks.flat_map(|step| step.tasks).flat_map(|task| task.outs).collect()

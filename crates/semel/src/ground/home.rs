@@ -181,6 +181,12 @@ impl Home {
         self.folder.join("displaced").join(run.to_string())
     }
 
+    /// Where something else than a run puts what it displaced, under this name.
+    #[must_use]
+    pub fn displaced_by(&self, name: &str) -> PathBuf {
+        self.folder.join("displaced").join(name)
+    }
+
     /// What the commands of a run printed.
     #[must_use]
     pub fn log(&self, run: i64) -> PathBuf {

@@ -19,7 +19,7 @@ use crate::ground::world::disk::DiskError;
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
 use crate::words::once::Line;
-use crate::words::receipt::{Attempt, AttemptEnd, LogRange, Receipt};
+use crate::words::receipt::{Attempt, AttemptEnd, FileRecord, FileRole, LogRange, Receipt};
 use crate::words::run::{By, NewRun, RunRecord, RunStep};
 use crate::words::task::{Instance, TaskName};
 
@@ -151,6 +151,23 @@ pub struct Remembered {
     pub run: i64,
     /// The former name that it is kept under, if it is not the present one.
     pub former: Option<Arc<Former>>,
+}
+
+/// A file of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFile {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The task whose receipt it is.
+    pub task: TaskName,
+    /// The run that wrote the receipt.
+    pub run: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Whether the task was one of a `once` step.
+    pub once: bool,
+    /// The file.
+    pub file: FileRecord,
 }
 
 /// An attempt since the last receipt of its task.
@@ -369,6 +386,10 @@ pub trait Manifest: Send {
 
     /// Whether a file of this path and digest is the output of a receipt.
     fn made(&self, path: &std::path::Path, digest: &Digest) -> ManifestResult<bool>;
+
+    /// Gives the files of all receipts of all pipelines in this role, ordered by
+    /// pipeline, step, instance and item.
+    fn files(&self, role: FileRole, take: &mut dyn FnMut(KeptFile)) -> ManifestResult<()>;
 
     /// How many tasks a step had in the last run that brought all of them to
     /// their state.

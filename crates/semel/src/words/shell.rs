@@ -83,11 +83,15 @@ pub fn quote(value: &[u8]) -> Cow<'_, [u8]> {
 /// A command line, quoted word by word for any POSIX shell.
 #[must_use]
 pub fn quote_words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let words: Vec<_> = words
-        .into_iter()
-        .map(|word| String::from_utf8_lossy(&quote(word.as_bytes())).into_owned())
-        .collect();
-    words.join(" ")
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@,+%=".contains(c);
+    let quoted = |word: &str| {
+        // As an argument `a=b` stands for itself; only a first word would assign.
+        if !word.is_empty() && !word.starts_with('=') && word.chars().all(is_plain) {
+            return word.to_owned();
+        }
+        String::from_utf8_lossy(&quote(word.as_bytes())).into_owned()
+    };
+    words.into_iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// What ends a list of commands.

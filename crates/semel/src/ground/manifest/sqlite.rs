@@ -7,7 +7,11 @@
 //! who opens the file replays the log.
 
 mod entries;
+mod export;
 mod file;
+mod files;
+mod gc;
+mod import;
 mod replay;
 mod values;
 
@@ -20,15 +24,18 @@ use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{OpenFlags, Row, TransactionBehavior, params};
 
+pub use self::export::{Exported, Header};
 use self::file::Doing;
 pub use self::file::{Birth, SqliteManifest};
+pub use self::gc::{Aged, Slot};
+pub use self::import::{Conflict, ImportError, Imported};
 use self::values::{
     RUN_COLUMNS, RUN_STEP_COLUMNS, digest_at, from_hex, item_of, keep_last, maybe_time_at,
     path_value, run_at, run_step_at, signed, task_at, text_of, time_at, time_text, unsigned,
 };
 use super::{
-    Answer, AttemptRecord, Attempts, Entry, Gone, Held, Identity, Loss, Manifest, ManifestError,
-    ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
+    Answer, AttemptRecord, Attempts, Entry, Gone, Held, Identity, KeptFile, Loss, Manifest,
+    ManifestError, ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
 };
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
@@ -218,6 +225,10 @@ impl Manifest for SqliteManifest {
             |_| Ok(()),
         )?;
         Ok(found.is_some())
+    }
+
+    fn files(&self, role: FileRole, take: &mut dyn FnMut(KeptFile)) -> ManifestResult<()> {
+        self.each_file(role, take)
     }
 
     fn last_total(

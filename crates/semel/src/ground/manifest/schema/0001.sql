@@ -148,3 +148,10 @@ create table resolution (
 ) strict;
 
 create index resolution_open on resolution (pipeline, step, instance, item) where acted_by is null;
+
+-- Receipts of tasks that are gone: a receipt is ended only when its task has been
+-- gone long enough, so it must be known since when.
+create table gone (
+    receipt integer primary key references receipt (id) on delete cascade,
+    since   text not null            -- when gc saw first that its item is gone
+) strict;

@@ -304,7 +304,7 @@ impl SqliteManifest {
     }
 }
 
-fn latest() -> i64 {
+pub(super) fn latest() -> i64 {
     i64::try_from(VERSIONS.len()).expect("there are few versions")
 }
 
