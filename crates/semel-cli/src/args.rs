@@ -63,6 +63,8 @@ pub(crate) enum Verb {
     Done(Settle),
     /// Settle: do it again, once
     Redo(Settle),
+    /// Name what looks unsafe in the pipeline file, and what to write instead
+    Lint(Lint),
     /// Make `.semel/`, and a starter file where none is
     Init(Init),
     /// Look into the manifest
@@ -183,6 +185,16 @@ pub(crate) struct Settle {
 }
 
 #[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Lint {
+    /// Steps [default: the whole file]
+    #[arg(value_name = "STEP")]
+    pub(crate) steps: Vec<String>,
+    /// Print a JSON object for each warning, and one for all
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Init {
     /// Only the folder
     #[arg(long)]
@@ -216,6 +228,8 @@ every day
 settle
   done      it is done: accept what is there
   redo      do it again, once
+trust
+  lint      name what looks unsafe in the pipeline file
 care
   init      make `.semel/`, and a starter file where none is
   manifest  look into the manifest";

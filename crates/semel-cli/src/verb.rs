@@ -2,6 +2,7 @@
 
 mod history;
 mod init;
+mod lint;
 mod log;
 mod manifest;
 mod plan;
@@ -38,6 +39,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::History(options) => history::history(&place, options),
         Verb::Done(options) => settle::done(place, options),
         Verb::Redo(options) => settle::redo(place, options),
+        Verb::Lint(options) => lint::lint(&place, options),
         Verb::Manifest(Manifest::Query(options)) => manifest::query(&place, options),
         Verb::Init(_) => Ok(Exit::DONE),
     };
