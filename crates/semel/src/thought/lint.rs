@@ -239,6 +239,7 @@ impl<'a> Linter<'a> {
         let check = Script::of_check(step, &self.places);
         if let Some(check) = &check {
             self.check(id, step, check);
+            self.secret_words(id, step, check);
             self.stops_early(Some(id), &step.span, check);
         }
         let Some(action) = Script::of_action(step) else {
@@ -246,6 +247,7 @@ impl<'a> Linter<'a> {
         };
         let subject = Subject { id, step, action: &action };
         self.stops_early(Some(id), &step.span, &action);
+        self.secret_words(id, step, &action);
         self.prints_names(subject);
         self.differs_each_time(subject);
         let reads_stale = self.stale_read(subject);

@@ -162,6 +162,8 @@ impl Lexer<'_> {
                     self.here_documents();
                 }
                 b'#' => self.comment(),
+                // Between `[[` and `]]` these compare, group and match.
+                b'(' | b')' | b'<' | b'>' | b'|' | b'&' if simple.is_in_test() => self.at += 1,
                 b'`' if until == Until::Backtick => {
                     self.end_command(&mut simple, &mut cases, false);
                     self.at += 1;
@@ -172,7 +174,9 @@ impl Lexer<'_> {
                     self.at += 1;
                     return;
                 }
-                b'(' if self.peek(1) == b'(' && simple.words.is_empty() => {
+                b'(' if self.peek(1) == b'('
+                    && (simple.words.is_empty() || simple.word(0) == Some("for")) =>
+                {
                     self.at += 2;
                     self.arithmetic();
                 }

@@ -7,13 +7,15 @@ use super::known::{Outside, is_constant, is_harmless, outside, sends};
 use super::script::Script;
 use super::{Level, Linter, NEVER_AGAIN, SHOWS_NOTHING, Subject};
 use crate::words::pipeline::{Fault, Step};
+use crate::words::shell::Simple;
 use crate::words::template::Name;
 
 impl Linter<'_> {
     /// A step that nothing could ever make run again.
     pub(super) fn never_again(&mut self, subject: Subject<'_, '_>) {
         let Subject { id, step, action } = subject;
-        if step.check.is_some() || may_change(step) {
+        // What comes out different each time is made once on purpose.
+        if step.check.is_some() || !step.deterministic || may_change(step) {
             return;
         }
         let asks = action.simples.iter().find_map(|simple| Some((simple, outside(simple)?)));
@@ -48,7 +50,10 @@ impl Linter<'_> {
             fault
         };
         // A script of one's own may hold all that there is to know.
-        let may_be_meant = asks.is_none() && !action.programs.is_empty();
+        let may_be_meant = match asks {
+            None => !action.programs.is_empty(),
+            Some((simple, _)) => names_version(simple),
+        };
         let level = if may_be_meant { Level::Note } else { Level::Warning };
         self.say(&NEVER_AGAIN, level, Some(id), fault);
     }
@@ -82,6 +87,16 @@ impl Linter<'_> {
         self.warn(&SHOWS_NOTHING, id, fault);
         true
     }
+}
+
+/// Whether a command asks for a version by its number: that does not change.
+fn names_version(simple: &Simple) -> bool {
+    simple.plain().filter_map(|word| word.split_once("://")?.1.split_once('/')).any(|(_, path)| {
+        let bytes = path.as_bytes();
+        bytes
+            .windows(3)
+            .any(|three| three[1] == b'.' && three[0].is_ascii_digit() && three[2].is_ascii_digit())
+    })
 }
 
 /// Whether something that counts may come out different another day.

@@ -1,5 +1,6 @@
 //! What was chosen and gives something up; and secrets that are kept.
 
+use super::script::Script;
 use super::{
     DIGEST_STAT, DURABILITY, KEPT_SECRET, Level, Linter, NO_BACKUP, ONCE_BLIND, RETRY_ONCE,
 };
@@ -81,6 +82,20 @@ impl Linter<'_> {
         }
     }
 
+    /// A secret that stands in a command, and so is kept with its text.
+    pub(super) fn secret_words(&mut self, id: StepId, step: &Step, script: &Script<'_>) {
+        let found = script.simples.iter().flat_map(|simple| &simple.words).find(|word| {
+            word.text.as_deref().is_some_and(|text| has_password(text) || sets_secret(text))
+        });
+        if let Some(word) = found {
+            let span = self.place(script, &word.range, &step.span);
+            let title = format!("a command of `{}` has a secret in it", step.name);
+            let fault = Fault::new(title, &span, "kept in the manifest, and shown")
+                .help("set a variable outside, and write  secret-env = [\"…\"]");
+            self.warn(&KEPT_SECRET, id, fault);
+        }
+    }
+
     fn kept_variable(
         &mut self,
         id: StepId,
@@ -97,12 +112,32 @@ impl Linter<'_> {
     }
 }
 
+/// Whether a word is a URL with a password: `postgres://me:secret@db/x`.
+fn has_password(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else {
+        return false;
+    };
+    let host = rest.split(['/', '?']).next().unwrap_or("");
+    host.rsplit_once('@')
+        .and_then(|(user, _)| user.split_once(':'))
+        .is_some_and(|(_, password)| !password.is_empty())
+}
+
+/// Whether a word sets a variable that looks like a secret.
+fn sets_secret(text: &str) -> bool {
+    text.split_once('=').is_some_and(|(name, value)| {
+        let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        is_name && is_secret(name) && !value.is_empty()
+    })
+}
+
 /// Whether a name is that of a secret: `API_TOKEN`, not `MAX_TOKENS`, and not the
 /// `TOKEN_FILE` that holds one.
 fn is_secret(name: &str) -> bool {
     let name = name.to_uppercase();
     let parts: Vec<_> = name.split(['_', '-']).collect();
     match parts.as_slice() {
+        [.., "MYSQL", "PWD"] => true,
         [
             ..,
             "TOKEN" | "PASSWORD" | "PASSWD" | "PASSPHRASE" | "SECRET" | "APIKEY" | "PGPASSWORD",

@@ -166,16 +166,16 @@ fn differing(action: &Script<'_>) -> Option<(Span, &'static str)> {
     None
 }
 
-/// Whether what a command prints goes elsewhere than into an output: itself, or
-/// with the command that it is a part of.
+/// Whether what a command prints surely comes into no output: it is printed, by
+/// itself or by the command that it is a part of, and goes elsewhere.
 fn goes_elsewhere(action: &Script<'_>, simple: &Simple) -> bool {
-    action.simples.iter().any(|outer| {
-        let is_around =
-            outer.range.start <= simple.range.start && simple.range.end <= outer.range.end;
-        is_around
-            && outer
-                .redirections
-                .iter()
-                .any(|one| one.is_of_output() && !action.names(&one.operand, is_out))
+    let mut around = action.simples.iter().filter(|outer| {
+        outer.range.start <= simple.range.start && simple.range.end <= outer.range.end
+    });
+    around.any(|outer| {
+        matches!(outer.name(), "echo" | "printf" | "date" | "uuidgen")
+            && outer.depth == 0
+            && !outer.writes_pipe
+            && !action.reaches_output(outer)
     })
 }

@@ -78,7 +78,9 @@ pub(super) fn is_constant(simple: &Simple) -> bool {
     }
     match simple.name() {
         "echo" | "printf" | "true" | ":" | "seq" | "mkdir" | "touch" | "set" | "cd" | "export"
-        | "umask" | "}" | "for" | "done" | "fi" | "trap" | "sleep" | "exit" => true,
+        | "umask" | "}" | "for" | "done" | "fi" | "case" | "esac" | "trap" | "sleep" | "exit"
+        | "return" | "break" | "continue" | "local" | "declare" | "readonly" | "unset"
+        | "shift" | "wait" | "." | "source" => true,
         "" => simple.words.is_empty() || simple.command().is_empty(),
         // Filters, where a pipe or a here-document is all that they read.
         "cat" | "tee" => simple.arguments().is_empty() || simple.reads_pipe,

@@ -20,7 +20,7 @@ impl Linter<'_> {
             return;
         }
         let found = action.simples.iter().find_map(|simple| {
-            let cure = (simple.depth == 0 && reaches_output(action, simple))
+            let cure = (simple.depth == 0 && action.reaches_output(simple))
                 .then(|| prints_name(action, simple))??;
             Some((simple, cure))
         });
@@ -110,29 +110,6 @@ impl Linter<'_> {
     }
 }
 
-/// Whether what a command prints comes into an output as it is.
-fn reaches_output(action: &Script<'_>, simple: &Simple) -> bool {
-    if simple.writes_pipe {
-        return false;
-    }
-    if simple.arguments().iter().any(|word| action.names(word, is_out)) {
-        return true;
-    }
-    let mut own = simple.redirections.iter().filter(|one| one.is_of_output()).peekable();
-    if own.peek().is_some() {
-        return own.any(|one| action.names(&one.operand, is_out));
-    }
-    // The redirection of the group that it stands in: `} > {{ out }}`.
-    action.simples.iter().any(|group| {
-        group.range.start > simple.range.start
-            && matches!(group.name(), "" | "}" | "done" | "fi")
-            && group
-                .redirections
-                .iter()
-                .any(|one| one.is_of_output() && action.names(&one.operand, is_out))
-    })
-}
-
 /// What to write instead of a command that prints the name of the item, if it is
 /// one; empty where only the name's counting helps.
 fn prints_name(action: &Script<'_>, simple: &Simple) -> Option<&'static str> {
@@ -141,11 +118,6 @@ fn prints_name(action: &Script<'_>, simple: &Simple) -> Option<&'static str> {
     if !names_item {
         return None;
     }
-    let is_operand = |word: &&Word| {
-        !word.text.as_deref().is_some_and(|text| text.starts_with('-'))
-            && !action.names(word, is_out)
-    };
-    let operands = simple.arguments().iter().filter(is_operand).count();
     match simple.name() {
         "wc" => Some("wc … < {{ item }}"),
         "sha256sum" | "sha1sum" | "sha512sum" | "md5sum" | "b2sum" | "cksum" | "shasum" => {
@@ -153,8 +125,8 @@ fn prints_name(action: &Script<'_>, simple: &Simple) -> Option<&'static str> {
         }
         "grep" | "egrep" | "fgrep" | "zgrep"
             if !simple.has_option(&["-h", "--no-filename"])
-                // The first is the pattern.
-                && (simple.has_option(&["-H", "--with-filename"]) || operands > 2) =>
+                && (simple.has_option(&["-H", "--with-filename"])
+                    || reads_more(action, simple)) =>
         {
             Some("grep -h …")
         }
@@ -164,27 +136,43 @@ fn prints_name(action: &Script<'_>, simple: &Simple) -> Option<&'static str> {
         }
         "file" if !simple.has_option(&["-b", "--brief"]) => Some("file -b …"),
         "du" | "zip" | "basename" => Some(""),
-        "tar" if simple.verb().contains('c') || simple.has_option(&["-c", "--create"]) => Some(""),
+        "tar" if creates(simple) => Some(""),
         "echo" | "printf" => Some(""),
         _ => None,
     }
 }
 
+/// Whether a command reads other files behind its item.
+fn reads_more(action: &Script<'_>, simple: &Simple) -> bool {
+    let is_item = |word: &Word| action.names(word, |name| matches!(name, Name::Item(_)));
+    let behind = simple.arguments().iter().skip_while(|word| !is_item(word)).skip(1);
+    let is_option = |word: &Word| word.text.as_deref().is_some_and(|text| text.starts_with('-'));
+    behind.into_iter().any(|word| !is_option(word) && !action.names(word, is_out))
+}
+
+/// Whether a `tar` makes an archive.
+fn creates(simple: &Simple) -> bool {
+    let first = simple.arguments().first().and_then(|word| word.text.as_deref()).unwrap_or("");
+    let letters = if first.starts_with("--") { "" } else { first };
+    letters.contains('c') || simple.has_option(&["--create"])
+}
+
 /// The word by which a command reads an output of another step.
 fn reads<'s>(action: &'s Script<'_>, step: &Step, out: &Out) -> Option<&'s Word> {
     let path = out.path.text.trim_end_matches('/');
-    // Of a path with placeholders, the folder.
-    let folder = match out.path.as_plain() {
-        Some(_) => out.folder.then(|| format!("{path}/")),
-        None => out.path.head().rfind('/').map(|slash| out.path.head()[..=slash].to_owned()),
+    // Of a path with placeholders: the folder, and how its names end.
+    let last = out.path.placeholders().last();
+    let tail = last.map_or("", |hole| &out.path.text[hole.range.end..]).trim_end_matches('/');
+    let folder = match last {
+        None => out.folder.then(|| format!("{path}/")),
+        Some(_) => out.path.head().rfind('/').map(|slash| out.path.head()[..=slash].to_owned()),
     };
-    let is_plain = out.path.is_plain();
     let is_it = |text: &str| {
         let text = text.strip_prefix("./").unwrap_or(text);
-        (is_plain && text == path)
-            || folder
-                .as_ref()
-                .is_some_and(|folder| text.len() > folder.len() && text.starts_with(folder))
+        (last.is_none() && text == path)
+            || folder.as_ref().is_some_and(|folder| {
+                text.len() > folder.len() && text.starts_with(folder) && text.ends_with(tail)
+            })
     };
     // What it declares as its own, it does not read from others.
     if step.inputs.iter().any(|input| matches!(&input.source, InputSource::Files(files) if is_it(&files.text) || files.text == path)) {

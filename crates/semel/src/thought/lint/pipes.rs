@@ -24,8 +24,26 @@ impl Linter<'_> {
         let label = "ends what is before it with status 141";
         let fault = Fault::new(title, &span, label)
             .help("let that pass:  … || [ $? = 141 ]")
-            .help("or read to the end:  sed -n 1p");
+            .help(format!("or read to the end:  {}", to_the_end(simple)));
         self.say(&STOPS_EARLY, Level::Warning, id, fault);
+    }
+}
+
+/// A command that says the same, and reads all of its input.
+fn to_the_end(simple: &Simple) -> String {
+    if simple.name() != "head" {
+        return "grep … > /dev/null".to_owned();
+    }
+    let count = simple.plain().find_map(|word| {
+        word.trim_start_matches("--lines=")
+            .trim_start_matches("-n")
+            .trim_start_matches('-')
+            .parse()
+            .ok()
+    });
+    match count.unwrap_or(10_u64) {
+        1 => "sed -n 1p".to_owned(),
+        count => format!("sed -n 1,{count}p"),
     }
 }
 

@@ -37,7 +37,9 @@ fn unseen(
 ) -> Option<(Span, &'static str, String)> {
     if let Some(word) = simple.script()
         && word.text.is_none()
-        && !action.names(word, |name| matches!(name, Name::In(_) | Name::Item(_)))
+        && !matches!(simple.name(), "." | "source")
+        && !action.names(word, is_counted)
+        && !is_set(step, action.raw(&word.range))
     {
         let help = "write the path of the file as it is, or name it in `in`";
         return Some((word.range.clone(), "a file that only the shell knows", help.to_owned()));
@@ -52,8 +54,7 @@ fn unseen(
     }
     let leaves = |word: &&Word| {
         word.text.as_deref().is_some_and(|text| {
-            (text.starts_with("../") || text.starts_with("~/"))
-                && action.programs.iter().any(|program| program == text)
+            text.starts_with("../") && action.programs.iter().any(|program| program == text)
         })
     };
     if step.dir.is_none()
@@ -67,6 +68,20 @@ fn unseen(
     let sources = sources(simple).filter(|_| !is_asked)?;
     let help = format!("add  in = [{sources}]  or whatever it is made of");
     Some((Script::name_range(simple), "what it is made of is not seen", help))
+}
+
+/// Whether its bytes count.
+const fn is_counted(name: &Name) -> bool {
+    matches!(name, Name::In(_) | Name::Item(_))
+}
+
+/// Whether a word is a variable that the step sets to a file that counts.
+fn is_set(step: &Step, raw: &str) -> bool {
+    let name = raw.replace(['"', '{', '}'], "");
+    let name = name.strip_prefix('$').unwrap_or("");
+    step.env.iter().any(|(variable, value)| {
+        variable == name && value.placeholders().any(|hole| is_counted(&hole.name))
+    })
 }
 
 fn is_script(text: &str) -> bool {

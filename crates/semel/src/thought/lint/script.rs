@@ -107,6 +107,29 @@ impl<'a> Script<'a> {
         (!raw.is_empty() && !raw.contains(['$', '`'])).then(|| raw.replace(['"', '\''], ""))
     }
 
+    /// Whether what a simple command prints comes into an output as it is.
+    pub(super) fn reaches_output(&self, simple: &Simple) -> bool {
+        if simple.writes_pipe {
+            return false;
+        }
+        if simple.arguments().iter().any(|word| self.names(word, is_out)) {
+            return true;
+        }
+        let mut own = simple.redirections.iter().filter(|one| one.is_of_output()).peekable();
+        if own.peek().is_some() {
+            return own.any(|one| self.names(&one.operand, is_out));
+        }
+        // The redirection of the group that it stands in: `} > {{ out }}`.
+        self.simples.iter().any(|group| {
+            group.range.start > simple.range.start
+                && matches!(group.name(), "" | "}" | "done" | "fi")
+                && group
+                    .redirections
+                    .iter()
+                    .any(|one| one.is_of_output() && self.names(&one.operand, is_out))
+        })
+    }
+
     /// The bytes at which the name of a simple command stands.
     pub(super) fn name_range(simple: &Simple) -> Range<usize> {
         simple.command().first().map_or_else(|| simple.range.clone(), |word| word.range.clone())

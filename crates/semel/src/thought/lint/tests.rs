@@ -23,6 +23,31 @@ fn names(lines: &str) -> Vec<(&'static str, String)> {
 /// What must be warned of: the kind, the file, what is underlined.
 const WRONG: &[(&str, &str, &str)] = &[
     (
+        "never-again",
+        "[step.a]\nout = 'x'\nrun = 'curl -fsSo {{ out }} https://10.0.0.1/rates.csv'",
+        "curl",
+    ),
+    (
+        "stale-read",
+        "[step.b]\neach = '*.csv'\nout = 'data/{{ item.stem }}.clean.csv'\nrun = 'sort {{ item }} > {{ out }}'\n[step.a]\nafter = 'b'\nin = 'i'\nout = 'x'\nrun = 'python3 join.py data/1.clean.csv > {{ out }}'",
+        "data/1.clean.csv",
+    ),
+    (
+        "unseen-program",
+        "[step.a]\nout = 'x'\nrun = 'for f in sql/*.sql; do psql -f \"$f\"; done > {{ out }}'",
+        "\"$f\"",
+    ),
+    (
+        "kept-secret",
+        "[step.a]\nin = 'i'\nout = 'x'\nrun = 'psql postgres://me:hunter2@db/x -f i > {{ out }}'",
+        "postgres://me:hunter2@db/x",
+    ),
+    (
+        "kept-secret",
+        "[step.a]\nin = 'i'\nout = 'x'\nrun = 'PGPASSWORD=hunter2 psql -f i > {{ out }}'",
+        "PGPASSWORD=hunter2",
+    ),
+    (
         "shows-nothing",
         "[step.a]\nin = 'x'\nrun = 'curl -d hello https://example.com; echo told >> told.txt'",
         "curl",
@@ -243,6 +268,51 @@ const WRONG: &[(&str, &str, &str)] = &[
 
 /// What looks like it, and is right.
 const RIGHT: &[(&str, &str)] = &[
+    (
+        "shows-nothing",
+        "[step.a]\nin = 'x'\nrun = 'source env.sh; for h in a b; do ping -c 1 $h || continue; done'",
+    ),
+    (
+        "never-again",
+        "[step.a]\nout = 'key'\ndeterministic = false\nrun = 'openssl genrsa > {{ out }}'",
+    ),
+    ("check-hides-errors", "[step.a]\nrun = './a'\ncheck = '[[ $A =~ ^(b|c)$ ]]'"),
+    (
+        "unseen-output",
+        "[step.a]\nin = 'i'\nout = 'x'\nrun = '[[ $A > b ]] || (( c > d )); sort i > {{ out }}'",
+    ),
+    (
+        "differs-each-time",
+        "[step.a]\nin = 'i'\nout = 'x'\nrun = 'echo \"begin $(date)\"; sort i > {{ out }}; date'\n[step.b]\nneeds = 'a'\nout = 'y'\nrun = 'wc -c < x > {{ out }}'",
+    ),
+    (
+        "prints-names",
+        "[step.a]\neach = '*.csv'\nout = 'o/{{ item.stem }}'\nrun = 'echo {{ item }}; sort {{ item }} > {{ out }}'",
+    ),
+    (
+        "prints-names",
+        "[step.a]\neach = '*.csv'\nout = 'o/{{ item.stem }}'\nrun = 'grep -e a -e b {{ item }} > {{ out }}; grep -f pats {{ item }} >> {{ out }}'",
+    ),
+    (
+        "prints-names",
+        "[step.a]\neach = '*.tar'\nout = 'o/{{ item.stem }}/'\nrun = 'tar -xf {{ item }} -C {{ out }} src'",
+    ),
+    (
+        "stale-read",
+        "[step.b]\neach = '*.csv'\nout = 'data/{{ item.stem }}.clean.csv'\nrun = 'sort {{ item }} > {{ out }}'\n[step.a]\nin = 'i'\nout = 'x'\nrun = 'join i data/lookup.csv > {{ out }}'",
+    ),
+    (
+        "unseen-program",
+        "[step.a]\nin = { outputs-of = 'b' }\nout = 'x'\nrun = 'source \"$HOME/.cargo/env\"; sort {{ in }} > {{ out }}'\n[step.b]\nin = 'i'\nout = 'b'\nrun = 'cp i {{ out }}'",
+    ),
+    (
+        "unseen-program",
+        "[step.a]\neach = '*.sql'\nsame = 'content'\nenv = { FILE = '{{ item }}' }\nrun = 'psql -f \"$FILE\"'\ncheck = { run = 'x', equals = 't' }",
+    ),
+    (
+        "kept-secret",
+        "[step.a]\nin = 'i'\nout = 'x'\nrun = 'PGPASSWORD=$PW psql postgres://me@db:5432/x -f i > {{ out }}; PGPASSWORD= true'",
+    ),
     (
         "never-again",
         "[step.a]\nmax-age = '20h'\nout = 'x'\nrun = 'curl -fsSo {{ out }} https://example.com'",
@@ -517,6 +587,10 @@ fn what_may_be_meant_is_a_note() {
             Level::Warning,
         ),
         ("[step.a]\nonce = true\nrun = './pay.sh'", Level::Note),
+        (
+            "[step.a]\nout = 'x'\nrun = 'curl -fsSo {{ out }} https://example.com/tool-1.2.tgz'",
+            Level::Note,
+        ),
         ("durability = 'process'\n[step.a]\nrun = 'echo'", Level::Note),
     ] {
         let (_, found) = found(text);

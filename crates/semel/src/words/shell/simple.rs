@@ -74,6 +74,12 @@ impl Simple {
         self.words.is_empty() && self.redirections.is_empty()
     }
 
+    /// Whether it is a `[[` that no `]]` has ended yet.
+    pub(super) fn is_in_test(&self) -> bool {
+        let last = self.words.last().and_then(|word| word.text.as_deref());
+        self.word(0) == Some("[[") && last != Some("]]")
+    }
+
     /// Takes in that a part of it stands here.
     pub(super) fn reaches(&mut self, range: Range<usize>) {
         if self.is_empty() {
@@ -213,6 +219,7 @@ mod tests {
             [(false, true), (true, false), (false, false), (false, false)]
         );
         assert_eq!(pipes("a > '|' \"|\""), [(false, false)]);
+        assert_eq!(pipes("[[ $x =~ ^(a|b)$ || $y > z ]] && c"), [(false, false); 2]);
     }
 
     #[test]
@@ -236,6 +243,7 @@ mod tests {
         assert_eq!(of("a &>> x < y"), [one(None, "&>>", Some("x")), one(None, "<", Some("y"))]);
         assert_eq!(of("a 2 > x"), [one(None, ">", Some("x"))]);
         assert!(of("a > >(tee b) <(c)").is_empty());
+        assert!(of("[[ a > b && c < d ]]; for ((i = 0; i > 3; i++)); do e; done").is_empty());
     }
 
     #[test]
