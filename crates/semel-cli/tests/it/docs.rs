@@ -43,6 +43,11 @@ fn the_keys_in_the_docs_are_those_of_the_parser() {
 }
 
 #[test]
+fn the_warnings_in_the_docs_are_those_of_the_code() {
+    is_generated("docs/reference/lint.md", "lint", &semel::thought::lint::table());
+}
+
+#[test]
 fn the_schema_for_editors_is_that_of_the_parser() {
     let path = root().join("docs/reference/semel.schema.json");
     let mut wanted = serde_json::to_string_pretty(&semel::words::pipeline::schema()).unwrap();
@@ -241,6 +246,11 @@ fn the_first_ten_minutes_are_true() {
 #[test]
 fn the_questions_to_the_manifest_are_answered_so() {
     run_all("docs/reference/manifest.md");
+}
+
+#[test]
+fn the_warnings_are_shown_so() {
+    run_all("docs/reference/lint.md");
 }
 
 #[test]

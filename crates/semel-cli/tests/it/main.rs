@@ -16,6 +16,7 @@ mod effects;
 mod engine;
 mod flights;
 mod killed;
+mod lint;
 mod names;
 mod once;
 mod peers;
