@@ -182,6 +182,7 @@ pub const KINDS: [&Kind; 18] = [
 pub fn table() -> String {
     let mut text = String::from("| name | what it means | what to write |\n|---|---|---|\n");
     for Kind { name, about, cure } in KINDS {
+        let cure = cure.replace('|', "\\|"); // a bar would end the cell
         text += &format!("| `{name}` | {about} | {cure} |\n");
     }
     text
@@ -231,11 +232,17 @@ impl<'a> Linter<'a> {
                 self.stops_early(None, &param.span, &script);
             }
         }
+        for (script, span) in Script::of_hooks(self.pipeline) {
+            self.stops_early(None, span, &script);
+        }
     }
 
     fn step(&mut self, id: StepId, step: &'a Step) {
         self.chosen(id, step);
         self.secret_variables(id, step);
+        for script in Script::beside_action(step) {
+            self.stops_early(Some(id), &step.span, &script);
+        }
         let check = Script::of_check(step, &self.places);
         if let Some(check) = &check {
             self.check(id, step, check);

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use crate::words::pipeline::{Command, Param, ParamValue, Places, Probe, Step};
+use crate::words::pipeline::{
+    Command, EachSource, Hook, Param, ParamValue, Pipeline, Places, Probe, Span, Step,
+};
 use crate::words::shell::{self, Simple, Word};
 use crate::words::template::{Name, Placeholder, Template};
 
@@ -53,6 +55,31 @@ impl<'a> Script<'a> {
             }
             _ => None,
         }
+    }
+
+    /// The command that lists the items of a step, and that which cleans up.
+    pub(super) fn beside_action(step: &'a Step) -> Vec<Self> {
+        let each = step.each.as_ref().and_then(|each| match &each.source {
+            EachSource::Command(command) => Some(command),
+            _ => None,
+        });
+        let each = each.map(|command| Self::new(command, &["step", &step.name, "each", "command"]));
+        let cleanup = step.cleanup.as_ref();
+        let cleanup = cleanup.map(|command| Self::new(command, &["step", &step.name, "cleanup"]));
+        each.into_iter().chain(cleanup).collect()
+    }
+
+    pub(super) fn of_hooks(pipeline: &'a Pipeline) -> Vec<(Self, &'a Span)> {
+        let hooks = [
+            ("finally", &pipeline.finally),
+            ("on-failure", &pipeline.on_failure),
+            ("on-success", &pipeline.on_success),
+        ];
+        let read = |(name, hook): (&str, &'a Option<Hook>)| {
+            let hook = hook.as_ref()?;
+            Some((Self::new(&hook.command, &[name, "run"]), &hook.span))
+        };
+        hooks.into_iter().filter_map(read).collect()
     }
 
     /// Its text, if it is one for a shell.

@@ -23,6 +23,12 @@ fn names(lines: &str) -> Vec<(&'static str, String)> {
 /// What must be warned of: the kind, the file, what is underlined.
 const WRONG: &[(&str, &str, &str)] = &[
     (
+        "stops-early",
+        "[step.a]\neach = { command = 'cat hosts | head -n 3' }\nout = 'x/{{ item }}'\nrun = 'echo {{ item }} > {{ out }}'",
+        "head",
+    ),
+    ("stops-early", "[finally]\nrun = 'cat big.txt | head -1'\n[step.a]\nrun = 'echo'", "head"),
+    (
         "never-again",
         "[step.a]\nout = 'x'\nrun = 'curl -fsSo {{ out }} https://10.0.0.1/rates.csv'",
         "curl",
