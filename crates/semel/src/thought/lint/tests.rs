@@ -558,21 +558,18 @@ const RIGHT: &[(&str, &str)] = &[
 
 #[test]
 fn what_is_wrong_is_warned_of_once_where_it_stands() {
-    let is_told =
-        |(kind, text, at): &&(&'static str, &str, &str)| names(text) == [(*kind, (*at).to_owned())];
-    for (kind, text, at) in WRONG.iter().filter(|case| !is_told(case)) {
-        eprintln!("{kind} at {at}\n{text}\n{:?}\n", names(text));
-    }
-    assert!(WRONG.iter().all(|case| is_told(&case)), "see above");
+    let told = WRONG.iter().map(|(kind, text, at)| (kind, at, text, names(text)));
+    let otherwise: Vec<_> =
+        told.filter(|(kind, at, _, names)| *names != [(**kind, (**at).to_owned())]).collect();
+    assert!(otherwise.is_empty(), "{otherwise:#?}");
 }
 
 #[test]
 fn what_is_right_is_not() {
-    let is_told = |(kind, text): &&(&str, &str)| names(text).iter().any(|(name, _)| name == kind);
-    for (kind, text) in RIGHT.iter().filter(is_told) {
-        eprintln!("{kind}\n{text}\n{:?}\n", names(text));
-    }
-    assert!(!RIGHT.iter().any(|case| is_told(&case)), "see above");
+    let told = RIGHT.iter().map(|(kind, text)| (kind, text, names(text)));
+    let wolves: Vec<_> =
+        told.filter(|(kind, _, names)| names.iter().any(|(name, _)| name == *kind)).collect();
+    assert!(wolves.is_empty(), "{wolves:#?}");
 }
 
 #[test]
@@ -623,7 +620,7 @@ proptest::proptest! {
     /// Whatever a command says, reading it for warnings ends well.
     #[test]
     fn any_command_is_read(run in "[a-z '\"`$(){}<>|&;#\\\\\n=-]{1,60}") {
-        let quoted = serde_json::json!(format!("x {run}").replace("{{", "{ {"));
+        let quoted = serde_json::json!(format!("x {run}").replace('{', "{ "));
         let text = format!("name = 'test'\n[step.a]\nrun = {quoted}\n");
         let pipeline = Pipeline::read(&text).expect("a command without placeholders");
         for warning in lint(&pipeline, &text) {
