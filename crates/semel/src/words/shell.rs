@@ -363,7 +363,7 @@ impl Lexer<'_> {
                 }
             }
         }
-        if self.at == from {
+        if self.at == from && !self.done() {
             self.at += 1; // a lone byte that begins no word, so that reading goes on
         }
         String::from_utf8(text?).ok()
@@ -738,6 +738,14 @@ mod tests {
     }
 
     #[test]
+    fn a_redirection_to_nothing_ends_with_the_text() {
+        for text in ["a <<", "a <<`<", "a >", "a >> $(b >", "a <<<"] {
+            let simples = read(text, &[]).simples;
+            assert!(simples.iter().all(|simple| simple.range.end <= text.len()), "{text}");
+        }
+    }
+
+    #[test]
     fn the_first_word_with_a_slash_is_a_program() {
         assert_eq!(programs("./clean.sh a | bin/sort > out/x"), ["./clean.sh", "bin/sort"]);
         assert_eq!(programs("A=b nice -n 5 ./a && env C=d ./b"), ["./a", "./b"]);
@@ -785,11 +793,14 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_to_its_end(text in "[a-z '\"`$(){}<>|&;#\\\\\n=-]{0,60}") {
+        fn any_text_is_read_to_its_end(text in "[a-z '\"`$(){}\\[\\]<>|&;#\\\\\n=-]{0,60}") {
             let marked = format!("{text}{{{{x}}}} {text}{{{{x}}}}");
             let second = text.len() + 6 + text.len();
             let reading = read(&marked, &[text.len()..text.len() + 5, second..marked.len()]);
             proptest::prop_assert_eq!(reading.places.len(), 2);
+            let ends = reading.simples.iter().map(|simple| simple.range.end);
+            proptest::prop_assert!(ends.max().unwrap_or(0) <= marked.len());
+            read(&text, &[]);
         }
     }
 }

@@ -619,7 +619,7 @@ fn no_line_is_too_long() {
 proptest::proptest! {
     /// Whatever a command says, reading it for warnings ends well.
     #[test]
-    fn any_command_is_read(run in "[a-z '\"`$(){}<>|&;#\\\\\n=-]{1,60}") {
+    fn any_command_is_read(run in "[a-zü '\"`$(){}<>|&;#\\\\\n=-]{1,60}") {
         let quoted = serde_json::json!(format!("x {run}").replace('{', "{ "));
         let text = format!("name = 'test'\n[step.a]\nrun = {quoted}\n");
         let pipeline = Pipeline::read(&text).expect("a command without placeholders");
