@@ -7,6 +7,7 @@ pub mod check;
 pub mod command;
 mod explain;
 mod hook;
+mod inputs;
 pub mod lease;
 pub mod list;
 pub mod log;

@@ -12,7 +12,7 @@ use semel::thought::bind::ParamsError;
 use semel::words::pipeline::Fault;
 
 use super::style::Styles;
-use super::text::{ago, when_here};
+use super::text::{length, when_here};
 use crate::exit::Exit;
 use crate::file::{self, NoPipeline, PipelineFile};
 
@@ -149,7 +149,7 @@ impl Failed {
                 writeln!(out, "{}  {name} is at work already", styles.state("busy"))?;
                 if let Some(holder) = holder {
                     let now = jiff::Timestamp::now();
-                    let (since, for_long) = (when_here(holder.since), ago(holder.since, now));
+                    let (since, for_long) = (when_here(holder.since), length(holder.since, now));
                     writeln!(
                         out,
                         "\n  who    {}@{}, pid {}: {}",

@@ -1,6 +1,7 @@
 //! The end of a run: what is known, what is safe, what was not started, what to
 //! type; and last, one sentence with the run's number and the exit status.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use semel::thought::report::{Report, Trouble};
 use semel::words::clock;
 use semel::words::event::Outcome;
 use semel::words::path::show;
+use semel::words::pipeline::Step;
 use semel::words::receipt::{Failure, FileRecord};
 use semel::words::shell::quote_words;
 use semel::words::task::TaskName;
@@ -197,6 +199,38 @@ impl Summary<'_> {
         for line in self.still_good(&trouble.task, manifest) {
             writeln!(out, "  {line}\n")?;
         }
+        if self.leaves_a_question(&trouble.task, failure) {
+            writeln!(
+                out,
+                "  It is a `once` step, so the next run does not try it again by itself."
+            )?;
+            self.write_ways_out(out, &trouble.task)?;
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a failed task may have done what must not be done twice, and nothing
+    /// can be asked about it.
+    fn leaves_a_question(&self, task: &TaskName, failure: &Failure) -> bool {
+        let pipeline = &self.place.file.pipeline;
+        let step = pipeline.step_named(&task.step).map(|id| pipeline.step(id));
+        let is_undone = |step: &Step| match failure {
+            Failure::Exit(status) => step.safe_exits.contains(status),
+            Failure::NotStarted(_) | Failure::BadInput(_) => true,
+            _ => false,
+        };
+        step.is_some_and(|step| step.once && step.check.is_none() && !is_undone(step))
+    }
+
+    /// What settles a task, one way or the other.
+    fn write_ways_out(&self, out: &mut impl Write, task: &TaskName) -> std::io::Result<()> {
+        writeln!(out, "\n  look whether it is done, then type one of")?;
+        let task = task.to_string();
+        for verb in ["done", "redo"] {
+            let words = quote_words(["semel", verb, &task]);
+            writeln!(out, "    {words}{} --because '...'", self.place_of_file())?;
+        }
         Ok(())
     }
 
@@ -247,7 +281,7 @@ impl Summary<'_> {
                     (Some("interrupted"), _) if attempt.ended.is_some() => {
                         "it was ended before its time.".to_owned()
                     }
-                    _ => "semel was killed before its end; its command may still be at work."
+                    _ => "semel was killed before its end.\n  Its command may still be at work."
                         .to_owned(),
                 };
                 writeln!(out, "  Run {run} began it {began}; {ended}")?;
@@ -267,12 +301,8 @@ impl Summary<'_> {
             _ => {}
         }
         let has_check = step.is_some_and(|step| step.check.is_some());
-        writeln!(out, "\n  look whether it is done, then type one of")?;
+        self.write_ways_out(out, &trouble.task)?;
         let task = trouble.task.to_string();
-        for verb in ["done", "redo"] {
-            let words = quote_words(["semel", verb, &task]);
-            writeln!(out, "    {words}{} --because '...'", self.place_of_file())?;
-        }
         writeln!(out, "    semel why {}{}", quote_words([task.as_str()]), self.place_of_file())?;
         if !has_check && reason == Reason::MayBeDone {
             writeln!(out, "\n  with a `check` on this step semel would look for itself")?;
@@ -341,7 +371,32 @@ impl Summary<'_> {
         } else {
             "then, for what is left"
         };
-        writeln!(out, "    {:<25} {what}\n", format!("semel run{targets}{again}"))
+        writeln!(out, "    {:<25} {what}", format!("semel run{targets}{again}"))?;
+        for (step, done) in self.mendable(troubles) {
+            let command = format!("semel run{targets}{again} --keep {step}");
+            let done = count(done, "done task");
+            writeln!(
+                out,
+                "    {command:<25} the same, if you mend the command of {step}\n{:30}and its {done} need not be done again",
+                ""
+            )?;
+        }
+        writeln!(out)
+    }
+
+    /// The steps of which a task failed and others are done: to mend the command
+    /// would do those again.
+    fn mendable(&self, troubles: &[&Trouble]) -> BTreeMap<String, u64> {
+        let pipeline = &self.place.file.pipeline;
+        let failed = troubles.iter().filter(|trouble| {
+            matches!(trouble.outcome, Outcome::Failed(_)) && !trouble.command.is_empty()
+        });
+        let ordinary = failed.filter_map(|trouble| {
+            let id = pipeline.step_named(&trouble.task.step)?;
+            let done = self.report().step(id)?.counts.reached();
+            (!pipeline.step(id).once && done > 0).then(|| (trouble.task.step.clone(), done))
+        });
+        ordinary.collect()
     }
 
     /// One sentence, fit to be the subject of a mail.

@@ -105,14 +105,22 @@ pub(crate) fn when_here(time: Timestamp) -> String {
 }
 
 /// `47 minutes`, `31 hours`, `3 days`.
-pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
-    let seconds = now.duration_since(time).as_secs().unsigned_abs();
+pub(crate) fn length(from: Timestamp, to: Timestamp) -> String {
+    let seconds = to.duration_since(from).as_secs().unsigned_abs();
     match seconds {
         0..=119 => count(seconds, "second"),
         120..=7199 => count(seconds / 60, "minute"),
         7200..=172_799 => count(seconds / 3600, "hour"),
         _ => count(seconds / 86_400, "day"),
     }
+}
+
+/// `47 minutes ago`; of a time that a clock which lied wrote, that it is to come.
+pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
+    if now.duration_since(time).as_secs() < -1 {
+        return format!("{} in the future", length(time, now));
+    }
+    format!("{} ago", length(time, now))
 }
 
 /// `month 2013-02  region eu`, of the parameters that `per` names.
@@ -188,7 +196,8 @@ mod tests {
         assert_eq!(told("2026-11-18T14:02:00Z"), "Wed 14:02");
         assert_eq!(told("2026-05-15T14:02:00Z"), "15 May 14:02");
         assert_eq!(told("2025-05-15T14:02:00Z"), "15 May 2025");
-        assert_eq!(ago(time("2026-11-23T09:13:00Z"), now), "47 minutes");
+        assert_eq!(ago(time("2026-11-23T09:13:00Z"), now), "47 minutes ago");
+        assert_eq!(ago(time("2026-11-25T10:00:00Z"), now), "2 days in the future");
     }
 
     #[test]

@@ -170,7 +170,7 @@ fn write_steps(
         if step.may > 0 {
             let upstream: Vec<_> = pipeline
                 .step(step.id)
-                .upstream()
+                .counting_upstream()
                 .map(|id| pipeline.step(id).name.as_str())
                 .collect();
             let why = format!("only if {} comes out different", upstream.join(" or "));

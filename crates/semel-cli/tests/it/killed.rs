@@ -87,8 +87,8 @@ fn killed_after_any_of_its_outputs_appeared() {
         let again = scratch.semel("run");
         if again.status == 3 {
             // Killed while it told: only a human knows, and the file says it did.
-            assert_eq!(scratch.text("outbox"), "told\n");
-            scratch.semel_words(["done", "tell", "--because", "it is in the outbox"]).exits(0);
+            let verb = if scratch.has("outbox") { "done" } else { "redo" };
+            scratch.semel_words([verb, "tell", "--because", "so the outbox says"]).exits(0);
             scratch.semel("run").exits(0);
         } else {
             let _ = again.exits(0);

@@ -24,6 +24,7 @@ mod review;
 mod table;
 mod together;
 mod verbs;
+mod voice;
 
 use semel_testkit::Scratch;
 

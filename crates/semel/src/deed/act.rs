@@ -11,11 +11,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::deed::inputs::{self, Change};
 use crate::deed::log::{RunLog, Spool};
 use crate::deed::look::{Sight, wrong_kind};
 use crate::deed::stage::{Place, Staging};
 use crate::deed::undo::Undo;
-use crate::deed::view::{Input, Seen, StepView};
+use crate::deed::view::{Seen, StepView};
 use crate::deed::{Site, command};
 use crate::ground::digests;
 use crate::ground::world::disk::{DiskError, Kind, Meta};
@@ -23,7 +24,7 @@ use crate::ground::world::process::{End, Order, Stop, Streams, start};
 use crate::thought::bind::Bindings;
 use crate::thought::mask::MaskStream;
 use crate::words::path::{bytes_of, show};
-use crate::words::pipeline::{Command, Digested, Expect};
+use crate::words::pipeline::{Command, Expect, InPlace};
 use crate::words::receipt::{Failure, LogRange};
 use crate::words::rows::Records;
 use crate::words::task::Task;
@@ -39,6 +40,9 @@ pub struct Job<'a> {
     pub sight: &'a Sight,
     /// The attempt's number in the run.
     pub number: u64,
+    /// Whether an input may have been written anew, with the same bytes: it was
+    /// found so before.
+    pub takes_rewritten: bool,
 }
 
 /// Where attempts take place.
@@ -49,6 +53,8 @@ pub struct Workshop<'a> {
     pub staging: &'a Staging<'a>,
     /// What commands print.
     pub log: &'a RunLog,
+    /// Where the run puts what semel did not make.
+    pub displaced: &'a Path,
 }
 
 /// Outputs that are whole, in staging.
@@ -92,11 +98,20 @@ pub struct Attempted {
     pub tail: Vec<u8>,
     /// Why what it printed could not be kept.
     pub log_error: Option<String>,
+    /// Where outputs would have been, and where what was staged for them is kept,
+    /// since semel did not make it.
+    pub kept: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Attempted {
     fn silent(acted: Acted) -> Self {
-        Self { acted, log: LogRange::default(), tail: Vec::new(), log_error: None }
+        Self {
+            acted,
+            log: LogRange::default(),
+            tail: Vec::new(),
+            log_error: None,
+            kept: Vec::new(),
+        }
     }
 
     /// The same, now that a list of inputs is no longer needed.
@@ -131,7 +146,7 @@ pub fn attempt(
     job: &Job<'_>,
     stop: &Stop,
     stop_undoing: &Stop,
-    telling: Telling<'_>,
+    telling: &mut Telling<'_>,
 ) -> Attempted {
     let Some(action) = &job.view.step.action else {
         return Attempted::not_begun(Failure::Broken("the step has no command".to_owned()));
@@ -147,11 +162,11 @@ pub fn attempt(
         Err(error) => return Attempted::not_begun(Failure::Broken(error.to_string())),
     };
     if let Err(failure) = (telling.intend)() {
-        return clear(workshop, &place, Attempted::not_begun(failure));
+        return clear(workshop, job, &place, Attempted::not_begun(failure));
     }
     let list = match input_list(workshop, job) {
         Ok(list) => list,
-        Err(failure) => return clear(workshop, &place, Attempted::not_begun(failure)),
+        Err(failure) => return clear(workshop, job, &place, Attempted::not_begun(failure)),
     };
     let ran = run(workshop, job, &action.command, &place, list.as_deref(), stop, telling);
     let inspected = match ran.ended_badly {
@@ -159,10 +174,11 @@ pub fn attempt(
         Some(acted) => Err(acted),
     };
     let (log, tail, log_error) = (ran.log, ran.tail, ran.log_error);
-    let attempted = |acted| Attempted { acted, log, tail, log_error }.without(workshop, list);
+    let attempted =
+        |acted| Attempted { acted, log, tail, log_error, kept: Vec::new() }.without(workshop, list);
     match inspected {
         Ok(contents) => attempted(Acted::Staged(Staged { place, contents, took: ran.took })),
-        Err(acted) => clear(workshop, &place, attempted(undo.after(&place, acted))),
+        Err(acted) => clear(workshop, job, &place, attempted(undo.after(&place, acted))),
     }
 }
 
@@ -196,7 +212,7 @@ fn run(
     place: &Place,
     list: Option<&Path>,
     stop: &Stop,
-    telling: Telling<'_>,
+    telling: &mut Telling<'_>,
 ) -> Ran {
     let Job { view, task, sight, .. } = job;
     let site = workshop.site;
@@ -314,7 +330,7 @@ pub fn copy_twin(workshop: &Workshop<'_>, job: &Job<'_>) -> Result<Staged, Failu
     let broken = |error: DiskError| Failure::Broken(error.to_string());
     let disk = workshop.site.disk;
     let place = workshop.staging.place(job.view.step, job.task, job.number).map_err(broken)?;
-    let twin = job.sight.twin.as_ref();
+    let twin = job.sight.twin.as_deref();
     for (role, to) in job.view.roles.iter().zip(&place.paths) {
         let original = twin.and_then(|twin| twin.outs().find(|out| out.name == *role));
         let original = original.ok_or_else(|| {
@@ -336,10 +352,27 @@ fn failed(failure: Failure, provably_undone: bool) -> Acted {
     Acted::Failed { failure, provably_undone }
 }
 
-/// Clears the place of an attempt that did not end well. What a `once` attempt
-/// wrote is kept, unless it provably did nothing.
-fn clear(workshop: &Workshop<'_>, place: &Place, mut attempted: Attempted) -> Attempted {
+/// Clears the place of an attempt that did not end well, but for what it did not
+/// make. What a `once` attempt wrote is kept, unless it provably did nothing.
+fn clear(
+    workshop: &Workshop<'_>,
+    job: &Job<'_>,
+    place: &Place,
+    mut attempted: Attempted,
+) -> Attempted {
     let undone = matches!(attempted.acted, Acted::Failed { provably_undone: true, .. });
+    let saved = match inputs::save(workshop, job, place) {
+        Ok(saved) => saved,
+        Err(failure) => {
+            // What cannot be looked at is not removed: the next run tries again.
+            attempted.acted = failed(failure, undone);
+            return attempted;
+        }
+    };
+    if let (Acted::Void(_), Some(failure)) = (&attempted.acted, inputs::moved_away(&saved)) {
+        attempted.acted = failed(failure, false);
+    }
+    attempted.kept = saved.kept;
     let cleared =
         if undone { workshop.staging.clear(place) } else { workshop.staging.clear_failed(place) };
     if let Err(error) = cleared {
@@ -352,9 +385,12 @@ fn clear(workshop: &Workshop<'_>, place: &Place, mut attempted: Attempted) -> At
 fn inspect(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Seen>, Acted> {
     let bad = |failure| failed(failure, false);
     let contents = contents(site, job, place).map_err(bad)?;
-    match changed_input(site, job).map_err(bad)? {
-        Some(path) => Err(Acted::Void(path)),
-        None => Ok(contents),
+    match inputs::changed(site, job).map_err(bad)? {
+        Some(Change::Bytes(path)) => Err(Acted::Void(path)),
+        Some(Change::Rewritten(path)) if !job.takes_rewritten && !job.view.step.once => {
+            Err(Acted::Void(path))
+        }
+        Some(Change::Rewritten(_)) | None => Ok(contents),
     }
 }
 
@@ -371,6 +407,12 @@ fn contents(site: &Site<'_>, job: &Job<'_>, place: &Place) -> Result<Vec<Seen>, 
         };
         if let Some(why) = wrong_kind(out.folder, meta.kind) {
             return Err(Failure::BadEffect(format!("what it wrote as {} {why}", show(path))));
+        }
+        let mut meta = meta;
+        if (meta.links > 1 || out.folder) && job.view.step.in_place == InPlace::No {
+            let broken = |error: DiskError| Failure::Broken(error.to_string());
+            inputs::part_from_others(site.disk, staged).map_err(broken)?;
+            meta = site.disk.look_at_link(staged).map_err(broken)?.unwrap_or(meta);
         }
         let wants_rows = job
             .view
@@ -427,44 +469,13 @@ fn meets(
 
 fn rows_of_inputs(site: &Site<'_>, job: &Job<'_>) -> Result<u64, Failure> {
     let mut rows = 0;
-    for input in inputs_of(job) {
+    for input in inputs::all(job) {
         let records = Records::of_name(&input.path).unwrap_or(Records::Lines);
         let content = digests::read(site.disk, &input.path, Some(records));
         let content = content.map_err(|error| Failure::BadInput(error.to_string()))?;
         rows += content.rows.unwrap_or(0);
     }
     Ok(rows)
-}
-
-fn inputs_of<'j>(job: &'j Job<'_>) -> impl Iterator<Item = &'j Input> {
-    job.sight.item.iter().chain(&job.view.inputs).chain(&job.sight.own_inputs)
-}
-
-/// An input or a program that is not what it was when the attempt began.
-fn changed_input(site: &Site<'_>, job: &Job<'_>) -> Result<Option<PathBuf>, Failure> {
-    let broken = |error: DiskError| Failure::BadInput(error.to_string());
-    for Input { path, seen, .. } in inputs_of(job).chain(&job.view.programs) {
-        let Some(meta) = site.disk.look(path).map_err(broken)? else {
-            return Ok(Some(path.clone()));
-        };
-        let is_as_seen = meta.kind == Kind::File && meta.stat == seen.meta.stat;
-        if is_as_seen && seen.content.is_settled {
-            continue;
-        }
-        let content = match job.view.step.digest {
-            // It does not look as it did.
-            Digested::Stat if !is_as_seen && meta.kind == Kind::File => {
-                return Ok(Some(path.clone()));
-            }
-            Digested::Stat => site.input_content(job.view.step, path, &meta, &mut 0),
-            Digested::Content => site.digests.content(site.disk, path, &meta, &mut 0),
-        };
-        let content = content.map_err(broken)?;
-        if content.digest != seen.content.digest {
-            return Ok(Some(path.clone()));
-        }
-    }
-    Ok(None)
 }
 
 /// Copies a file, or a folder with all that is in it.

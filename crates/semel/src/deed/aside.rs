@@ -160,12 +160,12 @@ pub(crate) fn put_back(
 }
 
 /// A path as it is written below another folder.
-fn inside(path: &Path) -> PathBuf {
+pub(crate) fn inside(path: &Path) -> PathBuf {
     path.components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }
 
 /// A path where nothing is yet: the wanted one, or with a number.
-fn free_name(disk: &dyn Disk, wanted: &Path) -> DiskResult<PathBuf> {
+pub(crate) fn free_name(disk: &dyn Disk, wanted: &Path) -> DiskResult<PathBuf> {
     let mut path = wanted.to_owned();
     let mut number = 1;
     while disk.look_at_link(&path)?.is_some() {
@@ -178,15 +178,13 @@ fn free_name(disk: &dyn Disk, wanted: &Path) -> DiskResult<PathBuf> {
 }
 
 /// Moves something away, to another file system if need be.
-fn make_room(disk: &dyn Disk, from: &Path, to: &Path) -> DiskResult<()> {
+pub(crate) fn make_room(disk: &dyn Disk, from: &Path, to: &Path) -> DiskResult<()> {
     disk.remove_all(to)?;
     if let Some(parent) = to.parent() {
         disk.make_folders(parent)?;
     }
     match disk.rename_new(from, to) {
-        Err(error)
-            if error.source.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) =>
-        {
+        Err(error) if error.is_across() => {
             copy_all(disk, from, to)?;
             let is_folder = disk.look(to)?.is_some_and(|meta| meta.kind == Kind::Folder);
             sync_all(disk, to, is_folder)?;

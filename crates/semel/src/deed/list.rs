@@ -8,9 +8,9 @@ use crate::deed::{Site, Trouble};
 use crate::ground::glob::{GlobError, Matcher, glob};
 use crate::ground::world::disk::DiskError;
 use crate::thought::bind::Bindings;
-use crate::words::path::{bytes_of, normal, show};
-use crate::words::pipeline::{Each, EachSource, Fault, Items, Span, Step};
-use crate::words::task::Item;
+use crate::words::path::{bytes_of, normal, show, within};
+use crate::words::pipeline::{Command, Each, EachSource, Fault, InputSource, Items, Span, Step};
+use crate::words::task::{Item, Task};
 use crate::words::template::{Name, Template};
 
 /// The items of a step whose list is not made of another step's tasks.
@@ -60,10 +60,10 @@ const fn nothing_found(each: &Each) -> &'static str {
 fn columns_are_there(step: &Step, each: &Each, items: &[Item]) -> Result<(), Trouble> {
     let outs = step.outs.iter().map(|out| &out.path);
     let inputs = step.inputs.iter().filter_map(|input| match &input.source {
-        crate::words::pipeline::InputSource::Files(pattern) => Some(pattern),
-        crate::words::pipeline::InputSource::OutputsOf(_) => None,
+        InputSource::Files(pattern) => Some(pattern),
+        InputSource::OutputsOf(_) => None,
     });
-    let cleanup = step.cleanup.iter().flat_map(|command| command.templates());
+    let cleanup = step.cleanup.iter().flat_map(Command::templates);
     let texts = step.counting_templates().chain(outs).chain(inputs).chain(cleanup);
     let columns = texts.flat_map(Template::placeholders).filter_map(|hole| match &hole.name {
         Name::Column(column) => Some(column.as_str()),
@@ -121,7 +121,7 @@ pub fn files(
     site: &Site<'_>,
     step: &Step,
     template: &Template,
-    task: Option<&crate::words::task::Task>,
+    task: Option<&Task>,
     span: &Span,
 ) -> Result<Vec<PathBuf>, Trouble> {
     let env = site.environment(step);
@@ -132,33 +132,42 @@ pub fn files(
         ..Bindings::of(site.params, Some(step))
     };
     if !template.is_glob() {
-        let path = normal(&template.render(&bindings));
+        let path = within(site.disk.root(), normal(&template.render(&bindings)));
         return match site.disk.look(&path) {
             Ok(Some(_)) => Ok(vec![path]),
             Ok(None) => Err(missing(&path, span)),
             Err(error) => Err(unreadable(&error, span)),
         };
     }
-    glob(site.disk, &template.render_glob(&bindings)).map_err(|error| match error {
-        GlobError::Disk(error) => unreadable(&error, span),
-        GlobError::Pattern(_) => {
-            Trouble::File(Fault::new("a pattern that cannot be read", span, error.to_string()))
-        }
-    })
+    glob(site.disk, &glob_within(site, template.render_glob(&bindings))).map_err(
+        |error| match error {
+            GlobError::Disk(error) => unreadable(&error, span),
+            GlobError::Pattern(_) => {
+                Trouble::File(Fault::new("a pattern that cannot be read", span, error.to_string()))
+            }
+        },
+    )
 }
 
 /// What a pattern of `each` or `in` takes; nothing if it cannot be read.
 pub(crate) fn matcher(site: &Site<'_>, step: &Step, template: &Template) -> Option<Matcher> {
     let env = site.environment(step);
     let bindings = Bindings { env: &env, ..Bindings::of(site.params, Some(step)) };
-    Matcher::new(&template.render_glob(&bindings)).ok()
+    Matcher::new(&glob_within(site, template.render_glob(&bindings))).ok()
 }
 
 /// The path that a template without values of a task stands for.
 pub fn plain_path(site: &Site<'_>, step: &Step, template: &Template) -> PathBuf {
     let env = site.environment(step);
     let bindings = Bindings { env: &env, ..Bindings::of(site.params, Some(step)) };
-    normal(&template.render(&bindings))
+    within(site.disk.root(), normal(&template.render(&bindings)))
+}
+
+/// A pattern as it is written from the pipeline's folder.
+fn glob_within(site: &Site<'_>, pattern: Vec<u8>) -> Vec<u8> {
+    let root = bytes_of(site.disk.root());
+    let inside = pattern.strip_prefix(root).and_then(|rest| rest.strip_prefix(b"/"));
+    inside.map(<[u8]>::to_vec).unwrap_or(pattern)
 }
 
 fn missing(path: &Path, span: &Span) -> Trouble {

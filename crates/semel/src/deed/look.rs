@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::deed::explain::{Found, explain};
+use crate::deed::explain::{self, explain};
 use crate::deed::view::{Input, Manner, Seen, StepView, put_inputs};
 use crate::deed::{Site, check, stage};
 use crate::ground::manifest::{OpenAttempt, Remembered, Said, Verb};
@@ -58,7 +58,7 @@ pub struct Sight {
     /// own.
     pub outs_are_own: bool,
     /// The receipt of the task whose outputs serve this one.
-    pub twin: Option<Receipt>,
+    pub twin: Option<Box<Receipt>>,
     /// What a human said of it.
     pub said: Option<Said>,
     /// Where a refused attempt left its outputs.
@@ -140,10 +140,17 @@ pub fn look(
     case.outputs_accepted = held.outputs != Outputs::Missing
         || kept.is_some()
         || said.is_some_and(|said| said.without_outputs);
-    let twin = find_twin(site, view, &case, &fingerprint, &name, known.leader)?;
-    if let Some((_, presence)) = &twin {
-        case.twin = *presence;
-    }
+    let twin = match find_twin(site, view, &case, &fingerprint, &name, known.leader)? {
+        Found::None => None,
+        Found::Lost => {
+            case.twin_is_lost = true;
+            None
+        }
+        Found::Whole(receipt, presence) => {
+            case.twin = presence;
+            Some(receipt)
+        }
+    };
     let mut held_now = false;
     if view.step.check.is_some() && check_matters(&case) {
         let believed = known.tried.is_none() && view.held_lately(&name, &fingerprint, receipt);
@@ -159,10 +166,9 @@ pub fn look(
             Some(answer.map_err(|why| Failure::Broken(format!("its check cannot tell: {why}")))?);
     }
     let verdict = decide(&case);
-    let twin = twin.map(|(receipt, _)| receipt);
     let evidence = match manner.explains {
         Some(id) if id == view.id => {
-            let found = Found {
+            let found = explain::Found {
                 view,
                 task,
                 item: item.as_ref(),
@@ -170,7 +176,7 @@ pub fn look(
                 outs: &outs,
                 case: &case,
                 verdict,
-                twin: twin.as_ref(),
+                twin: twin.as_deref(),
             };
             Some(Box::new(explain(site, &found)?))
         }
@@ -418,6 +424,15 @@ fn kept_outputs(
         .map_err(|error| Failure::Broken(error.to_string()))
 }
 
+/// Another task that did the same.
+enum Found {
+    None,
+    /// What it made is gone or altered.
+    Lost,
+    /// Its receipt, and whether its item is still there.
+    Whole(Box<Receipt>, Twin),
+}
+
 /// Another task that did the same, if a twin can change the verdict.
 fn find_twin(
     site: &Site<'_>,
@@ -426,10 +441,10 @@ fn find_twin(
     present: &Fingerprint,
     own_name: &str,
     leader: Option<&str>,
-) -> Result<Option<(Receipt, Twin)>, Failure> {
+) -> Result<Found, Failure> {
     if !view.step.has_file_items() || case.memory != Memory::None || case.outputs == Outputs::Proven
     {
-        return Ok(None);
+        return Ok(Found::None);
     }
     let did_it = |known: &Fingerprint| {
         known.what == present.what && (known.how == present.how || view.step.once)
@@ -437,20 +452,23 @@ fn find_twin(
     // A receipt of this run is not too old.
     let is_fit = |item: &&str| Some(*item) == leader || !view.is_too_old(item);
     let remembered = view.twins(&present.what).filter(|known| did_it(&known.fingerprint));
+    let mut found = Found::None;
     let items = leader.into_iter().chain(remembered.map(|known| &*known.item));
     for item in items.filter(|item| *item != own_name).filter(is_fit) {
         let name = TaskName::new(&view.step.name, &view.instance, Some(item));
         let receipt = site.ask_manifest(|manifest| manifest.receipt(&site.pipeline.name, &name))?;
-        if let Some(receipt) = receipt
-            && did_it(&receipt.fingerprint)
-            && outputs_are_intact(site, &receipt)
-        {
+        let Some(receipt) = receipt.filter(|receipt| did_it(&receipt.fingerprint)) else {
+            continue;
+        };
+        if outputs_are_intact(site, &receipt) {
             let item = decode(item).unwrap_or_default();
             let is_present = matches!(site.disk.look(item_path(&item)), Ok(Some(_)));
-            return Ok(Some((receipt, if is_present { Twin::Present } else { Twin::Gone })));
+            let twin = if is_present { Twin::Present } else { Twin::Gone };
+            return Ok(Found::Whole(Box::new(receipt), twin));
         }
+        found = Found::Lost;
     }
-    Ok(None)
+    Ok(found)
 }
 
 fn outputs_are_intact(site: &Site<'_>, receipt: &Receipt) -> bool {

@@ -18,7 +18,9 @@ mod in_place;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::deed::act::{Job, Staged, Workshop};
+use crate::deed::act::{Job, Staged, Workshop, copy_all};
+use crate::deed::aside;
+use crate::deed::inputs;
 use crate::deed::look::{is_own, wrong_kind};
 use crate::deed::stage::Place;
 use crate::deed::undo::Undo;
@@ -70,7 +72,6 @@ pub fn publish(
     workshop: &Workshop<'_>,
     job: &Job<'_>,
     staged: Staged,
-    displaced: &Path,
     stop: &Stop,
 ) -> Result<Published, Failure> {
     let Staged { place, contents, took } = staged;
@@ -78,7 +79,7 @@ pub fn publish(
     let mut publication = Publication {
         site,
         job,
-        displaced,
+        displaced: workshop.displaced,
         took,
         placed: Vec::new(),
         unsynced: Vec::new(),
@@ -94,6 +95,10 @@ pub fn publish(
             Err(error) => Failure::Broken(format!("{failure}; and then: {error}")),
         };
         let failure = Undo { workshop, job, stop }.after_publishing(&place, failure);
+        let failure = match inputs::save(workshop, job, &place) {
+            Ok(saved) => inputs::with_kept(failure, &saved),
+            Err(error) => return Err(Failure::Broken(format!("{failure}; and then: {error}"))),
+        };
         // What could not be cleared is cleared by the next run.
         return Err(match workshop.staging.clear_failed(&place) {
             Ok(()) => failure,
@@ -258,9 +263,47 @@ impl Publication<'_> {
             return Ok(());
         }
         let aside = self.aside_for(path)?;
-        disk.rename_new(staged, &aside).map_err(|error| broken(&error))?;
+        match disk.rename_new(staged, &aside) {
+            Ok(()) => {}
+            Err(error) if error.is_across() => return self.replace_across(at, staged, aside),
+            Err(error) => return Err(broken(&error)),
+        }
         disk.exchange(&aside, path).map_err(|error| broken(&error))?;
         self.note(at, staged, false, Some(aside));
+        Ok(())
+    }
+
+    /// Replaces what semel did not make where it cannot be moved aside in one step:
+    /// a copy of it is durable before it gives way.
+    fn replace_across(
+        &mut self,
+        at: usize,
+        staged: &Path,
+        mut copy: PathBuf,
+    ) -> Result<(), Failure> {
+        let disk = self.site.disk;
+        let path = &self.job.task.outs[at];
+        let is_folder = self.job.view.step.outs[at].folder;
+        let put_aside = |from: &Path, to: &Path| -> DiskResult<Option<Meta>> {
+            let meta = disk.look_at_link(from)?;
+            copy_all(disk, from, to)?;
+            sync_all(disk, to, is_folder)?;
+            to.parent().map_or(Ok(()), |parent| disk.sync(parent))?;
+            Ok(meta)
+        };
+        let copied = put_aside(path, &copy).map_err(|error| broken(&error))?;
+        disk.exchange(staged, path).map_err(|error| broken(&error))?;
+        let replaced = disk.look_at_link(staged).map_err(|error| broken(&error))?;
+        let bytes_of = |meta: Option<Meta>| {
+            meta.map(|meta| (meta.stat.inode, meta.stat.size, meta.stat.mtime))
+        };
+        if is_folder || bytes_of(replaced) != bytes_of(copied) {
+            // Somebody wrote to it in between.
+            let later = aside::free_name(disk, &copy).map_err(|error| broken(&error))?;
+            put_aside(staged, &later).map_err(|error| broken(&error))?;
+            copy = later;
+        }
+        self.note(at, staged, true, Some(copy));
         Ok(())
     }
 
@@ -305,23 +348,11 @@ impl Publication<'_> {
     /// A place for something of other hands, where nothing is yet.
     fn aside_for(&mut self, path: &Path) -> Result<PathBuf, Failure> {
         let disk = self.site.disk;
-        let inside: PathBuf = path
-            .components()
-            .filter(|part| matches!(part, std::path::Component::Normal(_)))
-            .collect();
-        let wanted = self.displaced.join(inside);
+        let wanted = self.displaced.join(aside::inside(path));
         if let Some(parent) = wanted.parent() {
             self.make_parent(parent)?;
         }
-        let mut aside = wanted.clone();
-        let mut number = 1;
-        while disk.look_at_link(&aside).map_err(|error| broken(&error))?.is_some() {
-            let mut name = wanted.clone().into_os_string();
-            name.push(format!(".{number}"));
-            aside = PathBuf::from(name);
-            number += 1;
-        }
-        Ok(aside)
+        aside::free_name(disk, &wanted).map_err(|error| broken(&error))
     }
 
     /// Makes a folder; each new one is a name in the folder above, to be synced.
@@ -368,11 +399,11 @@ impl Publication<'_> {
         let mut folders = Vec::new();
         for placed in self.placed.drain(..).rev() {
             match (&placed.displaced_to, placed.replaced) {
-                (Some(aside), _) => {
+                (Some(aside), false) => {
                     disk.exchange(aside, &placed.path)?;
                     disk.remove_all(aside)?;
                 }
-                (None, true) => disk.exchange(&placed.staged, &placed.path)?,
+                (_, true) => disk.exchange(&placed.staged, &placed.path)?,
                 (None, false) => disk.rename_new(&placed.path, &placed.staged)?,
             }
             folders.push(placed.path.parent().unwrap_or(Path::new("")).to_owned());

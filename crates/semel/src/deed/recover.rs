@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::deed::aside::{self, MadeRoom};
 use crate::deed::lease::Gate;
 use crate::deed::log::RunLog;
-use crate::deed::stage::{clear_run, put_back_all};
+use crate::deed::stage::{clear_run, put_back_all, save_older};
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError};
 use crate::ground::world::disk::{Disk, DiskError, Kind};
@@ -77,7 +77,8 @@ pub fn recover(
         }
         let displaced = home.displaced(number.unwrap_or(0));
         let is_open = &mut |number| open.contains(&number);
-        let made_room = put_back_all(disk, &folder, &displaced, is_open)?;
+        let mut made_room = put_back_all(disk, &folder, &displaced, is_open)?;
+        made_room.extend(save_older(disk, &folder, &displaced)?);
         clear_run(disk, &folder, &mut |once| open.contains(&once))?;
         if attempts > 0 || !made_room.is_empty() {
             recovered.push(Recovered { number, attempts, made_room });

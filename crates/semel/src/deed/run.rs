@@ -13,9 +13,10 @@ mod selection;
 mod state;
 mod steps;
 mod tasks;
+mod turns;
 mod worker;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
@@ -43,7 +44,8 @@ use crate::thought::mask::Mask;
 use crate::thought::plan::{self, PatternOf, StepTasks};
 use crate::thought::report::Report;
 use crate::words::event::Event;
-use crate::words::pipeline::{EachSource, InputSource, Pipeline, StepId};
+use crate::words::path::show;
+use crate::words::pipeline::{EachSource, Fault, InputSource, Pipeline, StepId};
 use crate::words::run::{By, NewRun};
 use crate::words::task::{Instance, Task, TaskPattern};
 
@@ -255,7 +257,7 @@ impl Preparation<'_> {
             home: self.home,
             run_id: self.run_id,
             env,
-            outputs: &plain_outputs(pipeline, params),
+            outputs: &plain_outputs(pipeline, params, disk.root()),
             asked: &Asked::default(),
             kept: &[],
             memory_is_whole: true,
@@ -274,7 +276,7 @@ impl Preparation<'_> {
         report: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Ended, CannotBegin> {
         let Setting { pipeline, params, disk, env, .. } = *self.setting;
-        let outputs = plain_outputs(pipeline, params);
+        let outputs = plain_outputs(pipeline, params, disk.root());
         // The lease comes before anything is read of the memory.
         let mut lease = None;
         let mut cleaned = Vec::new();
@@ -490,7 +492,7 @@ impl Preparation<'_> {
         manifest: Option<&dyn Manifest>,
     ) -> Result<Prepared, CannotBegin> {
         let Setting { pipeline, params, .. } = *self.setting;
-        let lists = plan::lists_made_by_steps(pipeline, params);
+        let lists = plan::lists_made_by_steps(pipeline, params, self.setting.disk.root());
         let order = plan::order(pipeline, &lists).map_err(Trouble::File)?;
         let instances: Vec<_> =
             pipeline.steps.iter().map(|step| params.instance(&step.per)).collect();
@@ -523,10 +525,15 @@ impl Preparation<'_> {
                     }
                 },
             };
-            tasks[id.0] = Some(plan::tasks(step, items, params).map_err(Trouble::File)?);
+            tasks[id.0] = Some(
+                plan::tasks(step, items, params, self.setting.disk.root())
+                    .map_err(Trouble::File)?,
+            );
         }
         let known: Vec<_> = tasks.iter().map(Option::as_ref).collect();
         plan::check_outputs(pipeline, &known).map_err(Trouble::File)?;
+        check_aliases(site, &known)?;
+        plan::check_file(pipeline, &known, Path::new(self.setting.file)).map_err(Trouble::File)?;
         check_patterns(site, &known)?;
         let failed = match manifest.filter(|_| self.options.only_failed) {
             Some(manifest) => Some(self.failed_tasks(manifest, &known, &instances)?),
@@ -692,15 +699,58 @@ fn listed_tasks(site: &Site<'_>, id: StepId) -> Result<Vec<Task>, Trouble> {
             None => Some(list::items(site, step, each)?),
         },
     };
-    let tasks = plan::tasks(step, items, site.params).map_err(Trouble::File)?;
+    let tasks = plan::tasks(step, items, site.params, site.disk.root()).map_err(Trouble::File)?;
     Ok(tasks.tasks)
 }
 
 /// The outputs of steps without items.
-fn plain_outputs(pipeline: &Pipeline, params: &Params) -> HashSet<PathBuf> {
+fn plain_outputs(pipeline: &Pipeline, params: &Params, root: &Path) -> HashSet<PathBuf> {
     let alone = pipeline.steps.iter().filter(|step| step.each.is_none());
-    let tasks = alone.filter_map(|step| plan::tasks(step, None, params).ok());
+    let tasks = alone.filter_map(|step| plan::tasks(step, None, params, root).ok());
     tasks.flat_map(|step| step.tasks).flat_map(|task| task.outs).collect()
+}
+
+/// Finds outputs that lie in one folder under two names: one of the names leads
+/// through a link.
+fn check_aliases(site: &Site<'_>, known: &[Option<&StepTasks>]) -> Result<(), Trouble> {
+    let mut folders: BTreeMap<&Path, Option<PathBuf>> = BTreeMap::new();
+    for (id, _) in site.pipeline.ids() {
+        let mut last = None;
+        let outs = known[id.0].iter().flat_map(|step| &step.tasks).flat_map(|task| &*task.outs);
+        for folder in outs.filter_map(|out| out.parent()) {
+            if last != Some(folder) {
+                folders
+                    .entry(folder)
+                    .or_insert_with(|| site.disk.root().join(folder).canonicalize().ok());
+                last = Some(folder);
+            }
+        }
+    }
+    let real = |path: &Path| -> Option<PathBuf> {
+        Some(folders.get(path.parent()?)?.as_ref()?.join(path.file_name()?))
+    };
+    let is_linked = |(folder, real): (&&Path, &Option<PathBuf>)| {
+        real.as_ref().is_some_and(|real| *real != site.disk.root().join(folder))
+    };
+    if !folders.iter().any(is_linked) {
+        return Ok(());
+    }
+    let mut seen: HashMap<PathBuf, &Path> = HashMap::new();
+    for (id, step) in site.pipeline.ids() {
+        for task in known[id.0].iter().flat_map(|step| &step.tasks) {
+            for (at, out) in task.outs.iter().enumerate() {
+                let Some(real) = real(out) else { continue };
+                if let Some(other) = seen.insert(real, out).filter(|other| *other != out.as_path())
+                {
+                    let (out, other) = (show(out), show(other));
+                    let title = format!("one file under two names: {other} and {out}");
+                    let span = &step.outs[at].span;
+                    return Err(Trouble::File(Fault::new(title, span, "leads through a link")));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Finds patterns that take outputs without saying so.

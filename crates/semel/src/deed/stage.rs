@@ -19,10 +19,12 @@ use std::sync::Mutex;
 
 use crate::deed::aside::{self, Keeping, Kept, MadeRoom};
 use crate::deed::lease::{Gate, Holder, Lease, LeaseError};
+use crate::ground::digests;
 use crate::ground::home::Home;
-use crate::ground::world::disk::{DirEntry, Disk, DiskError, DiskResult};
+use crate::ground::world::disk::{DirEntry, Disk, DiskError, DiskResult, Kind};
 use crate::words::path::{bytes_of, path_of};
 use crate::words::pipeline::{InPlace, Step};
+use crate::words::stamp::Stamp;
 use crate::words::task::Task;
 
 /// The list of staging folders that lie beside outputs.
@@ -52,6 +54,14 @@ pub struct Place {
     pub(crate) kept: Vec<Option<Kept>>,
     /// The folders that were made for it.
     folders: Vec<PathBuf>,
+}
+
+impl Place {
+    /// When its first folder was made, in nanoseconds since 1970, where the file
+    /// system knows.
+    pub(crate) fn born(&self, disk: &dyn Disk) -> DiskResult<Option<i64>> {
+        self.folders.first().map_or(Ok(None), |folder| disk.birth(folder))
+    }
 }
 
 impl<'a> Staging<'a> {
@@ -340,6 +350,69 @@ pub fn put_back_all(
         bases.iter().rev().try_for_each(|base| disk.remove_all(&base.join(&entry.name)))?;
     }
     Ok(made_room)
+}
+
+/// Moves what attempts of a dead run moved into staging, and did not make there,
+/// below `displaced`, and says where it was and where it is.
+///
+/// # Errors
+/// If something cannot be looked at or moved.
+pub fn save_older(disk: &dyn Disk, folder: &Path, displaced: &Path) -> DiskResult<MadeRoom> {
+    let mut saved = Vec::new();
+    for base in bases(disk, folder)? {
+        for entry in list_if_there(disk, &base)? {
+            let name = entry.name.to_string_lossy();
+            let is_attempt = name.parse::<u64>().is_ok();
+            let attempt = base.join(&entry.name);
+            let Some(born) = disk.birth(&attempt)?.filter(|_| is_attempt) else {
+                continue;
+            };
+            saved.extend(save_older_of(disk, &attempt, born, displaced)?);
+        }
+    }
+    Ok(saved)
+}
+
+/// The same for one attempt, whose folder was made at a time.
+fn save_older_of(
+    disk: &dyn Disk,
+    attempt: &Path,
+    born: i64,
+    displaced: &Path,
+) -> DiskResult<MadeRoom> {
+    let mut saved = Vec::new();
+    // Outputs that gave way to new ones are semel's own; folders come before what
+    // is in them.
+    let mut own: Vec<PathBuf> = Vec::new();
+    for (inside, kind) in digests::tree(disk, attempt)? {
+        let path = attempt.join(&inside);
+        if own.iter().any(|own| path.starts_with(own)) {
+            continue;
+        }
+        if is_stamped(disk, &path, kind)? {
+            own.push(path);
+            continue;
+        }
+        if kind != Kind::File || disk.birth(&path)?.is_none_or(|birth| birth >= born) {
+            continue;
+        }
+        let to = aside::free_name(disk, &displaced.join(&inside))?;
+        aside::make_room(disk, &path, &to)?;
+        saved.push((path, to));
+    }
+    Ok(saved)
+}
+
+/// Whether a thing carries a stamp that explains what is in it.
+fn is_stamped(disk: &dyn Disk, path: &Path, kind: Kind) -> DiskResult<bool> {
+    let digest = || match kind {
+        Kind::File => digests::read(disk, path, None).map(|content| content.digest),
+        _ => digests::read_folder(disk, path).map(|content| content.digest),
+    };
+    match disk.stamp(path)?.as_deref().and_then(Stamp::from_bytes) {
+        Some(stamp) if matches!(kind, Kind::File | Kind::Folder) => Ok(stamp.explains(digest()?)),
+        _ => Ok(false),
+    }
 }
 
 /// Removes the staging of a run, but for the folders of `once` attempts that are

@@ -47,6 +47,8 @@ pub struct Case {
     pub too_old: bool,
     /// Whether doing it again makes the same again.
     pub deterministic: bool,
+    /// Whether another task did the same, and what it made is gone or altered.
+    pub twin_is_lost: bool,
     /// Whether a step that is no longer in the file did, or may have done, this.
     pub may_be_renamed: bool,
     /// Whether the step goes in the order of names, and one that comes later is
@@ -73,6 +75,7 @@ impl Case {
             outputs_accepted: true,
             too_old: false,
             deterministic: true,
+            twin_is_lost: false,
             may_be_renamed: false,
             comes_too_late: false,
         }
@@ -210,6 +213,7 @@ enum When {
     ProvablyUndone,
     TooOld,
     NotDeterministic,
+    TwinIsLost,
     MayBeRenamed,
     ComesTooLate,
 }
@@ -342,6 +346,7 @@ const RULES: &[Row] = &[
         truth: TruthIs::Else,
         ordinary: &[give(Ruling::Run, Reason::New)],
         once: &[
+            when(When::TwinIsLost, Ruling::Refuse, Reason::SameContentLost),
             when(When::MayBeRenamed, Ruling::Refuse, Reason::MayBeRenamed),
             when(When::ComesTooLate, Ruling::Refuse, Reason::ComesTooLate),
             when(When::MemoryIncomplete, Ruling::Refuse, Reason::MemoryIncomplete),
@@ -461,6 +466,7 @@ impl When {
             Self::ProvablyUndone => case.provably_undone || case.check == Some(false),
             Self::TooOld => case.too_old,
             Self::NotDeterministic => !case.deterministic,
+            Self::TwinIsLost => case.twin_is_lost,
             Self::MayBeRenamed => case.may_be_renamed,
             Self::ComesTooLate => case.comes_too_late,
         }
@@ -478,6 +484,7 @@ impl When {
             }
             Self::TooOld => "if the receipt is older than `max-age`",
             Self::NotDeterministic => "if `deterministic = false`",
+            Self::TwinIsLost => "if this content was done, and its outputs are gone",
             Self::MayBeRenamed => "if a step that is gone may have done it",
             Self::ComesTooLate => "if `ordered`, and a later one is done",
         }
@@ -578,14 +585,11 @@ mod tests {
         vary(&mut cases, &[false, true], |case, yes| case.keeps = yes);
         vary(&mut cases, &[false, true], |case, yes| case.too_old = yes);
         vary(&mut cases, &[false, true], |case, yes| case.deterministic = yes);
-        vary(
-            &mut cases,
-            &[(false, false), (true, false), (false, true)],
-            |case, (renamed, late)| {
-                case.may_be_renamed = renamed;
-                case.comes_too_late = late;
-            },
-        );
+        vary(&mut cases, &[0, 1, 2, 3], |case, which| {
+            case.may_be_renamed = which == 1;
+            case.comes_too_late = which == 2;
+            case.twin_is_lost = which == 3;
+        });
         // What is done once has no age: the file would be in error.
         cases.retain(|case| case.nature == Nature::Ordinary || !case.too_old);
         cases
@@ -634,7 +638,10 @@ mod tests {
                 }
             }
             (Memory::None, _, Once)
-                if case.may_be_renamed || case.comes_too_late || !case.memory_is_whole =>
+                if case.may_be_renamed
+                    || case.comes_too_late
+                    || case.twin_is_lost
+                    || !case.memory_is_whole =>
             {
                 Ruling::Refuse
             }
@@ -655,7 +662,7 @@ mod tests {
     #[test]
     fn every_case_has_the_verdict_of_the_design() {
         let cases = all_cases();
-        assert_eq!(cases.len(), 3 * 7 * 5 * 3 * 4 * 3 * 32 * 2 * 2 * 3);
+        assert_eq!(cases.len(), 3 * 7 * 5 * 3 * 4 * 3 * 32 * 2 * 2 * 4);
         for case in cases {
             assert_eq!(decide(&case).ruling, expected(&case), "{case:?}");
         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
 use crate::thought::bind::{Bindings, Params};
-use crate::words::path::{bytes_of, normal};
+use crate::words::path::{bytes_of, normal, within};
 use crate::words::pipeline::{EachSource, Fault, InputSource, Pipeline, Step, StepId, find_cycle};
 use crate::words::task::{Instance, Item, Task};
 
@@ -22,11 +22,17 @@ pub struct StepTasks {
     pub tasks: Vec<Task>,
 }
 
-/// Makes the tasks of a step out of its list of items.
+/// Makes the tasks of a step out of its list of items, as they are called from the
+/// pipeline's folder, `root`.
 ///
 /// # Errors
 /// If an output's path cannot be one.
-pub fn tasks(step: &Step, items: Option<Vec<Item>>, params: &Params) -> Result<StepTasks, Fault> {
+pub fn tasks(
+    step: &Step,
+    items: Option<Vec<Item>>,
+    params: &Params,
+    root: &Path,
+) -> Result<StepTasks, Fault> {
     let task = |item: Option<Item>| {
         let bindings = Bindings {
             item: item.as_ref().map(|item| &*item.name),
@@ -34,7 +40,7 @@ pub fn tasks(step: &Step, items: Option<Vec<Item>>, params: &Params) -> Result<S
             ..Bindings::of(params, Some(step))
         };
         let outs = step.outs.iter().map(|out| {
-            let path = normal(&out.path.render(&bindings));
+            let path = within(root, normal(&out.path.render(&bindings)));
             let climbs = out.path.text.starts_with("../");
             match why_no_output(&path, climbs) {
                 None => Ok(path),
@@ -148,9 +154,13 @@ pub fn order(
 
 /// The steps whose list of items is an output of another step: they wait for it.
 #[must_use]
-pub fn lists_made_by_steps(pipeline: &Pipeline, params: &Params) -> BTreeMap<StepId, StepId> {
+pub fn lists_made_by_steps(
+    pipeline: &Pipeline,
+    params: &Params,
+    root: &Path,
+) -> BTreeMap<StepId, StepId> {
     let render = |step, template: &crate::words::template::Template| {
-        normal(&template.render(&Bindings::of(params, Some(step))))
+        within(root, normal(&template.render(&Bindings::of(params, Some(step)))))
     };
     let mut lists = BTreeMap::new();
     for (id, step) in pipeline.ids() {
@@ -200,6 +210,27 @@ pub fn check_outputs(pipeline: &Pipeline, steps: &[Option<&StepTasks>]) -> Resul
         let [one, other] = pair else { continue };
         if other.path.starts_with(one.path) {
             return Err(conflict(pipeline, steps, one, other));
+        }
+    }
+    Ok(())
+}
+
+/// Finds an output that is the pipeline's own file.
+///
+/// # Errors
+/// At the place of that `out`.
+pub fn check_file(
+    pipeline: &Pipeline,
+    steps: &[Option<&StepTasks>],
+    file: &Path,
+) -> Result<(), Fault> {
+    for (id, step) in pipeline.ids() {
+        let tasks = steps[id.0].iter().flat_map(|step| &step.tasks);
+        let mut outs = tasks.flat_map(|task| task.outs.iter().enumerate());
+        if let Some((at, _)) = outs.find(|(_, out)| out.as_path() == file) {
+            let label = "a run would replace what it reads";
+            let title = "the pipeline file as an output";
+            return Err(Fault::new(title, &step.outs[at].span, label));
         }
     }
     Ok(())
@@ -426,7 +457,7 @@ mod tests {
             .steps
             .iter()
             .map(|step| {
-                tasks(step, step.each.as_ref().and_then(|_| items(names)), &params)
+                tasks(step, step.each.as_ref().and_then(|_| items(names)), &params, Path::new("/"))
                     .expect("good paths")
             })
             .collect();
@@ -439,8 +470,9 @@ mod tests {
         let pipeline = pipeline(
             "[step.a]\neach = 'raw/*'\nout = ['./o//{{ item.stem }}.x', 'p/{{ item }}']\nrun = 'x {{ out }}'",
         );
-        let made = tasks(&pipeline.steps[0], items(&["raw/1.csv"]), &Params::default())
-            .expect("good paths");
+        let made =
+            tasks(&pipeline.steps[0], items(&["raw/1.csv"]), &Params::default(), Path::new("/"))
+                .expect("good paths");
         let outs: Vec<_> =
             made.tasks[0].outs.iter().map(|path| path.to_str().expect("text")).collect();
         assert_eq!(outs, ["o/1.x", "p/raw/1.csv"]);
@@ -485,7 +517,8 @@ mod tests {
             ("/", "names no file"),
         ] {
             let pipeline = pipeline(&format!("[step.a]\nout = '{path}'\nrun = 'x {{{{ out }}}}'"));
-            let fault = tasks(&pipeline.steps[0], None, &Params::default()).expect_err("no output");
+            let fault = tasks(&pipeline.steps[0], None, &Params::default(), Path::new("/"))
+                .expect_err("no output");
             assert_eq!(fault.label, why);
         }
     }
@@ -504,7 +537,7 @@ mod tests {
         let pipeline = pipeline(
             "[step.use]\neach = { lines = './hosts.txt' }\nrun = 'x {{ item }}'\n[step.make]\nout = 'hosts.txt'\nrun = 'x {{ out }}'",
         );
-        let lists = lists_made_by_steps(&pipeline, &Params::default());
+        let lists = lists_made_by_steps(&pipeline, &Params::default(), Path::new("/"));
         assert_eq!(lists, BTreeMap::from([(StepId(0), StepId(1))]));
         assert_eq!(order(&pipeline, &lists).expect("no circle")[0].0, StepId(1));
     }
@@ -521,6 +554,7 @@ mod tests {
                         step,
                         step.each.as_ref().and_then(|_| items(&["d/1"])),
                         &Params::default(),
+                        Path::new("/"),
                     )
                     .expect("good")
                 })

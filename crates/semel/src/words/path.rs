@@ -21,6 +21,16 @@ pub fn normal(path: &[u8]) -> PathBuf {
     path.components().filter(|part| *part != Component::CurDir).collect()
 }
 
+/// A path as it is called from a folder: what lies in it is not named by its whole
+/// path.
+#[must_use]
+pub fn within(folder: &Path, path: PathBuf) -> PathBuf {
+    match path.strip_prefix(folder) {
+        Ok(inside) if !inside.as_os_str().is_empty() => inside.to_owned(),
+        _ => path,
+    }
+}
+
 /// A path's bytes.
 #[must_use]
 pub fn bytes_of(path: &Path) -> &[u8] {

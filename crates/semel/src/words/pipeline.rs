@@ -570,6 +570,20 @@ impl Step {
         listed.into_iter().chain(gathered).chain(named)
     }
 
+    /// The steps before it whose effects can change what its tasks do.
+    pub fn counting_upstream(&self) -> impl Iterator<Item = StepId> + '_ {
+        let listed = self.each.as_ref().and_then(|each| match each.source {
+            EachSource::OutputsOf(step) => Some(step),
+            _ => None,
+        });
+        let gathered = self.inputs.iter().filter_map(|input| match input.source {
+            InputSource::OutputsOf(step) => Some(step),
+            InputSource::Files(_) => None,
+        });
+        let needed = self.needs.iter().copied().filter(|_| !self.once);
+        listed.into_iter().chain(gathered).chain(needed)
+    }
+
     /// Whether what the steps before it make can change what its tasks do. What
     /// is done once is only ordered by what it needs.
     #[must_use]

@@ -184,6 +184,9 @@ pub enum Reason {
     TooOld,
     /// The command changed, and a human said that it does not matter.
     Kept,
+    /// The same content was worked on under another name, and what was made is gone
+    /// or altered.
+    SameContentLost,
     /// A step that is no longer in the file did, or may have done, the same.
     MayBeRenamed,
     /// The step goes in order, and one that comes later is done already.
@@ -232,6 +235,7 @@ impl fmt::Display for Reason {
             Self::MayBeDone => "may have been done already",
             Self::TooOld => "too old",
             Self::Kept => "its command changed, and that does not matter",
+            Self::SameContentLost => "this content was done, and its output is gone",
             Self::MayBeRenamed => "a step that is no longer in the file may have done it",
             Self::ComesTooLate => "comes before one that is done already",
         })
@@ -292,6 +296,7 @@ impl Reason {
             Self::MemoryIncomplete | Self::MayBeDone | Self::MayBeRenamed => {
                 "that may have been done"
             }
+            Self::SameContentLost => "of content that was done, and whose output is gone",
             Self::TooOld => "too old",
             Self::Kept => "kept though the command changed",
             Self::ComesTooLate => "that come before one that is done",
@@ -327,6 +332,7 @@ impl Reason {
             Self::Again => "again",
             Self::AgainSafely => "again-safely",
             Self::MayBeDone => "may-be-done",
+            Self::SameContentLost => "same-content-lost",
             Self::TooOld => "too-old",
             Self::Kept => "kept",
             Self::MayBeRenamed => "may-be-renamed",

@@ -156,7 +156,6 @@ fn f12_a_users_file_deep_in_a_folder_and_one_changed_there_are_kept() {
 
 /// `mv` is what people write; the file they moved is the only one there is.
 #[test]
-#[ignore = "defect: a file that the command moved to its output is deleted when the attempt fails"]
 fn f12_what_a_command_moved_into_its_output_is_not_destroyed() {
     for (out, run) in [
         ("done/{{ item.name }}", "mv {{ item }} {{ out }}; exit 1"),
@@ -174,7 +173,6 @@ fn f12_what_a_command_moved_into_its_output_is_not_destroyed() {
 }
 
 #[test]
-#[ignore = "defect: what a user changed on another file system than `.semel/` cannot be moved aside: exit 5 for ever"]
 fn f12_mended_by_hand_on_another_file_system_it_is_kept_too() {
     let scratch = scratch();
     let other = tempfile::Builder::new().prefix("semel-test-").tempdir_in("/dev/shm").unwrap();
@@ -224,7 +222,6 @@ fn f12_whatever_the_reason_to_write_over_it_what_is_not_ours_is_kept() {
 
 /// Two steps that write one file would undo each other's work at every run.
 #[test]
-#[ignore = "defect: one output under two names, by a link or with its whole path, is not noticed"]
 fn f12_one_file_under_two_names_is_written_by_one_step_only() {
     for other in ["link/x", "WHOLE/real/x"] {
         let scratch = scratch();
@@ -239,7 +236,6 @@ fn f12_one_file_under_two_names_is_written_by_one_step_only() {
 }
 
 #[test]
-#[ignore = "defect: the pipeline file may be an output, and is replaced"]
 fn f12_the_pipeline_file_is_no_output() {
     let scratch = scratch();
     scratch.pipeline("[step.a]\nout = 'semel.toml'\nrun = 'echo x > {{ out }}'");
@@ -272,7 +268,6 @@ fn f13_an_input_that_always_changes_fails_and_nothing_is_published() {
 
 /// An upload that was there early, was replaced, and is back in the end.
 #[test]
-#[ignore = "defect: an input that was another while the command read it, and is as before at the end, is not noticed"]
 fn f13_an_input_that_was_another_in_between_voids_the_attempt() {
     let scratch = scratch();
     scratch.file("in", "A").pipeline(
@@ -419,7 +414,6 @@ fn f24_staging_that_somebody_removed_fails_and_the_old_output_stays() {
 }
 
 #[test]
-#[ignore = "defect: an output that is a hard link to its input stays one, and changes under its readers"]
 fn f24_an_output_made_by_a_hard_link_does_not_change_with_its_input() {
     let scratch = scratch();
     scratch

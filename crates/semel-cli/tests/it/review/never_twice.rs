@@ -37,7 +37,6 @@ fn f7_a_memory_that_was_lost_is_no_reason_to_pay_again() {
 /// Order and answer were renamed, or the answer was cleared away: it is paid for
 /// all the same.
 #[test]
-#[ignore = "defect: a renamed item of a `once` step is paid again where its old output is gone"]
 fn f7_a_renamed_order_whose_answer_is_gone_is_not_paid_again() {
     for world in ["rm answers/1", "echo mine > answers/1", "cp answers/1 answers/9; rm answers/1"] {
         let scratch = scratch();
@@ -53,7 +52,6 @@ fn f7_a_renamed_order_whose_answer_is_gone_is_not_paid_again() {
 /// `rm -rf .semel`, or a folder that was copied without it: what stands beside it
 /// carries semel's stamps.
 #[test]
-#[ignore = "defect: outputs that carry stamps are not taken for signs of an older memory; all is paid again"]
 fn f7_outputs_with_stamps_are_signs_of_an_older_memory() {
     let scratch = scratch();
     scratch.pipeline(
@@ -217,7 +215,6 @@ fn f25_done_without_its_outputs_is_asked_back() {
 /// A `once` step that failed is not tried again by itself: what is told to type
 /// must be what helps.
 #[test]
-#[ignore = "defect: a failed `once` step says `semel run after the fix`, and that run refuses"]
 fn f25_a_payment_that_failed_is_told_with_both_ways_out() {
     let scratch = scratch();
     scratch.pipeline("[step.pay]\nonce = true\nrun = 'echo paid >> ledger; exit 1'");

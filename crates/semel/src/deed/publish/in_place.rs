@@ -4,6 +4,7 @@
 
 use super::{Publication, Published, broken, look_at_published, records, sync_all};
 use crate::deed::act::{Job, Workshop};
+use crate::deed::aside;
 use crate::deed::look::is_own;
 use crate::deed::stage::Place;
 use crate::deed::undo::Undo;
@@ -85,7 +86,7 @@ impl Publication<'_> {
             }
             let aside = self.aside_for(path)?;
             // The check holds: nothing is put back any more.
-            disk.rename_new(&kept.copy, &aside).map_err(|error| broken(&error))?;
+            aside::make_room(disk, &kept.copy, &aside).map_err(|error| broken(&error))?;
             self.unsynced.extend(aside.parent().map(std::path::Path::to_owned));
             self.moved_aside.push((path.clone(), aside));
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, unbounded};
 
 use super::engine::{Engine, Given};
+use super::turns::Turns;
 use super::worker::{Message, Shop};
 use super::{CannotBegin, Mode, Preparation, Prepared, Signals};
 use crate::deed::Site;
@@ -63,9 +64,15 @@ impl Crew<'_> {
             permits.0.send(()).expect("we hold the other end");
         }
         let views: Vec<_> = site.pipeline.steps.iter().map(|_| RwLock::new(None)).collect();
+        let displaced = preparation.home.displaced(number.unwrap_or(0));
         let shop = Shop {
             site,
-            workshop: staging.as_ref().map(|staging| Workshop { site, staging, log: &log }),
+            workshop: staging.as_ref().map(|staging| Workshop {
+                site,
+                staging,
+                log: &log,
+                displaced: &displaced,
+            }),
             views: &views,
             tasks: &prepared.tasks,
             manner: Manner {
@@ -75,7 +82,7 @@ impl Crew<'_> {
                 explains: preparation.options.explains,
             },
             run: number.unwrap_or(0),
-            displaced: preparation.home.displaced(number.unwrap_or(0)),
+            turns: Turns::default(),
             stop: &stop,
             stop_all: &stop_all,
             permits,

@@ -26,6 +26,7 @@ use crate::words::event::{Event, Outcome, TaskRef};
 use crate::words::fingerprint::Fingerprint;
 use crate::words::pipeline::{EachSource, InputSource, Pipeline, StepId};
 use crate::words::receipt::Failure;
+use crate::words::verdict::Ruling;
 
 /// The most tasks of one order to look.
 const CHUNK: usize = 1024;
@@ -125,6 +126,7 @@ pub(super) struct Engine<'r, 's> {
     /// Tasks that came to an end, to be noted one after the other.
     pub(super) settling: VecDeque<(StepId, usize, Outcome, Option<Left>)>,
     next_number: u64,
+    next_turn: u64,
     /// Nothing new is begun.
     pub(super) is_stopping: bool,
     pub(super) signals: u32,
@@ -209,6 +211,7 @@ impl<'r, 's> Engine<'r, 's> {
             unreached: HashSet::new(),
             settling: VecDeque::new(),
             next_number: 1,
+            next_turn: 0,
             is_stopping: false,
             signals: 0,
         }
@@ -464,6 +467,11 @@ impl<'r, 's> Engine<'r, 's> {
                 (self.hire)();
                 self.hired += 1;
             }
+            // Only commands wait for a permit, and begin in order.
+            let runs =
+                next.verdict.ruling == Ruling::Run && self.pipeline.step(id).action.is_some();
+            let turn = runs.then_some(self.next_turn);
+            self.next_turn += u64::from(runs);
             let _ = self.act_orders.send(Order::Act {
                 step: id,
                 task,
@@ -472,6 +480,8 @@ impl<'r, 's> Engine<'r, 's> {
                 verdict: next.verdict,
                 number: self.next_number,
                 tries: next.tries,
+                turn,
+                takes_rewritten: self.voids.contains_key(&(id, task)),
             });
             self.next_number += 1;
         }

@@ -176,7 +176,12 @@ impl<'r, 's> Engine<'r, 's> {
                 let step = self.pipeline.step(next);
                 let Some(each) = &step.each else { continue };
                 let items = plan::items_from_tasks(&each.source, &self.shop.tasks(before).tasks);
-                let tasks = plan::tasks(step, Some(items), self.shop.site.params);
+                let tasks = plan::tasks(
+                    step,
+                    Some(items),
+                    self.shop.site.params,
+                    self.shop.site.disk.root(),
+                );
                 // A step is listed once.
                 let _ = self.shop.tasks[next.0].set(tasks.map_err(Trouble::File)?);
                 open.push(next);

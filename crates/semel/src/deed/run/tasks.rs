@@ -34,6 +34,8 @@ impl<'s> Engine<'_, 's> {
     ) {
         let looked = match looked {
             Ok(looked) => looked,
+            // What a stopped check did not say is nobody's fault.
+            Err(_) if self.signals > 0 => return,
             Err(failure) => return self.settle(id, task, Outcome::Failed(failure), None),
         };
         if let Some(evidence) = &looked.evidence {
@@ -191,7 +193,11 @@ impl<'s> Engine<'_, 's> {
 
     /// An attempt did not succeed.
     pub(super) fn failed_act(&mut self, failed: FailedAct) {
-        let FailedAct { step: id, task, tries, why, tail, command } = failed;
+        let FailedAct { step: id, task, tries, why, tail, command, kept } = failed;
+        for (from, to) in &kept {
+            let task = self.task_ref(id, task);
+            self.tell(&Event::Displaced { task, from, to });
+        }
         let step = self.pipeline.step(id);
         let (failure, provably_undone) = match why {
             // It stays unsettled: the run ends before it.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use jiff::Timestamp;
 
+use super::turns::Turns;
 use crate::deed::act::{self, Acted, Attempted, Job, Workshop};
 use crate::deed::hook::{Debt, Ledger};
 use crate::deed::lease::{Holder, Lease, LeaseError};
@@ -62,6 +63,10 @@ pub(super) enum Order<'a> {
         verdict: Verdict,
         number: u64,
         tries: u32,
+        /// Its turn among those whose commands begin in order.
+        turn: Option<u64>,
+        /// Whether its inputs were found written anew before.
+        takes_rewritten: bool,
     },
 }
 
@@ -117,6 +122,8 @@ pub(super) struct FailedAct {
     pub(super) why: WhyNot,
     pub(super) tail: Vec<u8>,
     pub(super) command: String,
+    /// Where outputs would have been, and where what semel did not make is kept.
+    pub(super) kept: Vec<(PathBuf, PathBuf)>,
 }
 
 /// Why an attempt did not succeed.
@@ -155,7 +162,8 @@ pub(super) struct Shop<'s, 'a> {
     pub(super) tasks: &'s [OnceLock<StepTasks>],
     pub(super) manner: Manner,
     pub(super) run: i64,
-    pub(super) displaced: PathBuf,
+    /// In which order commands begin.
+    pub(super) turns: Turns,
     /// Ends commands of ordinary steps.
     pub(super) stop: &'s Stop,
     /// Ends commands of `once` steps, and checks.
@@ -203,7 +211,17 @@ impl<'a> Shop<'_, 'a> {
                 Order::Look { step, tasks, made, tried, leader } => {
                     Some(self.look(step, tasks, &made, tried, leader))
                 }
-                Order::Act { step, task, view, sight, verdict, number, tries } => {
+                Order::Act {
+                    step,
+                    task,
+                    view,
+                    sight,
+                    verdict,
+                    number,
+                    tries,
+                    turn,
+                    takes_rewritten,
+                } => {
                     let act = Act {
                         shop: self,
                         step,
@@ -213,6 +231,8 @@ impl<'a> Shop<'_, 'a> {
                         verdict,
                         number,
                         tries,
+                        turn,
+                        takes_rewritten,
                         messages,
                         recorder,
                     };
@@ -240,7 +260,8 @@ impl<'a> Shop<'_, 'a> {
             let definition = site.pipeline.step(step);
             let each = definition.each.as_ref().expect("only a step with items has a list");
             let items = list::items(site, definition, each)?;
-            let tasks = plan::tasks(definition, Some(items), site.params).map_err(Trouble::File)?;
+            let tasks = plan::tasks(definition, Some(items), site.params, site.disk.root())
+                .map_err(Trouble::File)?;
             // The dispatcher asks for each list once.
             let _ = self.tasks[step.0].set(tasks);
         }
@@ -335,7 +356,7 @@ impl<'a> Shop<'_, 'a> {
         let first = range.start;
         let looked = range.map(|at| {
             let known = Known { made: made.get(at - first), tried, leader };
-            look(self.site, &view, &tasks.tasks[at], known, self.manner, self.stop_all, &mut hints)
+            look(self.site, &view, &tasks.tasks[at], known, self.manner, self.stop, &mut hints)
         });
         let looked = looked.collect();
         Message::Looked { step, first, view, looked }
@@ -352,6 +373,8 @@ struct Act<'s, 'a> {
     verdict: Verdict,
     number: u64,
     tries: u32,
+    turn: Option<u64>,
+    takes_rewritten: bool,
     messages: &'s Sender<Message<'a>>,
     recorder: &'s Orders<Box<Done>>,
 }
@@ -373,6 +396,7 @@ impl Act<'_, '_> {
             task: &self.shop.tasks(self.step).tasks[self.task],
             sight: self.sight,
             number: self.number,
+            takes_rewritten: self.takes_rewritten,
         }
     }
 
@@ -483,7 +507,10 @@ impl Act<'_, '_> {
             Ok(())
         };
         let stop = if step.once { self.shop.stop_all } else { self.shop.stop };
-        let permit = self.shop.permits.1.recv();
+        let permit = match self.turn {
+            Some(turn) => self.shop.turns.in_turn(turn, || self.shop.permits.1.recv()),
+            None => self.shop.permits.1.recv(),
+        };
         if stop.is_pulled() {
             // Whoever waits for it must hear of the end too.
             self.give_back(&mut permit.ok());
@@ -508,14 +535,14 @@ impl Act<'_, '_> {
         };
         // The permit is for the command only; publishing is our own time.
         let mut give_back = permit.ok();
-        let telling = act::Telling {
+        let mut telling = act::Telling {
             intend: &mut intend,
             printed: &mut printed,
             ended: &mut || self.give_back(&mut give_back),
         };
-        let attempted = act::attempt(self.workshop(), &job, stop, self.shop.stop_all, telling);
+        let attempted = act::attempt(self.workshop(), &job, stop, self.shop.stop_all, &mut telling);
         self.give_back(&mut give_back);
-        let Attempted { acted, log, tail, log_error } = attempted;
+        let Attempted { acted, log, tail, log_error, kept } = attempted;
         if let Some(error) = log_error {
             let text = format!("what {} printed could not be kept: {error}", began.task);
             let _ = self.messages.send(Message::Complaint(text));
@@ -542,7 +569,7 @@ impl Act<'_, '_> {
             }
         };
         self.recorder.end(began, ended, self.said());
-        Some(self.failed(why, tail))
+        Some(FailedAct { kept, ..self.failed(why, tail) })
     }
 
     fn give_back(&self, permit: &mut Option<()>) {
@@ -561,8 +588,7 @@ impl Act<'_, '_> {
         tail: Vec<u8>,
     ) -> Option<FailedAct> {
         let stop = self.shop.stop_all;
-        let published = staged
-            .and_then(|staged| publish(self.workshop(), job, staged, &self.shop.displaced, stop));
+        let published = staged.and_then(|staged| publish(self.workshop(), job, staged, stop));
         match published {
             Ok(published) => {
                 let made = self.made(&published.files, Some(published.took));
@@ -648,6 +674,7 @@ impl Act<'_, '_> {
             why,
             tail,
             command: self.typed(&bindings),
+            kept: Vec::new(),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 
 use crate::words::path::{path_of, show};
@@ -45,6 +45,12 @@ impl DiskError {
     #[must_use]
     pub fn is_presence(&self) -> bool {
         self.source.kind() == io::ErrorKind::AlreadyExists
+    }
+
+    /// Whether two places are not on one file system.
+    #[must_use]
+    pub fn is_across(&self) -> bool {
+        self.source.raw_os_error() == Some(Errno::XDEV.raw_os_error())
     }
 }
 
@@ -87,6 +93,8 @@ pub struct Meta {
     pub stat: Stat,
     /// The file system it is on.
     pub device: u64,
+    /// How many names it has.
+    pub links: u64,
 }
 
 /// An entry of a folder.
@@ -108,6 +116,10 @@ pub trait Disk: Send + Sync {
 
     /// Looks at a thing, not following a link at its end.
     fn look_at_link(&self, path: &Path) -> DiskResult<Option<Meta>>;
+
+    /// When a thing was made, in nanoseconds since 1970, where the file system
+    /// knows.
+    fn birth(&self, path: &Path) -> DiskResult<Option<i64>>;
 
     /// Where a link points.
     fn read_link(&self, path: &Path) -> DiskResult<PathBuf>;
@@ -210,6 +222,7 @@ fn meta_of(stat: &rustix::fs::Stat) -> Meta {
             inode: stat.st_ino,
         },
         device: stat.st_dev,
+        links: stat.st_nlink,
     }
 }
 
@@ -233,6 +246,17 @@ impl Disk for RealDisk {
 
     fn look_at_link(&self, path: &Path) -> DiskResult<Option<Meta>> {
         self.look_with(path, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn birth(&self, path: &Path) -> DiskResult<Option<i64>> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let asked = rustix::fs::statx(&self.folder, path, flags, StatxFlags::BTIME);
+        let stat = asked.map_err(|errno| DiskError::new("look at", path, errno))?;
+        let is_known = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
+        let born = stat.stx_btime;
+        Ok(is_known.then(|| {
+            born.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(born.tv_nsec))
+        }))
     }
 
     fn read_link(&self, path: &Path) -> DiskResult<PathBuf> {

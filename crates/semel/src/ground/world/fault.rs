@@ -69,6 +69,10 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         self.inner.look_at_link(path)
     }
 
+    fn birth(&self, path: &Path) -> DiskResult<Option<i64>> {
+        self.inner.birth(path)
+    }
+
     fn read_link(&self, path: &Path) -> DiskResult<PathBuf> {
         self.inner.read_link(path)
     }

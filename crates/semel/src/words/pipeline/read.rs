@@ -93,8 +93,8 @@ fn resolve(draft: PipelineDraft) -> Pipeline {
     let mut steps: Vec<_> =
         draft.steps.into_iter().map(|step| resolve_step(step, &places, &per, &shell)).collect();
     if draft.by_file {
-        for at in 1..steps.len() {
-            steps[at].after.push(StepId(at - 1));
+        for (above, step) in steps.iter_mut().skip(1).enumerate() {
+            step.after.push(StepId(above));
         }
     }
     settle_items(&mut steps);
