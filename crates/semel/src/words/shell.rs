@@ -800,7 +800,6 @@ mod tests {
             proptest::prop_assert_eq!(reading.places.len(), 2);
             let ends = reading.simples.iter().map(|simple| simple.range.end);
             proptest::prop_assert!(ends.max().unwrap_or(0) <= marked.len());
-            read(&text, &[]);
         }
     }
 }
