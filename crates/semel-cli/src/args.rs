@@ -67,7 +67,7 @@ pub(crate) enum Verb {
     Lint(Lint),
     /// Make `.semel/`, and a starter file where none is
     Init(Init),
-    /// Look into the manifest
+    /// Look into the manifest, or make it anew
     #[command(subcommand)]
     Manifest(Manifest),
 }
@@ -205,6 +205,8 @@ pub(crate) struct Init {
 pub(crate) enum Manifest {
     /// Answer a query in SQL
     Query(Query),
+    /// Set the manifest aside, and make a new one of its last backup and once.log
+    Rebuild,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -232,7 +234,7 @@ trust
   lint      name what looks unsafe in the pipeline file
 care
   init      make `.semel/`, and a starter file where none is
-  manifest  look into the manifest";
+  manifest  look into the manifest, or make it anew";
 
 /// Reads the command line; what cannot be read is answered at once.
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, ExitCode> {

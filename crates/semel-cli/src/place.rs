@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
 
-use semel::deed::params;
 use semel::deed::run::{NoSuchTarget, Setting};
+use semel::deed::{memory, params};
 use semel::ground::home::Home;
-use semel::ground::manifest::sqlite::SqliteManifest;
-use semel::ground::manifest::{Manifest, ManifestError};
+use semel::ground::manifest::Manifest;
 use semel::ground::world::disk::{Disk, RealDisk};
 use semel::thought::bind::Params;
 use semel::words::pipeline::StepId;
@@ -152,11 +151,10 @@ impl Place {
         self.params.instance(&self.file.pipeline.per)
     }
 
-    /// The manifest, for reading; `None` if there is none yet.
+    /// The manifest, for reading, as a run would find it; `None` if there is none yet.
     pub(crate) fn manifest(&self) -> Result<Option<Box<dyn Manifest>>, Failed> {
-        match SqliteManifest::read(&self.home.manifest()) {
-            Ok(manifest) => Ok(Some(Box::new(manifest))),
-            Err(ManifestError::Absent) => Ok(None),
+        match memory::read(&self.disk, &self.home) {
+            Ok(looked) => Ok(looked.map(|looked| Box::new(looked.manifest) as Box<dyn Manifest>)),
             Err(error) => Err(Failed::Manifest(self.home.manifest(), error)),
         }
     }

@@ -41,6 +41,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::Redo(options) => settle::redo(place, options),
         Verb::Lint(options) => lint::lint(&place, options),
         Verb::Manifest(Manifest::Query(options)) => manifest::query(&place, options),
+        Verb::Manifest(Manifest::Rebuild) => manifest::rebuild(&place),
         Verb::Init(_) => Ok(Exit::DONE),
     };
     done.unwrap_or_else(|failed| failed.tell(&again))

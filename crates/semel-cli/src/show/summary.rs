@@ -20,6 +20,7 @@ use semel::words::task::TaskName;
 use semel::words::verdict::Reason;
 
 use super::board::{ended_line, name_width};
+use super::renamed;
 use super::style::Styles;
 use super::text::{WIDTH, count, instance, shorten, thousands, visible, when_here};
 use crate::place::Place;
@@ -43,6 +44,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) goes_on_after: Option<i64>,
     /// What was moved aside, and whereto.
     pub(crate) displaced: &'a [(String, String)],
+    /// Tasks that may be those of steps which are gone: the pipelines and steps.
+    pub(crate) renamed: &'a BTreeMap<TaskName, (String, String)>,
     /// How the run was selected, to type it again.
     pub(crate) targets: &'a [String],
 }
@@ -296,6 +299,11 @@ impl Summary<'_> {
                         receipt.run,
                         when_here(receipt.at)
                     )?;
+                }
+            }
+            (_, Reason::MayBeRenamed) => {
+                if let Some((pipeline, step)) = self.renamed.get(&trouble.task) {
+                    renamed::write(out, &self.place.file, &trouble.task, pipeline, step)?;
                 }
             }
             _ => {}

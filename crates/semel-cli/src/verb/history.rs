@@ -89,6 +89,8 @@ fn end(place: &Place, run: &RunRecord, is_boring: bool) -> &'static str {
         Some(6) => "not boring",
         Some(_) => "stopped",
         None if lease::is_held(&place.home.run_lock(&run.new.id)).unwrap_or(false) => "at work",
+        // Nothing is known of it but what once.log tells.
+        None if run.ended.is_some() => "unknown",
         None => "killed",
     }
 }

@@ -17,6 +17,7 @@ mod engine;
 mod flights;
 mod killed;
 mod lint;
+mod memory;
 mod names;
 mod once;
 mod peers;

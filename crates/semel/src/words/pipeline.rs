@@ -57,6 +57,10 @@ pub struct Pipeline {
     pub on_failure: Option<Hook>,
     /// What is run after a run that reached its state.
     pub on_success: Option<Hook>,
+    /// Names that it had before.
+    pub was: Vec<String>,
+    /// Whether a run makes no new memory while there are `once` steps.
+    pub refuses_fresh_memory: bool,
 }
 
 /// A parameter.
@@ -169,6 +173,8 @@ pub struct Step {
     pub max_failures: Option<NonZeroU64>,
     /// Whether its items go one by one, in the order of their names.
     pub ordered: bool,
+    /// Names that it had before.
+    pub was: Vec<String>,
 }
 
 /// What files that are read count by.

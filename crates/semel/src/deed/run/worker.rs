@@ -19,7 +19,7 @@ use crate::deed::look::{Hints, Known, Looked, Sight, look};
 use crate::deed::publish::{Published, make_durable, publish};
 use crate::deed::record::{Completion, Orders, Particulars};
 use crate::deed::view::{Before, Hold, Manner, Seen, StepView};
-use crate::deed::{Site, Trouble, check, command, list};
+use crate::deed::{Site, Trouble, check, command, former, list};
 use crate::ground::manifest::StepMemory;
 use crate::ground::world::process::Stop;
 use crate::thought::bind::Bindings;
@@ -335,10 +335,10 @@ impl<'a> Shop<'_, 'a> {
             Err(LeaseError::Busy(_)) => Hold::Others,
             Err(error) => return Err(Trouble::Broken(error.to_string())),
         };
-        let memory = site.ask_manifest(|manifest| {
-            manifest.memory_of(&site.pipeline.name, &step.name, &instance)
-        })?;
-        Ok((hold, memory))
+        let gone = memory.gone;
+        let memory = site
+            .ask_manifest(|manifest| former::memory_of(manifest, site.pipeline, step, &instance))?;
+        Ok((hold, StepMemory { gone, ..memory }))
     }
 
     fn look(
@@ -413,6 +413,7 @@ impl Act<'_, '_> {
             inputs: inputs.collect(),
             run: self.shop.run,
             said: self.said(),
+            ends: self.sight.open,
         }
     }
 
@@ -495,6 +496,7 @@ impl Act<'_, '_> {
             tries: self.tries,
             fingerprint: self.sight.fingerprint,
             began: Timestamp::now(),
+            once: step.once,
         };
         // What must be undone after a crash must be known to have begun.
         let is_announced = step.once || step.cleanup.is_some() || step.in_place != InPlace::No;
