@@ -108,6 +108,11 @@ Example:
 Example:
   semel redo announce@2013-02 --because 'not in #data'")]
     Redo(Settle),
+    /// Name what looks unsafe in the pipeline file, and what to write instead
+    #[command(after_help = "\
+Example:
+  semel lint                         runs nothing, writes nothing")]
+    Lint(Lint),
     /// Re-read every effect against its receipt
     #[command(after_help = "\
 Examples:
@@ -260,6 +265,16 @@ pub(crate) struct Settle {
     /// Done, though there are no outputs
     #[arg(long)]
     pub(crate) without_outputs: bool,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Lint {
+    /// Steps [default: the whole file]
+    #[arg(value_name = "STEP")]
+    pub(crate) steps: Vec<String>,
+    /// Print a JSON object for each warning, and one for all
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Debug, Default, Args)]

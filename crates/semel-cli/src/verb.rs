@@ -2,6 +2,7 @@
 
 mod history;
 mod init;
+mod lint;
 mod log;
 mod manifest;
 mod manual;
@@ -50,6 +51,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::History(options) => history::history(&place, options),
         Verb::Done(options) => settle::done(place, options),
         Verb::Redo(options) => settle::redo(place, options),
+        Verb::Lint(options) => lint::lint(&place, options),
         Verb::Manifest(Manifest::Query(options)) => manifest::query(&place, options),
         Verb::Manifest(Manifest::Rebuild) => manifest::rebuild(&place),
         Verb::Manifest(Manifest::Export) => manifest::export(&place),

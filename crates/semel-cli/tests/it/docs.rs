@@ -75,6 +75,11 @@ fn no_key_is_missing_in_the_example() {
 }
 
 #[test]
+fn the_warnings_in_the_docs_are_those_of_the_code() {
+    is_generated("docs/reference/lint.md", "lint", &semel::thought::lint::table());
+}
+
+#[test]
 fn the_schema_for_editors_is_that_of_the_parser() {
     let path = root().join("docs/reference/semel.schema.json");
     let mut wanted = serde_json::to_string_pretty(&semel::words::pipeline::schema()).unwrap();
@@ -284,6 +289,11 @@ fn the_questions_to_the_manifest_are_answered_so() {
 #[test]
 fn the_guide_to_care_is_true() {
     run_all("docs/guide/care.md");
+}
+
+#[test]
+fn the_warnings_are_shown_so() {
+    run_all("docs/reference/lint.md");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod effects;
 mod engine;
 mod flights;
 mod killed;
+mod lint;
 mod manifest_verbs;
 mod memory;
 mod names;

@@ -10,6 +10,7 @@
 mod draft;
 mod fault;
 mod keys;
+mod places;
 mod read;
 mod rules;
 mod value;
@@ -19,6 +20,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 pub use fault::Fault;
+pub use places::Places;
 pub use rules::find_cycle;
 
 use crate::words::template::{Name, Template};
