@@ -189,7 +189,9 @@ fn glob_within(site: &Site<'_>, pattern: Vec<u8>) -> Vec<u8> {
 
 fn missing(path: &Path, span: &Span) -> Trouble {
     let title = format!("an input that is not there: {}", show(path));
-    Trouble::Input(Fault::new(title, span, "names a file that does not exist"))
+    let fault = Fault::new(title, span, "names a file that does not exist");
+    let is_home = path.starts_with("~");
+    Trouble::Input(if is_home { fault.help("`~` is not filled in: write the path") } else { fault })
 }
 
 fn unreadable(error: &DiskError, span: &Span) -> Trouble {

@@ -130,6 +130,8 @@ pub(super) struct FailedAct {
 pub(super) enum WhyNot {
     Failed { failure: Failure, provably_undone: bool },
     Void(PathBuf),
+    /// What was to be copied is no longer what it was.
+    TwinChanged,
     Stopped,
 }
 
@@ -451,8 +453,13 @@ impl Act<'_, '_> {
             self.record(completion, Vec::new(), self.made(&[], None), Vec::new());
             return None;
         }
-        let staged = act::copy_twin(self.workshop(), &job);
-        self.publish(&job, staged, Origin::Reused, None, Vec::new())
+        match act::copy_twin(self.workshop(), &job) {
+            Ok(Some(staged)) => {
+                self.publish(&job, Ok(staged), Origin::Reused, None, Vec::new())
+            }
+            Ok(None) => Some(self.failed(WhyNot::TwinChanged, Vec::new())),
+            Err(failure) => self.publish(&job, Err(failure), Origin::Reused, None, Vec::new()),
+        }
     }
 
     /// A step that is a check alone does nothing but ask.
