@@ -128,7 +128,10 @@ pub(super) struct FailedAct {
 
 /// Why an attempt did not succeed.
 pub(super) enum WhyNot {
-    Failed { failure: Failure, provably_undone: bool },
+    Failed {
+        failure: Failure,
+        provably_undone: bool,
+    },
     Void(PathBuf),
     /// What was to be copied is no longer what it was.
     TwinChanged,
@@ -454,9 +457,7 @@ impl Act<'_, '_> {
             return None;
         }
         match act::copy_twin(self.workshop(), &job) {
-            Ok(Some(staged)) => {
-                self.publish(&job, Ok(staged), Origin::Reused, None, Vec::new())
-            }
+            Ok(Some(staged)) => self.publish(&job, Ok(staged), Origin::Reused, None, Vec::new()),
             Ok(None) => Some(self.failed(WhyNot::TwinChanged, Vec::new())),
             Err(failure) => self.publish(&job, Err(failure), Origin::Reused, None, Vec::new()),
         }
