@@ -15,6 +15,7 @@ mod docs;
 mod effects;
 mod engine;
 mod flights;
+mod keys;
 mod killed;
 mod names;
 mod once;
