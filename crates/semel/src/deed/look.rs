@@ -105,8 +105,13 @@ pub fn look(
     // What a human said was acted on by the attempt that this run made.
     let said = view.said(&name).filter(|_| known.tried.is_none());
     let open = view.open_attempt(&name);
-    let leaves_unread =
-        manner.reads_no_new_items && receipt.is_none() && open.is_none() && said.is_none();
+    let comes_too_late = view.comes_too_late(task.item.as_deref());
+    // What comes too late is refused, not new: its content matters.
+    let leaves_unread = manner.reads_no_new_items
+        && receipt.is_none()
+        && open.is_none()
+        && said.is_none()
+        && !comes_too_late;
     let item = match item(site, view, task, known.made, leaves_unread, hints)? {
         Item::Unread => return Ok(unread()),
         Item::Seen(seen) => Some(seen),
@@ -120,7 +125,7 @@ pub fn look(
     case.keeps = site.kept.contains(&view.id);
     case.too_old = view.is_too_old(&name);
     case.deterministic = view.step.deterministic;
-    case.comes_too_late = view.comes_too_late(task.item.as_deref());
+    case.comes_too_late = comes_too_late;
     case.memory_is_whole = view.memory_is_whole;
     case.same_content = view.step.same == Some(Same::Content);
     case.provably_undone = open.is_some_and(|attempt| attempt.provably_undone);

