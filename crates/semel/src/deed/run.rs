@@ -208,8 +208,7 @@ pub fn run(
     let looks_only = options.mode == Mode::ExpectNoop && !had_memory;
     let mode = if looks_only { Mode::Plan } else { options.mode };
     let asked = Asked::default();
-    let first =
-        Preparation { setting, options, mode, home: &home, run_id: &run_id, asked: &asked };
+    let first = Preparation { setting, options, mode, home: &home, run_id: &run_id, asked: &asked };
     let run = |report: &mut dyn FnMut(&Event<'_>)| {
         let is_new = !had_memory && mode == Mode::Act && first.make_memory()?;
         std::thread::scope(|scope| {

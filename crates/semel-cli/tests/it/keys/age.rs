@@ -116,8 +116,20 @@ fn status_says_that_a_step_is_too_old() {
     scratch.file("world", "monday\n").semel("run").exits(0);
     scratch.semel("status").exits(0);
     aged(&scratch, -21);
-    in_manifest(&scratch, "update run set ended = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-21 hours'), began = ended");
+    in_manifest(
+        &scratch,
+        "update run set ended = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-21 hours'), began = ended",
+    );
     scratch.semel("status -q --max-age 20h").exits(1);
+}
+
+#[test]
+#[ignore = "defect: `status` says done and exits 0 though the next run will find it too old"]
+fn status_counts_a_step_that_is_too_old_by_its_own_age() {
+    let scratch = pipeline(FETCH);
+    scratch.file("world", "monday\n").semel("run").exits(0);
+    aged(&scratch, -21);
+    scratch.semel("status").exits(1).says("too old");
 }
 
 const STAT: &str = "[step.a]\neach = 'x/*'\nin = 'big'\ndigest = 'stat'\nout = 'y/{{ item.name }}'\nrun = 'cat {{ item }} {{ in }} > {{ out }}; echo a >> trace'";

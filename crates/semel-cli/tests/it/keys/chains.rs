@@ -130,7 +130,8 @@ fn with_many_at_a_time_each_item_keeps_its_order() {
     let told = lines(&scratch, "trace");
     assert_eq!(told.len(), 36);
     for server in servers {
-        let own: Vec<_> = told.iter().filter_map(|line| line.strip_suffix(&format!(" {server}"))).collect();
+        let own: Vec<_> =
+            told.iter().filter_map(|line| line.strip_suffix(&format!(" {server}"))).collect();
         assert_eq!(own, ["upload", "restart", "smoke"]);
     }
 }

@@ -190,7 +190,9 @@ fn a_step_may_be_a_check_alone() {
 
 #[test]
 fn a_check_alone_of_which_nobody_can_tell_is_broken() {
-    let scratch = pipeline("[step.disk]\ncheck = 'exit 7'\n[step.b]\nafter = ['disk']\nrun = 'echo b >> trace'");
+    let scratch = pipeline(
+        "[step.disk]\ncheck = 'exit 7'\n[step.b]\nafter = ['disk']\nrun = 'echo b >> trace'",
+    );
     scratch.semel("run").exits(5).says("exit status 7");
     assert!(!scratch.has("trace"));
 }

@@ -33,7 +33,9 @@ fn f36_after_a_failure() {
 
 #[test]
 fn f36_the_summary_is_json_and_complete() {
-    let scratch = pipeline(&format!("{HOOKS}\n[step.b]\neach = {{ lines = 'l' }}\nafter = ['c']\nrun = 'true'\n[step.c]\nrun = 'echo \"said\"; exit 3'"));
+    let scratch = pipeline(&format!(
+        "{HOOKS}\n[step.b]\neach = {{ lines = 'l' }}\nafter = ['c']\nrun = 'true'\n[step.c]\nrun = 'echo \"said\"; exit 3'"
+    ));
     scratch.file("in", "good").file("l", "x\ny\n").semel("run").exits(1);
     for file in ["finally.json", "failure.json"] {
         let summary: serde_json::Value = serde_json::from_str(&scratch.text(file)).unwrap();
@@ -41,7 +43,8 @@ fn f36_the_summary_is_json_and_complete() {
         assert_eq!(summary["run"], 1);
         assert_eq!(summary["exit"], 1);
         let steps = summary["steps"].as_array().unwrap();
-        let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().unwrap_or_default()).collect();
+        let names: Vec<_> =
+            steps.iter().map(|step| step["step"].as_str().unwrap_or_default()).collect();
         assert_eq!(names, ["a", "b", "c"], "{summary}");
         assert!(scratch.text(file).contains("exit status 3"), "{summary}");
     }
@@ -194,7 +197,11 @@ fn hooks_count_nothing_and_see_the_run() {
 
 #[test]
 fn a_quiet_run_stays_quiet_though_hooks_talk() {
-    let scratch = pipeline(HOOKS.replace("cat > success.json;", "echo hello; cat > success.json;").as_str());
-    let ran = { scratch.file("in", "good"); scratch.semel("run -q").exits(0) };
+    let scratch =
+        pipeline(HOOKS.replace("cat > success.json;", "echo hello; cat > success.json;").as_str());
+    let ran = {
+        scratch.file("in", "good");
+        scratch.semel("run -q").exits(0)
+    };
     assert_eq!((&*ran.stdout, &*ran.stderr), ("", ""));
 }

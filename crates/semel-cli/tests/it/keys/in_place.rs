@@ -122,7 +122,11 @@ const MANY: &str = "[step.a]\nin = 'in'\nin-place = true\nout = ['file', 'folder
 #[test]
 fn f11_after_a_failure_all_is_as_before_byte_for_byte() {
     let scratch = pipeline(MANY);
-    scratch.file("in", "bad").file("file", "old\n").file("folder/a", "a").file("folder/b/deep", "b");
+    scratch
+        .file("in", "bad")
+        .file("file", "old\n")
+        .file("folder/a", "a")
+        .file("folder/b/deep", "b");
     scratch.sh("chmod 750 file; ln -s nowhere folder/link");
     let before = contents(&scratch);
     for _ in 0..2 {
@@ -153,7 +157,8 @@ fn f11_what_semel_did_not_make_is_kept_when_it_is_overwritten() {
 
 #[test]
 fn f11_a_command_that_takes_its_output_away_has_failed_and_all_is_back() {
-    let scratch = pipeline("[step.a]\nin-place = true\nout = ['one', 'two']\nrun = 'rm one; echo 2 > two'");
+    let scratch =
+        pipeline("[step.a]\nin-place = true\nout = ['one', 'two']\nrun = 'rm one; echo 2 > two'");
     scratch.file("one", "1\n").file("two", "b\n").semel("run").exits(1).says("one");
     assert_eq!((&*scratch.text("one"), &*scratch.text("two")), ("1\n", "b\n"));
 }
@@ -295,12 +300,58 @@ fn f11_a_database_to_which_each_run_appends() {
     scratch.semel("run --expect-noop").exits(0);
 }
 
+/// What a database keeps beside its file is part of its state.
+#[test]
+#[ignore = "defect: the log that SQLite keeps beside the file is not put back, and is applied again"]
+fn f11_a_database_that_was_killed_with_a_log_beside_it() {
+    let scratch = crate::scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    let append = "import sqlite3, subprocess, os\ndb = sqlite3.connect('days.db')\ndb.execute('pragma journal_mode = wal')\ndb.execute('create table if not exists day (n)')\ndb.execute('insert into day values (?)', (open('day').read(),))\ndb.commit()\nif not os.path.exists('open'): subprocess.run(['bash', 'wait'])\n";
+    scratch.file("append.py", append).file("wait", gate.wait());
+    scratch.pipeline(
+        "[step.a]\nin = 'day'\nin-place = true\nout = 'days.db'\nrun = 'python3 append.py'",
+    );
+    scratch.file("open", "").file("day", "1").semel("run").exits(0);
+    scratch.file("day", "2").remove("open");
+    let running = scratch.start("run");
+    gate.until_arrived();
+    running.kill();
+    scratch.file("open", "").semel("run").exits(0);
+    let db = rusqlite::Connection::open(scratch.path().join("days.db")).unwrap();
+    let mut rows = db.prepare("select n from day").unwrap();
+    let rows = rows.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(rows.collect::<Result<Vec<_>, _>>().unwrap(), ["1", "2"]);
+}
+
+/// A link is followed by the command, so what it points to is what must be kept.
+#[test]
+#[ignore = "defect: the link is kept, not what it points to: that stays half written"]
+fn f11_an_output_that_is_a_link_is_as_before_too() {
+    let scratch = pipeline(
+        "[step.a]\nin = 'in'\nin-place = true\nout = 'log'\nrun = 'echo half >> log; test $(cat in) = good'",
+    );
+    scratch.file("in", "bad").file("data/log", "old\n").sh("ln -s data/log log");
+    let ran = scratch.semel("run").exits(1);
+    assert_eq!(scratch.text("data/log"), "old\n", "{ran:?}");
+    assert!(scratch.path().join("log").symlink_metadata().unwrap().is_symlink(), "{ran:?}");
+}
+
+#[test]
+fn f11_when_the_time_of_the_run_is_over_all_is_as_before() {
+    let scratch = pipeline(
+        "timeout = '300ms'\n[step.a]\nin-place = true\nout = 'file'\ncleanup = 'echo cleanup >> trace'\nrun = 'echo half > file; sleep 60'",
+    );
+    scratch.file("file", "old\n").semel("run").exits(1);
+    assert_eq!(scratch.text("file"), "old\n");
+    assert_eq!(lines(&scratch, "trace"), ["cleanup"]);
+}
+
 /// The whole tree is killed at a moment that differs from try to try, and again
 /// while it restores; whoever comes last finds one state only.
 #[test]
 fn f11_killed_at_any_moment_nothing_is_appended_twice() {
     let text = "[step.a]\nin = 'in'\nin-place = true\nout = ['log', 'folder/']\nrun = 'echo $(cat in) >> log; echo $(cat in) >> folder/log; echo x >> folder/x; echo run >> trace'";
-    for at in 0..14_usize {
+    for at in 0..5_usize {
         let scratch = pipeline(text);
         scratch.file("in", "1").file("log", "0\n").file("folder/log", "0\n");
         scratch.semel("run").exits(0);
@@ -309,7 +360,10 @@ fn f11_killed_at_any_moment_nothing_is_appended_twice() {
             let running = scratch.start("run");
             let pid = running.pid();
             // From the first sign of the run on, a little later each time.
-            let sign = || std::fs::read_dir(scratch.path().join(".semel/staging")).is_ok_and(|mut folder| folder.next().is_some());
+            let sign = || {
+                std::fs::read_dir(scratch.path().join(".semel/staging"))
+                    .is_ok_and(|mut folder| folder.next().is_some())
+            };
             let mut running = running;
             eventually("it stages or ends", || sign() || running.has_ended());
             for _ in 0..(at + round) * 400 {
@@ -320,7 +374,11 @@ fn f11_killed_at_any_moment_nothing_is_appended_twice() {
         }
         scratch.semel("run").exits(0);
         let wanted = "0\n1\n2\n";
-        assert_eq!((&*scratch.text("log"), &*scratch.text("folder/log")), (wanted, wanted), "at {at}");
+        assert_eq!(
+            (&*scratch.text("log"), &*scratch.text("folder/log")),
+            (wanted, wanted),
+            "at {at}"
+        );
         assert_eq!(scratch.text("folder/x"), "x\nx\n");
         scratch.semel("run --expect-noop").exits(0);
         assert_eq!(scratch.list(".semel/staging"), [""; 0]);
@@ -329,7 +387,8 @@ fn f11_killed_at_any_moment_nothing_is_appended_twice() {
 
 #[test]
 fn f11_published_without_a_receipt_it_is_not_put_back_once_it_is_proven() {
-    let scratch = pipeline("[step.a]\nin = 'in'\nin-place = true\nout = 'log'\nrun = 'cat in >> log'");
+    let scratch =
+        pipeline("[step.a]\nin = 'in'\nin-place = true\nout = 'log'\nrun = 'cat in >> log'");
     scratch.file("in", "1\n").semel("run").exits(0);
     // As if killed between the stamp and the receipt, the copies already gone.
     in_manifest(

@@ -150,14 +150,14 @@ fn f36_what_was_interrupted_is_tried() {
     assert_eq!(lines(&scratch, "trace"), ["a", "a"]);
 }
 
-/// More paths than a command line can hold.
+/// More paths than one word of a command line can hold.
 fn many(scratch: &semel_testkit::Scratch) -> usize {
     let name = "x".repeat(230);
     std::fs::create_dir_all(scratch.path().join("in")).unwrap();
-    for at in 0..10_000 {
+    for at in 0..1_000 {
         std::fs::File::create(scratch.path().join(format!("in/{at:05}{name}"))).unwrap();
     }
-    10_000
+    1_000
 }
 
 #[test]

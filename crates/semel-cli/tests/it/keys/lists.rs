@@ -38,10 +38,24 @@ fn a_named_file_that_is_not_there_is_told() {
     scratch.file("x", "").file("list", "x\nnowhere\n");
     scratch.semel("run").exits(1).says("nowhere");
     scratch.remove("list").semel("run").exits(1).says("list");
-    scratch.file("list", "x\n./x\n").semel("run").exits(1).says("comes twice: in line 1 and in line 2");
+    scratch
+        .file("list", "x\n./x\n")
+        .semel("run")
+        .exits(1)
+        .says("comes twice: in line 1 and in line 2");
     let path = scratch.path().join("x");
     scratch.file("list", format!("x\n{}\n", path.display()));
     scratch.semel("run").exits(1).says("comes twice");
+}
+
+#[test]
+fn a_folder_in_a_list_of_files_counts_by_all_that_is_in_it() {
+    let scratch = noting("files-from = 'list'");
+    scratch.sh("mkdir x; echo 1 > x/1").file("list", "x/\n").semel("run").exits(0);
+    scratch.semel("run --expect-noop").exits(0);
+    scratch.file("x/1", "one").semel("run").exits(0);
+    assert_eq!(lines(&scratch, "trace"), ["<x>", "<x>"]);
+    scratch.file("list", ".\n").semel("run").exits(1).says("an item without a name");
 }
 
 #[test]
@@ -101,7 +115,11 @@ fn each_list_that_lost_most_of_its_items_is_suspicious() {
         scratch.sh(few).semel("run").exits(1).says("1, where there were 3").says("shrink = \"ok\"");
         scratch.semel("plan").says("1, where there were 3");
         let text = scratch.text("semel.toml").replace("name = \"test\"\n", "");
-        scratch.pipeline(&text.replacen(&format!("{{ {each}"), &format!("{{ {each}, shrink = 'ok'"), 1));
+        scratch.pipeline(&text.replacen(
+            &format!("{{ {each}"),
+            &format!("{{ {each}, shrink = 'ok'"),
+            1,
+        ));
         scratch.semel("run").exits(0);
         assert_eq!(noted(&scratch).len(), 3, "{each}");
     }
@@ -182,13 +200,11 @@ fn a_column_that_is_not_there_is_told_with_its_place() {
     assert!(!scratch.has(".semel"));
     scratch.file("hosts.csv", "hst,port,note\na,1,x\n");
     insta::assert_snapshot!("missing_name", scratch.semel("run").exits(1).shown());
-    let scratch = pipeline(
-        "[step.a]\neach = { csv = 'l' }\nin = 'in/{{ item.file }}'\nrun = 'cat {{ in }}'",
-    );
+    let scratch =
+        pipeline("[step.a]\neach = { csv = 'l' }\nin = 'in/{{ item.file }}'\nrun = 'cat {{ in }}'");
     scratch.file("l", "fil\nx\n").semel("run").exits(1).says("{{ item.file }}");
-    let scratch = pipeline(
-        "[step.a]\neach = { csv = 'l' }\nrun = 'true'\ncheck = 'test {{ item.file }}'",
-    );
+    let scratch =
+        pipeline("[step.a]\neach = { csv = 'l' }\nrun = 'true'\ncheck = 'test {{ item.file }}'");
     scratch.file("l", "fil\nx\n").semel("run").exits(1).says("{{ item.file }}");
 }
 

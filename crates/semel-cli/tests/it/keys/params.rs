@@ -32,10 +32,7 @@ fn a_required_parameter_that_is_given_makes_an_instance() {
     scratch.semel("run -p month=2013-02").exits(0);
     scratch.semel("run -p month=2013-01").exits(0);
     assert_eq!(lines(&scratch, "trace"), ["2013-01", "2013-02"]);
-    assert_eq!(
-        scratch.query("select instance from receipt order by 1"),
-        ["2013-01", "2013-02"]
-    );
+    assert_eq!(scratch.query("select instance from receipt order by 1"), ["2013-01", "2013-02"]);
 }
 
 #[test]
@@ -52,10 +49,10 @@ fn what_only_reads_needs_no_required_parameter() {
 
 #[test]
 fn a_task_with_its_instance_is_settled_without_the_parameter() {
-    let scratch = pipeline(&MONTH.replace(
-        "run = 'echo",
-        "once = true\nrun = 'test {{ params.month }} != 2013-02; echo",
-    ));
+    let scratch = pipeline(
+        &MONTH
+            .replace("run = 'echo", "once = true\nrun = 'test {{ params.month }} != 2013-02; echo"),
+    );
     scratch.semel("run -p month=2013-02").exits(1);
     scratch.semel("run -p month=2013-02").exits(3).says("semel done load@2013-02");
     scratch.semel_words(["done", "load@2013-02", "--because", "seen"]).exits(0);
@@ -148,7 +145,8 @@ fn a_command_that_cannot_be_started_is_told() {
 #[test]
 fn a_command_whose_value_nobody_needs_still_stops_the_run_loudly() {
     // The value is part of what the run says of itself.
-    let scratch = pipeline("[params]\nday = { command = 'exit 1' }\n[step.a]\nrun = 'echo x >> trace'");
+    let scratch =
+        pipeline("[params]\nday = { command = 'exit 1' }\n[step.a]\nrun = 'echo x >> trace'");
     scratch.semel("run").exits(1).says("parameter `day` cannot be had");
     assert!(!scratch.has("trace"));
 }

@@ -46,7 +46,8 @@ fn only_the_steps_that_are_asked_for_want_their_secrets() {
 
 #[test]
 fn another_secret_is_no_other_work() {
-    let scratch = pipeline("[step.a]\nsecret-env = ['TOKEN']\nrun = 'test -n \"$TOKEN\"; echo a >> trace'");
+    let scratch =
+        pipeline("[step.a]\nsecret-env = ['TOKEN']\nrun = 'test -n \"$TOKEN\"; echo a >> trace'");
     with(&scratch, "run", SECRET).exits(0);
     with(&scratch, "run", "another-one").exits(0);
     with(&scratch, "run --expect-noop", "a-third-one").exits(0);
@@ -177,9 +178,8 @@ fn two_secrets_of_which_one_holds_the_other_are_masked() {
 
 #[test]
 fn a_secret_of_several_lines_is_masked() {
-    let scratch = pipeline(
-        "[step.a]\nsecret-env = ['TOKEN']\nrun = 'printf \"%s\\n\" \"$TOKEN\"; exit 1'",
-    );
+    let scratch =
+        pipeline("[step.a]\nsecret-env = ['TOKEN']\nrun = 'printf \"%s\\n\" \"$TOKEN\"; exit 1'");
     let key = "-----BEGIN KEY-----\nMIIEpAIBAAKCAQEA7\n-----END KEY-----\n";
     for words in ["run", "run -v", "run --json"] {
         with(&scratch, words, key).exits(1).keeps_silent_of("MIIEpAIBAAKCAQEA7");
@@ -205,7 +205,8 @@ fn a_secret_with_quotes_is_masked_in_json_too() {
 fn a_secret_cannot_be_named_as_a_variable() {
     let scratch = pipeline("[step.a]\nsecret-env = ['TOKEN']\nrun = 'curl {{ env.TOKEN }}'");
     scratch.semel("run").exits(2).says("env.TOKEN").says("secret");
-    let scratch = pipeline("[step.a]\nsecret-env = ['TOKEN']\nenv-counts = ['TOKEN']\nrun = 'true'");
+    let scratch =
+        pipeline("[step.a]\nsecret-env = ['TOKEN']\nenv-counts = ['TOKEN']\nrun = 'true'");
     scratch.semel("run").exits(2).says("`TOKEN` is a secret, and counts");
     let scratch = pipeline("[step.a]\nsecret-env = ['TOKEN']\nenv = { TOKEN = 'x' }\nrun = 'true'");
     scratch.semel("run").exits(2).says("`TOKEN` is a secret, and counts");

@@ -44,7 +44,9 @@ fn each(cases: &[(&str, &str)], whole: impl Fn(&str) -> String + Sync) {
         let threads: Vec<_> = parts
             .map(|part| {
                 scope.spawn(move || {
-                    part.iter().filter_map(|(lines, says)| complaint(&whole(lines), says)).collect::<Vec<_>>()
+                    part.iter()
+                        .filter_map(|(lines, says)| complaint(&whole(lines), says))
+                        .collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -250,7 +252,10 @@ fn a_wrong_list() {
         ("each = { lines = 'list' }\nrun = 'x {{ item.port }}'", "item.port"),
         ("each = { command = 'x' }\nrun = 'x {{ item.port }}'", "item.port"),
         ("each = 'x/*'\nout = 'o/{{ item.port }}'\nrun = 'x {{ out }}'", "item.port"),
-        ("each = { csv = 'r.csv' }\nout = 'o'\nrun = 'x {{ out }}'", "every item would write the same output"),
+        (
+            "each = { csv = 'r.csv' }\nout = 'o'\nrun = 'x {{ out }}'",
+            "every item would write the same output",
+        ),
     ];
     each(&cases, step);
 }
@@ -275,16 +280,25 @@ fn a_wrong_check() {
         ("check = { run = 'x', max-age = 'x' }", "`max-age` wants"),
         ("check = { run = 'x', all = true }", "`all` without `each`"),
         ("check = { run = 'x', all = 'yes' }", "`all` wants"),
-        ("each = { lines = 'list' }\ncheck = { run = 'x', equals = 'y', all = true }", "`all` with `equals`"),
+        (
+            "each = { lines = 'list' }\ncheck = { run = 'x', equals = 'y', all = true }",
+            "`all` with `equals`",
+        ),
         ("each = { lines = 'list' }\ncheck = { run = 'x {{ item }}', all = true }", "{{ item }}"),
-        ("each = { lines = 'list' }\ncheck = { file = 'x', sha256 = '73cb3858a687a8494ca3323053016282f3dad39d42cf62ca4e79dda2aac7d9ac', all = true }", "`all` without `run`"),
+        (
+            "each = { lines = 'list' }\ncheck = { file = 'x', sha256 = '73cb3858a687a8494ca3323053016282f3dad39d42cf62ca4e79dda2aac7d9ac', all = true }",
+            "`all` without `run`",
+        ),
         ("once = true\ncheck = 'x'", "a definite no"),
         ("once = true\ncheck = { run = 'x' }", "a definite no"),
     ];
     each(&cases, |lines| step(&format!("run = 'x'\n{lines}")));
     let cases = [
         ("check = 'x'\nout = 'o'", "`out` in a step that is a check alone"),
-        ("check = { run = 'x', equals = 't' }\nonce = true", "`once` in a step that is a check alone"),
+        (
+            "check = { run = 'x', equals = 't' }\nonce = true",
+            "`once` in a step that is a check alone",
+        ),
         ("check = 'x'\ncleanup = 'y'", "`cleanup` in a step that is a check alone"),
         ("check = 'x'\nmax-age = '1h'", "`max-age` in a step that is a check alone"),
         ("check = 'x'\nin-place = true\nout = 'o'", "`in-place` in a step that is a check alone"),
@@ -309,10 +323,7 @@ fn keys_that_do_nothing_beside_others() {
         // Done anew in every run, and never made anew without a word.
         ("run = 'x {{ out }}'\nout = 'o'\ndeterministic = false\nmax-age = '0'", "deterministic"),
         // A completed `once` task is not asked about.
-        (
-            "run = 'x'\nonce = true\ncheck = { run = 'y', equals = 't', max-age = '1h' }",
-            "max-age",
-        ),
+        ("run = 'x'\nonce = true\ncheck = { run = 'y', equals = 't', max-age = '1h' }", "max-age"),
     ];
     each(&cases, step);
 }
