@@ -94,6 +94,23 @@ fn f36_what_a_killed_run_owes_the_next_pays_first_and_once() {
 }
 
 #[test]
+fn f36_what_a_live_run_owes_no_other_pays() {
+    let scratch = crate::scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.pipeline(&format!(
+        "per = ['day']\n[params]\nday = 'mon'\n[step.a]\nrun = '''echo run {{{{ params.day }}}} >> trace; [ {{{{ params.day }}}} = tue ] || {{ {}; }}'''\n[finally]\nrun = 'echo finally {{{{ params.day }}}} >> trace'",
+        gate.wait()
+    ));
+    let running = scratch.start("run");
+    gate.until_arrived();
+    scratch.semel("run -p day=tue").exits(0);
+    assert_eq!(lines(&scratch, "trace"), ["run mon", "run tue", "finally tue"]);
+    gate.open();
+    running.end().exits(0);
+    assert_eq!(lines(&scratch, "trace")[3..], ["finally mon"]);
+}
+
+#[test]
 fn f36_a_run_with_nothing_to_do_pays_what_is_owed() {
     let scratch = crate::scratch();
     let gate = Gate::new(scratch.path(), "gate");
