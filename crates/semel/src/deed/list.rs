@@ -9,7 +9,9 @@ use crate::ground::glob::{GlobError, Matcher, glob};
 use crate::ground::world::disk::DiskError;
 use crate::thought::bind::Bindings;
 use crate::words::path::{bytes_of, normal, show, within};
-use crate::words::pipeline::{Command, Each, EachSource, Fault, InputSource, Items, Span, Step};
+use crate::words::pipeline::{
+    Command, Each, EachSource, Fault, InputSource, Items, Pipeline, Span, Step,
+};
 use crate::words::task::{Item, Task};
 use crate::words::template::{Name, Template};
 
@@ -40,8 +42,21 @@ pub fn items(site: &Site<'_>, step: &Step, each: &Each) -> Result<Vec<Item>, Tro
     }
     if each.items == Items::Rows {
         columns_are_there(step, each, &items)?;
+        columns_are_passed_on(site.pipeline, step, &items)?;
     }
     Ok(items)
+}
+
+/// Every column is there that a step names which takes these items from another.
+fn columns_are_passed_on(pipeline: &Pipeline, from: &Step, items: &[Item]) -> Result<(), Trouble> {
+    for (_, step) in pipeline.ids() {
+        let Some(each) = &step.each else { continue };
+        if matches!(each.source, EachSource::ItemsOf(of) if pipeline.step(of).name == from.name) {
+            columns_are_there(step, each, items)?;
+            columns_are_passed_on(pipeline, step, items)?;
+        }
+    }
+    Ok(())
 }
 
 const fn nothing_found(each: &Each) -> &'static str {

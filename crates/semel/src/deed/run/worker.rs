@@ -241,9 +241,11 @@ impl<'a> Shop<'_, 'a> {
                         messages,
                         recorder,
                     };
-                    let failed = act.act();
-                    let _ = messages.send(Message::Acted { step });
-                    failed.map(|failed| Message::Failed(Box::new(failed)))
+                    // A failure is told before there is room for another.
+                    if let Some(failed) = act.act() {
+                        let _ = messages.send(Message::Failed(Box::new(failed)));
+                    }
+                    Some(Message::Acted { step })
                 }
             };
             if let Some(message) = message {

@@ -306,6 +306,9 @@ impl<'a> Faults<'a> {
         if let Some(age) = &step.max_age {
             say("max-age", &age.span);
         }
+        if let Some(place) = &step.in_place {
+            say("in-place", &place.span);
+        }
     }
 
     fn prelude_has_a_shell(&mut self, step: &'a StepDraft) {
