@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::exit::{self, Exit};
+use crate::exit::Exit;
+use crate::help;
 
 /// Run it again: semel makes scripts and pipelines safe to run again.
 #[derive(Debug, Parser)]
@@ -45,29 +46,107 @@ fn duration(typed: &str) -> Result<Duration, String> {
     semel::words::duration(typed).ok_or_else(|| "wants a length of time such as 26h".to_owned())
 }
 
+/// A length of time as it can be typed again.
+pub(crate) fn as_typed(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 => "0s".to_owned(),
+        _ if seconds.is_multiple_of(86_400) => format!("{}d", seconds / 86_400),
+        _ if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        _ => format!("{seconds}s"),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Bring steps, and what they need, to their desired state
+    #[command(after_help = "\
+Examples:
+  semel run                          everything
+  semel run report -p month=2013-02  a step, and what it needs
+  semel run 'clean:raw/2013-02-*'    some of its items
+  semel run --expect-noop            start nothing; exit 6 if something is to do")]
     Run(Run),
     /// Show what a run would do, and why
+    #[command(after_help = "\
+Examples:
+  semel plan
+  semel plan 'clean:raw/2013-02-*'   only these, and what they need")]
     Plan(Plan),
-    /// Show where every step stands
+    /// Show where every step stands; `semel` alone does this
+    #[command(after_help = "\
+Examples:
+  semel status
+  semel status 'clean:raw/2013-02-*'  task by task
+  semel status -q --max-age 26h       for a monitor: silent when all is well")]
     Status(Status),
     /// Show all the evidence behind the verdict on a task
+    #[command(after_help = "\
+Example:
+  semel why clean:raw/2013-02-17.csv")]
     Why(Why),
     /// Show what commands printed [default: those that failed last]
+    #[command(after_help = "\
+Examples:
+  semel log                          what failed last
+  semel log 214                      all of a run
+  semel log 'clean:raw/2013-02-*'    of these tasks, in the last run of each")]
     Log(Log),
     /// Show the runs, newest first
+    #[command(after_help = "\
+Examples:
+  semel history
+  semel history 'clean:raw/2013-02-*'  every try at these tasks")]
     History(History),
-    /// Settle: it is done, accept what is there
+    /// It is done: accept what is there
+    #[command(after_help = "\
+Example:
+  semel done announce@2013-02 --because 'in #data at 02:16'")]
     Done(Settle),
-    /// Settle: do it again, once
+    /// Do it again, once
+    #[command(after_help = "\
+Example:
+  semel redo announce@2013-02 --because 'not in #data'")]
     Redo(Settle),
+    /// Name what looks unsafe in the pipeline file, and what to write instead
+    #[command(after_help = "\
+Example:
+  semel lint                         runs nothing, writes nothing")]
+    Lint(Lint),
+    /// Re-read every effect against its receipt
+    #[command(after_help = "\
+Examples:
+  semel verify                       exit 0 if all is as the receipts say
+  semel verify -q clean              not a byte when all is well")]
+    Verify(Verify),
     /// Make `.semel/`, and a starter file where none is
+    #[command(after_help = "\
+Examples:
+  semel init
+  semel init --bare                  only the folder")]
     Init(Init),
-    /// Look into the manifest
+    /// Show outputs that nobody makes any more, or move them aside
+    #[command(after_help = "\
+Examples:
+  semel prune                        shows them; moves nothing
+  semel prune --yes                  moves them to .semel/displaced/")]
+    Prune(Prune),
+    /// Query, export, import, tidy or rebuild the manifest
     #[command(subcommand)]
     Manifest(Manifest),
+    /// Print completions for a shell
+    #[command(after_help = "\
+Examples:
+  semel completions bash > ~/.local/share/bash-completion/completions/semel
+  semel completions zsh > ~/.zfunc/_semel
+  semel completions fish > ~/.config/fish/completions/semel.fish")]
+    Completions(Completions),
+    /// Print the man page, or write all of them
+    #[command(after_help = "\
+Examples:
+  semel manual | man -l -
+  semel manual ~/.local/share/man/man1")]
+    Manual(Manual),
 }
 
 #[derive(Clone, Debug, Default, Args)]
@@ -131,6 +210,9 @@ pub(crate) struct Plan {
 
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Status {
+    /// Steps or tasks [default: all steps]
+    #[arg(value_name = "STEP|TASK")]
+    pub(crate) targets: Vec<String>,
     /// Exit 1 if the last good run is longer ago than this: `26h`
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) max_age: Option<Duration>,
@@ -154,17 +236,20 @@ pub(crate) struct Why {
 
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Log {
-    /// The number of a run, or a task
+    /// The number of a run, or tasks
     #[arg(value_name = "RUN|TASK")]
     pub(crate) of: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct History {
-    /// How many runs
+    /// Steps or tasks, for every try at them [default: the runs]
+    #[arg(value_name = "STEP|TASK")]
+    pub(crate) targets: Vec<String>,
+    /// How many runs, or tries
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub(crate) most: u32,
-    /// Print a JSON object for each run
+    /// Print a JSON object for each run, or try
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -183,16 +268,119 @@ pub(crate) struct Settle {
 }
 
 #[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Lint {
+    /// Steps [default: the whole file]
+    #[arg(value_name = "STEP")]
+    pub(crate) steps: Vec<String>,
+    /// Print a JSON object for each warning, and one for all
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Init {
     /// Only the folder
     #[arg(long)]
     pub(crate) bare: bool,
 }
 
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Verify {
+    /// Steps or tasks [default: all]
+    #[arg(value_name = "STEP|TASK")]
+    pub(crate) targets: Vec<String>,
+    /// Say nothing when all is well
+    #[arg(short, long, conflicts_with = "json")]
+    pub(crate) quiet: bool,
+    /// Print a JSON object for each output and each check, and one for all
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Prune {
+    /// Move them to `.semel/displaced/`
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print a JSON object for each output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// Shells whose completions are kept.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Manual {
+    /// Where to write a page for each verb [default: print that of semel itself]
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Print all verbs with their options in Markdown
+    #[arg(long, hide = true, conflicts_with = "folder")]
+    pub(crate) markdown: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Manifest {
     /// Answer a query in SQL
+    #[command(after_help = "\
+Example:
+  semel manifest query 'select step, count(*) from receipt group by step'")]
     Query(Query),
+    /// Set the manifest aside, and make a new one of its last backup and once.log
+    #[command(after_help = "\
+Example:
+  semel manifest rebuild             the old one is kept beside it")]
+    Rebuild,
+    /// Print all of it, as lines of JSON
+    #[command(after_help = "\
+Example:
+  semel manifest export > manifest.jsonl")]
+    Export,
+    /// Take in what another manifest, or this one before, has exported
+    #[command(after_help = "\
+Examples:
+  semel manifest import manifest.jsonl
+  ssh db7 'cd nightly && semel manifest export' | semel manifest import -")]
+    Import(Import),
+    /// Show what is older than it need be kept, or end it
+    #[command(after_help = "\
+Examples:
+  semel manifest gc --keep 90d       shows it; ends nothing
+  semel manifest gc --keep 90d --yes")]
+    Gc(Gc),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Import {
+    /// The file; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) from: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Gc {
+    /// How long history is kept
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "90d")]
+    pub(crate) keep: Duration,
+    /// End it; what was moved aside is gone for good then
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -204,32 +392,10 @@ pub(crate) struct Query {
     pub(crate) json: bool,
 }
 
-/// The verbs as `--help` shows them, in their groups.
-const GROUPS: &str = "\
-every day
-  run       bring steps, and what they need, to their desired state
-  plan      show what a run would do, and why
-  status    show where every step stands; `semel` alone does this
-  why       show all the evidence behind the verdict on a task
-  log       show what commands printed
-  history   show the runs, newest first
-settle
-  done      it is done: accept what is there
-  redo      do it again, once
-care
-  init      make `.semel/`, and a starter file where none is
-  manifest  look into the manifest";
-
 /// Reads the command line; what cannot be read is answered at once.
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, ExitCode> {
     let words: Vec<_> = words.collect();
-    let statuses: Vec<_> =
-        exit::MEANINGS.iter().map(|(status, meaning)| format!("  {status:<6} {meaning}")).collect();
-    let command = Arguments::command()
-        .override_usage("semel [VERB] [OPTIONS]")
-        .help_template("{about}\n\nUsage: {usage}\n\n{before-help}Options:\n{options}{after-help}")
-        .before_help(GROUPS)
-        .after_help(format!("Exit status, the first that applies:\n{}", statuses.join("\n")));
+    let command = help::command();
     let matches = command.try_get_matches_from(&words);
     match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => Ok(Arguments { typed: typed(&words), ..arguments }),

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, Title};
+use semel::thought::lint::{self, Warning};
 use semel::words::pipeline::{Fault, Pipeline};
 
 /// The name of a pipeline file.
@@ -85,20 +86,47 @@ pub(crate) fn show(
     let name = path.display().to_string();
     let count = faults.len();
     writeln!(out, "{name}: {count} {}\n", if count == 1 { "error" } else { "errors" })?;
-    let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
     for fault in faults {
-        let span = fault.span.start.min(text.len())..fault.span.end.min(text.len());
-        let mut snippet = Snippet::source(text)
-            .path(&name)
-            .annotation(AnnotationKind::Primary.span(span).label(&fault.label));
-        for (span, label) in &fault.also {
-            snippet = snippet.annotation(AnnotationKind::Context.span(span.clone()).label(label));
-        }
-        let mut group = Level::ERROR.primary_title(&fault.title).element(snippet);
-        for help in &fault.help {
-            group = group.element(Level::HELP.message(help));
-        }
-        writeln!(out, "{}\n", renderer.render(&[group]))?;
+        show_one(out, &name, text, Level::ERROR.primary_title(&fault.title), fault, styled)?;
     }
     Ok(())
+}
+
+/// Shows what a warning is about, under its level and its name.
+pub(crate) fn show_warning(
+    out: &mut impl Write,
+    path: &Path,
+    text: &str,
+    warning: &Warning,
+    styled: bool,
+) -> std::io::Result<()> {
+    let level = match warning.level {
+        lint::Level::Warning => Level::WARNING,
+        lint::Level::Note => Level::NOTE,
+    };
+    let title = level.primary_title(&warning.fault.title).id(warning.kind.name);
+    show_one(out, &path.display().to_string(), text, title, &warning.fault, styled)
+}
+
+fn show_one(
+    out: &mut impl Write,
+    name: &str,
+    text: &str,
+    title: Title<'_>,
+    fault: &Fault,
+    styled: bool,
+) -> std::io::Result<()> {
+    let span = fault.span.start.min(text.len())..fault.span.end.min(text.len());
+    let mut snippet = Snippet::source(text)
+        .path(name)
+        .annotation(AnnotationKind::Primary.span(span).label(&fault.label));
+    for (span, label) in &fault.also {
+        snippet = snippet.annotation(AnnotationKind::Context.span(span.clone()).label(label));
+    }
+    let mut group = title.element(snippet);
+    for help in &fault.help {
+        group = group.element(Level::HELP.message(help));
+    }
+    let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
+    writeln!(out, "{}\n", renderer.render(&[group]))
 }

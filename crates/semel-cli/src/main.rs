@@ -3,6 +3,7 @@
 mod args;
 mod exit;
 mod file;
+mod help;
 mod place;
 mod show;
 mod verb;

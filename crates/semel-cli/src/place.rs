@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
 
-use semel::deed::params;
 use semel::deed::run::{NoSuchTarget, Setting};
+use semel::deed::{memory, params};
 use semel::ground::home::Home;
-use semel::ground::manifest::sqlite::SqliteManifest;
-use semel::ground::manifest::{Manifest, ManifestError};
+use semel::ground::manifest::Manifest;
 use semel::ground::world::disk::{Disk, RealDisk};
 use semel::thought::bind::Params;
-use semel::words::pipeline::StepId;
+use semel::words::pipeline::{Step, StepId};
 use semel::words::run::By;
 use semel::words::task::{Instance, TaskPattern, decode};
 
 use crate::args::Common;
 use crate::file::{self, PipelineFile};
 use crate::show::fail::Failed;
+use crate::show::style::Styles;
 
 /// Where a verb works.
 pub(crate) struct Place {
@@ -113,6 +113,12 @@ impl Place {
         }
     }
 
+    /// The step that a pattern names.
+    pub(crate) fn step_of(&self, pattern: &TaskPattern) -> Result<&Step, Failed> {
+        let named = self.steps_named(std::slice::from_ref(&pattern.step))?;
+        Ok(self.file.pipeline.step(named[0]))
+    }
+
     /// What the library needs to know of it.
     pub(crate) fn setting<'a>(&'a self, command: &'a str) -> Setting<'a> {
         Setting {
@@ -152,11 +158,18 @@ impl Place {
         self.params.instance(&self.file.pipeline.per)
     }
 
-    /// The manifest, for reading; `None` if there is none yet.
+    /// The pipeline's name and instance, as headings have them.
+    pub(crate) fn heading(&self, styles: Styles) -> String {
+        let pipeline = &self.file.pipeline;
+        let per = crate::show::text::instance(&pipeline.per, &self.instance());
+        let gap = if per.is_empty() { "" } else { "  " };
+        format!("{}{gap}{per}", styles.bold(&pipeline.name))
+    }
+
+    /// The manifest, for reading, as a run would find it; `None` if there is none yet.
     pub(crate) fn manifest(&self) -> Result<Option<Box<dyn Manifest>>, Failed> {
-        match SqliteManifest::read(&self.home.manifest()) {
-            Ok(manifest) => Ok(Some(Box::new(manifest))),
-            Err(ManifestError::Absent) => Ok(None),
+        match memory::read(&self.disk, &self.home) {
+            Ok(looked) => Ok(looked.map(|looked| Box::new(looked.manifest) as Box<dyn Manifest>)),
             Err(error) => Err(Failed::Manifest(self.home.manifest(), error)),
         }
     }

@@ -5,6 +5,7 @@ pub(crate) mod board;
 pub(crate) mod fail;
 pub(crate) mod json;
 pub(crate) mod plain;
+pub(crate) mod renamed;
 pub(crate) mod style;
 pub(crate) mod summary;
 pub(crate) mod terminal;

@@ -2,12 +2,17 @@
 
 mod history;
 mod init;
+mod lint;
 mod log;
 mod manifest;
+mod manual;
 mod plan;
+mod prune;
 mod run;
 mod settle;
 mod status;
+mod status_of;
+mod verify;
 mod why;
 
 use crate::args::{self, Arguments, Manifest, Verb};
@@ -21,8 +26,15 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
     let typed = &arguments.typed;
     let default = Verb::Status(args::Status::default());
     let verb = arguments.verb.as_ref().unwrap_or(&default);
-    if let Verb::Init(init) = verb {
-        return init::init(common, init).unwrap_or_else(|failed| failed.tell(""));
+    // These need no pipeline.
+    let alone = match verb {
+        Verb::Init(options) => Some(init::init(common, options)),
+        Verb::Completions(options) => Some(manual::completions(options)),
+        Verb::Manual(options) => Some(manual::manual(options)),
+        _ => None,
+    };
+    if let Some(done) = alone {
+        return done.unwrap_or_else(|failed| failed.tell(""));
     }
     let place = match Place::find(common) {
         Ok(place) => place,
@@ -32,14 +44,28 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
     let done: Result<Exit, Failed> = match verb {
         Verb::Run(options) => place.complete().and_then(|place| run::run(place, options, typed)),
         Verb::Plan(options) => place.complete().and_then(|place| plan::plan(place, options, typed)),
+        Verb::Status(options) if !options.targets.is_empty() => status_of::status(place, options),
         Verb::Status(options) => status::status(&place, options),
         Verb::Why(options) => why::why(place, options),
         Verb::Log(options) => log::log(&place, options),
         Verb::History(options) => history::history(&place, options),
         Verb::Done(options) => settle::done(place, options),
         Verb::Redo(options) => settle::redo(place, options),
+        Verb::Lint(options) => lint::lint(&place, options),
         Verb::Manifest(Manifest::Query(options)) => manifest::query(&place, options),
-        Verb::Init(_) => Ok(Exit::DONE),
+        Verb::Manifest(Manifest::Rebuild) => manifest::rebuild(&place),
+        Verb::Manifest(Manifest::Export) => manifest::export(&place),
+        Verb::Manifest(Manifest::Import(options)) => {
+            place.complete().and_then(|place| manifest::import(&place, options, typed))
+        }
+        Verb::Manifest(Manifest::Gc(options)) => {
+            place.complete().and_then(|place| manifest::gc(place, options, typed))
+        }
+        Verb::Verify(options) => verify::verify(place, options),
+        Verb::Prune(options) => {
+            place.complete().and_then(|place| prune::prune(place, options, typed))
+        }
+        Verb::Init(_) | Verb::Completions(_) | Verb::Manual(_) => Ok(Exit::DONE),
     };
     done.unwrap_or_else(|failed| failed.tell(&again))
 }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use semel::Timestamp;
-use semel::ground::manifest::{Attempts, Entry, Manifest, Resolution, Verb};
+use semel::ground::manifest::{Attempts, Entry, Loss, Manifest, Resolution, Verb};
 use semel::words::digest::Digest;
 use semel::words::fingerprint::{ENCODING, Fingerprint};
+use semel::words::once::{Doer, Line, Says, Tried};
 use semel::words::receipt::{
     Attempt, AttemptEnd, Ending, Failure, FileRecord, FileRole, LogRange, Origin, Receipt,
 };
@@ -29,8 +30,29 @@ pub fn keep(mut store: Box<dyn Manifest>) {
     a_word_is_acted_on_once(&mut *store, run);
     runs_and_their_steps_are_kept(&mut *store, run);
     what_was_made_is_known_by_path_and_content(&*store);
+    the_files_of_all_receipts_come_one_by_one(&*store, run);
     a_query_changes_nothing(&*store);
     another_connection_sees_the_same(&*store, run);
+    let mut store = store.again().expect("opened");
+    what_was_done_once_is_known_without_its_step(&mut *store, run);
+    i6_lines_of_the_log_are_taken_over_once(&mut *store, run);
+    i6_after_a_loss_of_lines_nothing_is_believed_undone(&mut *store, run);
+    a_copy_is_the_same(&*store);
+}
+
+fn the_files_of_all_receipts_come_one_by_one(store: &dyn Manifest, run: i64) {
+    for role in [FileRole::In, FileRole::Out] {
+        let mut kept = Vec::new();
+        store.files(role, &mut |file| kept.push(file)).expect("they can be read");
+        assert!(!kept.is_empty());
+        for file in &kept {
+            assert_eq!((&*file.pipeline, file.file.role, file.run), (PIPELINE, role, run));
+            let receipt =
+                store.receipt(PIPELINE, &file.task).expect("a look").expect("it is there");
+            assert!(receipt.files.contains(&file.file) && receipt.at == file.at);
+        }
+        assert!(kept.is_sorted_by_key(|file| file.task.clone()), "in the order of the tasks");
+    }
 }
 
 fn task(step: &str, item: Option<&str>) -> TaskName {
@@ -79,11 +101,20 @@ fn receipt(task: TaskName, run: i64, what: &str) -> Receipt {
         run,
         took: Duration::from_millis(1500),
         files: vec![input, out],
+        once: false,
     }
 }
 
 fn attempt(task: TaskName, run: i64, number: u64) -> Attempt {
-    Attempt { task, run, number, tries: 1, fingerprint: fingerprint("a"), began: at(0) }
+    Attempt {
+        task,
+        run,
+        number,
+        tries: 1,
+        fingerprint: fingerprint("a"),
+        began: at(0),
+        once: false,
+    }
 }
 
 fn failed() -> AttemptEnd {
@@ -101,7 +132,7 @@ fn write(store: &mut dyn Manifest, entry: Entry) {
 }
 
 fn complete(receipt: Receipt) -> Entry {
-    Entry::Complete { receipt: Box::new(receipt), attempt: None, said: None }
+    Entry::Complete { receipt: Box::new(receipt), attempt: None, said: None, ends: None }
 }
 
 fn a_new_store_remembers_nothing(store: &dyn Manifest) {
@@ -182,6 +213,7 @@ fn a_receipt_closes_what_was_open(store: &mut dyn Manifest, run: i64) {
             receipt: Box::new(receipt(name, run, "sent")),
             attempt: Some((began, end)),
             said: None,
+            ends: None,
         },
     );
     assert!(
@@ -238,6 +270,7 @@ fn a_word_is_acted_on_once(store: &mut dyn Manifest, run: i64) {
             receipt: Box::new(receipt(name, run, "paid")),
             attempt: None,
             said: Some(kept[0].id),
+            ends: None,
         },
     );
     assert!(store.memory_of(PIPELINE, "pay", &Instance::default()).expect("asked").said.is_empty());
@@ -304,4 +337,121 @@ fn another_connection_sees_the_same(store: &dyn Manifest, run: i64) {
     assert_eq!(other.identity().expect("asked"), store.identity().expect("asked"));
     write(&mut *other, complete(receipt(task("late", None), run, "late")));
     assert!(store.receipt(PIPELINE, &task("late", None)).expect("asked").is_some());
+}
+
+fn once(name: TaskName, run: i64, what: &str) -> Receipt {
+    Receipt { once: true, ..receipt(name, run, what) }
+}
+
+fn what_was_done_once_is_known_without_its_step(store: &mut dyn Manifest, run: i64) {
+    write(store, complete(once(task("gone", Some("1")), run, "gone")));
+    let begun = Attempt { once: true, ..attempt(task("begun", None), run, 60) };
+    write(store, Entry::Begin { attempt: begun.clone(), said: None });
+    let undone = Attempt { number: 61, task: task("undone", None), ..begun };
+    write(store, Entry::End { attempt: undone, end: failed(), said: None });
+    let gone = store.once_but(PIPELINE, &["here"]).expect("asked");
+    let named: Vec<_> = gone.iter().map(|gone| (&*gone.step, &*gone.item, gone.what)).collect();
+    let what = |text: &str| fingerprint(text).what;
+    assert_eq!(named, [("begun", "", what("a")), ("gone", "1", what("gone"))]);
+    assert_eq!(store.once_but(PIPELINE, &["begun", "gone"]).expect("asked"), []);
+    assert_eq!(store.once_but("other", &[]).expect("asked"), []);
+    let file = "semel.toml".to_owned();
+    assert_eq!(store.pipelines().expect("asked"), [(PIPELINE.to_owned(), file)]);
+    assert!(!store.is_unended("run-1").expect("asked"), "it has an end by now");
+    assert!(!store.is_unended("run-9").expect("asked"), "it is not known");
+}
+
+fn line(seq: u64, seconds: i64, says: Says) -> Line {
+    Line {
+        v: semel::words::once::VERSION,
+        manifest: "other".to_owned(),
+        seq,
+        at: at(seconds),
+        pipeline: PIPELINE.to_owned(),
+        step: "wire".to_owned(),
+        instance: String::new(),
+        item: "7".to_owned(),
+        says,
+    }
+}
+
+fn i6_lines_of_the_log_are_taken_over_once(store: &mut dyn Manifest, run: i64) {
+    let name = task("wire", Some("7"));
+    let doer = Doer {
+        run: "run-of-another".to_owned(),
+        number: run,
+        file: "semel.toml".to_owned(),
+        host: "db7".to_owned(),
+        user: "etl".to_owned(),
+        pid: 1,
+    };
+    let begun = Attempt { once: true, ..attempt(name.clone(), run, 1) };
+    let settled = Says::Settled {
+        verb: "redo".to_owned(),
+        without_outputs: false,
+        because: "not there".to_owned(),
+        host: "db7".to_owned(),
+        user: "etl".to_owned(),
+        pid: 1,
+    };
+    let begin = line(3, 20, Says::Intent(Tried::of(&begun, &doer, false)));
+    let said = line(4, 21, settled);
+    for _ in 0..2 {
+        store.replay(&[begin.clone(), said.clone()], Loss::Perhaps).expect("taken over");
+        let memory = store.memory_of(PIPELINE, "wire", &Instance::default()).expect("asked");
+        assert_eq!((memory.open.len(), memory.said.len(), memory.receipts.len()), (1, 1, 0));
+        assert_ne!(memory.open[0].run, run, "its number belongs to another run here");
+        assert_eq!(memory.open[0].run_id, "run-of-another");
+    }
+    assert_eq!(store.known_lines().expect("asked").get("other"), Some(&4));
+    assert!(store.identity().expect("asked").whole_since.is_some());
+    let again = Attempt { number: 2, ..begun };
+    let done = once(name.clone(), run, "wired");
+    let lines = [
+        line(5, 22, Says::end(&again, &failed(), &doer, true)),
+        line(6, 23, Says::receipt(&done, &doer, false)),
+    ];
+    store.replay(&lines, Loss::None).expect("taken over");
+    let memory = store.memory_of(PIPELINE, "wire", &Instance::default()).expect("asked");
+    assert_eq!((memory.open.len(), memory.said.len(), memory.receipts.len()), (0, 0, 1));
+    let kept = store.receipt(PIPELINE, &name).expect("asked").expect("there");
+    assert_eq!((&kept.files, kept.once, kept.at), (&done.files, true, at(23)));
+    // What is known later of a task stays, whatever an older line says.
+    store.replay(&[begin], Loss::None).expect("taken over");
+    store.note_line("other", 2).expect("noted");
+    assert_eq!(store.known_lines().expect("asked").get("other"), Some(&6));
+    let memory = store.memory_of(PIPELINE, "wire", &Instance::default()).expect("asked");
+    assert!(memory.open.is_empty());
+    let entry = complete(once(name, run, "wired again"));
+    store.write_logged(PIPELINE, &entry, ("mine", 9)).expect("written");
+    assert_eq!(store.known_lines().expect("asked").get("mine"), Some(&9));
+}
+
+fn i6_after_a_loss_of_lines_nothing_is_believed_undone(store: &mut dyn Manifest, run: i64) {
+    let name = task("lost", None);
+    let failed_once = Attempt { once: true, ..attempt(name.clone(), run, 70) };
+    write(store, Entry::End { attempt: failed_once, end: failed(), said: None });
+    let said = |verb| Resolution {
+        task: name.clone(),
+        verb,
+        without_outputs: false,
+        because: "looked".to_owned(),
+        by: by(),
+        at: at(30),
+    };
+    for (verb, counts) in [(Verb::Redo, 0), (Verb::Done, 1)] {
+        store.settle(PIPELINE, &[said(verb)]).expect("kept");
+        store.replay(&[], Loss::Lines).expect("noted");
+        let memory = store.memory_of(PIPELINE, "lost", &Instance::default()).expect("asked");
+        assert_eq!((memory.said.len(), memory.open[0].provably_undone), (counts, false));
+    }
+}
+
+fn a_copy_is_the_same(store: &dyn Manifest) {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let path = folder.path().join("copy.db");
+    store.copy_to(&path).expect("copied");
+    let copy = semel::ground::manifest::sqlite::SqliteManifest::open(&path).expect("it opens");
+    assert_eq!(copy.identity().expect("asked"), store.identity().expect("asked"));
+    assert_eq!(copy.known_lines().expect("asked"), store.known_lines().expect("asked"));
 }

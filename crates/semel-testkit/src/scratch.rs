@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
@@ -180,6 +181,32 @@ impl Scratch {
     /// Runs the command with these words.
     pub fn semel_words<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Ran {
         Ran::of(self, self.command(words))
+    }
+
+    /// Runs the command with these words on a terminal of its own; what it printed
+    /// there is what is left in the end, without colours and without what was drawn
+    /// over.
+    #[must_use]
+    pub fn semel_on_terminal(&self, words: &str) -> Ran {
+        let (screen, terminal) = pseudo_terminal();
+        let mut command = self.command(words.split_whitespace());
+        command.env("TERM", "xterm").env("NO_COLOR", "1");
+        let side = || Stdio::from(terminal.try_clone().expect("a descriptor is left"));
+        let child = command.stdout(side()).stderr(side()).spawn();
+        // The command holds its ends of the terminal until it is dropped.
+        drop((command, terminal));
+        let mut printed = Vec::new();
+        // At the end the other side is gone, which reads as an error.
+        let _ = std::io::Read::read_to_end(&mut std::fs::File::from(screen), &mut printed);
+        let status = child.expect("the command starts").wait().expect("it can be waited for");
+        let stdout = left_on_screen(&printed).into_bytes();
+        let output = std::process::Output { status, stdout, stderr: Vec::new() };
+        Ran::from_output(self.path(), &output)
+    }
+
+    /// Runs a command that was made by [`Scratch::command`], and changed.
+    pub fn ran(&self, command: Command) -> Ran {
+        Ran::of(self, command)
     }
 
     /// Starts the command with these words, split at blanks, without waiting for
@@ -369,4 +396,31 @@ fn redact_word(word: &str) -> String {
         () if is_fraction => format!("[n]{tail}"),
         () => word.to_owned(),
     }
+}
+
+/// How large the screen is.
+const COLUMNS: u16 = 80;
+const LINES: u16 = 100;
+
+/// A terminal: the side of the screen, and that of the command.
+fn pseudo_terminal() -> (OwnedFd, OwnedFd) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&screen).and_then(|()| unlockpt(&screen)).expect("it is ours");
+    let size =
+        rustix::termios::Winsize { ws_row: LINES, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&screen, size).expect("it has a size");
+    let name = ptsname(&screen, Vec::new()).expect("it has a name");
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
+    let terminal = rustix::fs::open(name.as_c_str(), flags, rustix::fs::Mode::empty());
+    (screen, terminal.expect("it opens"))
+}
+
+/// What is left on a screen of what was printed.
+fn left_on_screen(printed: &[u8]) -> String {
+    let mut parser = vt100::Parser::new(LINES, COLUMNS, 0);
+    parser.process(printed);
+    let text = parser.screen().contents();
+    let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+    lines.join("\n").trim_matches('\n').to_owned() + "\n"
 }

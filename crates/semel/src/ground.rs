@@ -4,4 +4,5 @@ pub mod digests;
 pub mod glob;
 pub mod home;
 pub mod manifest;
+pub mod once_log;
 pub mod world;

@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use semel::deed::once;
 use semel::deed::run::{CannotBegin, Options, Setting, run, signals};
+use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
-use semel::ground::manifest::{Manifest, Resolution, Verb};
+use semel::ground::manifest::{Resolution, Verb};
 use semel::ground::world::disk::{Disk, DiskError, RealDisk};
 use semel::ground::world::fault::{FaultyDisk, Moment};
 use semel::thought::bind::Params;
@@ -88,9 +90,19 @@ fn child() {
     };
     let fault = std::env::var("SEMEL_FAULT").unwrap_or_default();
     let (kind, at) = fault.split_once(' ').unwrap_or(("none", "0"));
-    let (kind, at) = (kind.to_owned(), at.parse::<u64>().unwrap());
+    // `die 3`: the third change; `die 3 append to`: the third time that is done.
+    let (at, only) = at.split_once(' ').unwrap_or((at, ""));
+    let (kind, at, only) = (kind.to_owned(), at.parse::<u64>().unwrap(), only.to_owned());
+    let of_kind = AtomicU64::new(0);
     let hook = move |number: u64, moment: Moment, doing: &'static str, path: &Path| {
-        if number != at {
+        let is_it = match &*only {
+            "" => number == at,
+            only if only == doing && moment == Moment::Before => {
+                of_kind.fetch_add(1, Ordering::SeqCst) + 1 == at
+            }
+            only => only == doing && of_kind.load(Ordering::SeqCst) == at,
+        };
+        if !is_it {
             return Ok(());
         }
         match (&*kind, moment) {
@@ -186,16 +198,36 @@ fn bought(folder: &Path) {
     file(folder, "semel.toml", PAID);
     assert_eq!(child_in(folder, "none 0"), None, "the command kills semel");
     assert_eq!(child_in(folder, "none 0"), Some(3), "it refuses");
-    let mut manifest = SqliteManifest::open(&folder.join(".semel/manifest.db")).unwrap();
+    settle(folder, "buy", Verb::Done);
+}
+
+/// A human settles what a run refused.
+fn settle(folder: &Path, step: &str, verb: Verb) {
+    let disk = RealDisk::at(folder).unwrap();
+    let home = Home::in_folder(disk.root());
+    let mut manifest = SqliteManifest::open(&home.manifest()).unwrap();
     let said = Resolution {
-        task: TaskName::new("buy", &Instance::default(), None),
-        verb: Verb::Done,
+        task: TaskName::new(step, &Instance::default(), None),
+        verb,
         without_outputs: false,
-        because: "it is in the ledger".to_owned(),
+        because: "somebody looked".to_owned(),
         by: By { host: "host".to_owned(), user: "user".to_owned(), pid: 1 },
         at: semel::Timestamp::now(),
     };
-    manifest.settle("faults", &[said]).unwrap();
+    once::settle(&disk, &home, &mut manifest, "faults", &[said], |_| true).unwrap();
+}
+
+/// The next run, and where it refuses what may have been told, a human who looks and
+/// settles it, and the run after that.
+fn goes_on(folder: &Path) -> Option<i32> {
+    match child_in(folder, "none 0") {
+        Some(3) => {
+            let was_told = folder.join("outbox").exists();
+            settle(folder, "tell", if was_told { Verb::Done } else { Verb::Redo });
+            child_in(folder, "none 0")
+        }
+        ended => ended,
+    }
 }
 
 /// A folder in which what is written in place stands already.
@@ -307,7 +339,7 @@ fn point(
         }
     }
     assert!(is_kept(folder, precious), "{what}: bytes that semel did not make are gone");
-    assert_eq!(child_in(folder, "none 0"), Some(0), "{what}: the next run");
+    assert_eq!(goes_on(folder), Some(0), "{what}: the next run");
     assert_eq!(&contents(folder), wanted, "{what}: the end is another");
     assert!(is_kept(folder, precious), "{what}: bytes that semel did not make are gone");
     // What was kept for a human goes with the first run after it is settled.
@@ -368,4 +400,90 @@ fn i8_i9_killed_after_any_change_while_what_was_there_is_put_back() {
 #[test]
 fn i8_i9_a_full_disk_while_what_was_there_is_put_back() {
     explore(half_written, "full", b"precious\n");
+}
+
+/// Pays once, and leaves nothing to look at.
+const PAY: &str = r#"
+name = "faults"
+jobs = 1
+
+[step.tell]
+once = true
+run  = 'echo told >> outbox'
+"#;
+
+fn pay(folder: &Path) {
+    file(folder, "semel.toml", PAY);
+}
+
+fn outbox(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join("outbox")).unwrap_or_default()
+}
+
+fn forget(folder: &Path) {
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(folder.join(format!(".semel/manifest.db{end}")));
+    }
+}
+
+/// Killed between the log and the manifest, at the intent (1) and at the receipt (2),
+/// with the manifest as it was then and with none.
+#[test]
+fn i3_i6_killed_between_log_and_manifest_nothing_is_told_twice() {
+    for (append, told, then) in [(1, "", Some(3)), (2, "told\n", Some(0))] {
+        for is_lost in [false, true] {
+            let what = format!("append {append}, lost: {is_lost}");
+            let folder = tempfile::tempdir().unwrap();
+            let folder = folder.path();
+            pay(folder);
+            assert_eq!(child_in(folder, &format!("die {append} append to")), None, "{what}");
+            assert_eq!(outbox(folder), told, "{what}");
+            if is_lost {
+                forget(folder);
+            }
+            assert_eq!(child_in(folder, "none 0"), then, "{what}");
+            assert_eq!(outbox(folder), told, "{what}");
+            assert_eq!(goes_on(folder), Some(0), "{what}");
+            assert_eq!(outbox(folder), "told\n", "{what}");
+        }
+    }
+}
+
+/// A full disk at the intent: the command is not started. At the receipt: the
+/// manifest keeps it, and if that is lost too, the intent in the log refuses.
+#[test]
+fn i3_i6_a_full_disk_while_appending_to_the_log() {
+    for is_lost in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        pay(folder);
+        assert_eq!(child_in(folder, "full 1 append to"), Some(5));
+        assert_eq!(outbox(folder), "", "it was not started");
+        if is_lost {
+            forget(folder);
+            // The end of the attempt that never began is in the log.
+        }
+        assert_eq!(child_in(folder, "none 0"), Some(0));
+        assert_eq!(outbox(folder), "told\n");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    pay(folder);
+    assert_eq!(child_in(folder, "full 2 append to"), Some(0));
+    assert_eq!(child_in(folder, "none 0"), Some(0));
+    forget(folder);
+    assert_eq!(child_in(folder, "none 0"), Some(3), "an intent without an end");
+    assert_eq!(outbox(folder), "told\n");
+}
+
+/// Killed at every change while once.log and the manifest are taken over.
+#[test]
+fn i6_killed_after_any_change_while_a_lost_memory_is_made_anew() {
+    fn lost(folder: &Path) {
+        pay(folder);
+        assert_eq!(child_in(folder, "none 0"), Some(0));
+        forget(folder);
+    }
+    explore(lost, "die", b"told\n");
+    explore(lost, "full", b"told\n");
 }

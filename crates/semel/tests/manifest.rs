@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use semel::ground::manifest::sqlite::SqliteManifest;
+use semel::ground::manifest::sqlite::{Birth, SqliteManifest};
 use semel::ground::manifest::{Manifest, ManifestError};
 use semel::ground::world::disk::RealDisk;
 use semel_testkit::contract;
@@ -13,7 +13,7 @@ use semel_testkit::contract;
 fn make(folder: &Path, draft: &str) -> bool {
     let disk = RealDisk::at(folder).unwrap();
     let draft = folder.join(draft);
-    SqliteManifest::create(&disk, &folder.join("manifest.db"), &draft, true).unwrap()
+    SqliteManifest::create(&disk, &folder.join("manifest.db"), &draft, &Birth::default()).unwrap()
 }
 
 #[test]

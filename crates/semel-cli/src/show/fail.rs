@@ -31,6 +31,9 @@ pub(crate) enum Failed {
     Trouble(Box<PipelineFile>, Trouble),
     /// Somebody else is at work on it.
     Busy(String, Option<Box<Holder>>),
+    /// There is no memory, and the file says that a run may not make one: its `once`
+    /// steps.
+    NoMemory(Vec<String>),
     /// The manifest cannot be used.
     Manifest(PathBuf, ManifestError),
     /// Something else that semel relies on does not work.
@@ -58,11 +61,18 @@ impl Failed {
             }
             CannotBegin::Trouble(trouble) => Self::Trouble(Box::new(file), trouble),
             CannotBegin::Target(target) => Self::NoSuchTarget(target),
-            CannotBegin::TwoFiles(other) => Self::Usage(format!(
-                "{} and {other} are both named `{}`: receipts are kept by that name, give one of them another",
-                file.name, file.pipeline.name
+            CannotBegin::TwoFiles { other, name } if name == file.pipeline.name => {
+                Self::Usage(format!(
+                    "{} and {other} are both named `{name}`: receipts are kept by that name, give one of them another",
+                    file.name
+                ))
+            }
+            CannotBegin::TwoFiles { other, name } => Self::Usage(format!(
+                "{} says that it was `{name}`, but {other} is: receipts are kept by that name",
+                file.name
             )),
             CannotBegin::Busy(holder) => Self::Busy(file.pipeline.name, holder),
+            CannotBegin::NoMemory(once) => Self::NoMemory(once),
             CannotBegin::Manifest { path, error } => Self::Manifest(path, error),
         }
     }
@@ -83,6 +93,7 @@ impl Failed {
             Self::Trouble(_, Trouble::File(_)) => Exit::USAGE,
             Self::Trouble(_, Trouble::Input(_)) => Exit::FAILED,
             Self::Busy(..) => Exit::BUSY,
+            Self::NoMemory(_) => Exit::REFUSED,
             Self::Trouble(..) | Self::Manifest(..) | Self::Broken(_) => Exit::BROKEN,
             Self::Unheard => Exit(128 + 13),
         }
@@ -159,6 +170,15 @@ impl Failed {
                 }
                 next(out, &[(format!("semel status{again}"), "watch it")])?;
             }
+            Self::NoMemory(once) => {
+                writeln!(out, "{}  there is no memory here", styles.state("refused"))?;
+                writeln!(out, "\n  These are done once, and nothing tells whether they were:")?;
+                writeln!(out, "    {}", once.join(", "))?;
+                writeln!(out, "  The file says  fresh-memory = \"refuse\".")?;
+                writeln!(out, "\n  put the `.semel/` of this pipeline back; or, if this is")?;
+                writeln!(out, "  its first run, make a new memory and run again")?;
+                writeln!(out, "    semel init --bare{again}")?;
+            }
             Self::Manifest(path, why) => {
                 writeln!(out, "{}  the manifest, {}", styles.state("broken"), path.display())?;
                 writeln!(out, "\n  {why}")?;
@@ -169,8 +189,10 @@ impl Failed {
                     ManifestError::Absent => {
                         next(out, &[(format!("semel run{again}"), "makes it")])?;
                     }
-                    ManifestError::Foreign => {
-                        writeln!(out, "  move it away if it is not semel's, and run again")?;
+                    ManifestError::Foreign | ManifestError::Damaged(_) => {
+                        writeln!(out, "\n  set it aside, and make a new one of its last backup,")?;
+                        writeln!(out, "  of once.log, and of the stamps on outputs")?;
+                        writeln!(out, "    semel manifest rebuild{again}")?;
                     }
                     _ => {}
                 }

@@ -15,9 +15,16 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
             "event": "run-began", "run": number, "id": run.id, "pipeline": run.pipeline,
             "instance": run.instance.as_str(), "host": run.by.host, "user": run.by.user, "pid": run.by.pid,
         }),
-        Event::NewMemory { once, is_whole } => {
-            json!({ "event": "new-memory", "once": once, "whole": is_whole })
+        Event::NewMemory { once, is_whole, lines } => {
+            json!({ "event": "new-memory", "once": once, "whole": is_whole, "lines": lines })
         }
+        Event::OldMemory { once, lines } => {
+            json!({ "event": "old-memory", "once": once, "whole": false, "lines": lines })
+        }
+        Event::MayBeRenamed { task, pipeline, step } => json!({
+            "event": "may-be-renamed", "task": task.to_string(), "from-pipeline": pipeline,
+            "from-step": step,
+        }),
         Event::CleanedUp { number, attempts } => {
             json!({ "event": "cleaned-up", "run": number, "attempts": attempts })
         }

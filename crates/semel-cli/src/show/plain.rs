@@ -11,7 +11,7 @@ use semel::words::event::{Event, Outcome};
 use semel::words::pipeline::StepId;
 
 use super::board::{ending, state};
-use super::text::{command_changed, count, in_home, new_memory, visible};
+use super::text::{command_changed, count, in_home, is_incomplete, memory, visible};
 use crate::place::Place;
 
 /// After how long a silence a line says that work goes on.
@@ -59,9 +59,13 @@ impl<'a, W: Write> Plain<'a, W> {
                     run.pipeline, by.user, by.host, by.pid
                 ));
             }
-            Event::NewMemory { once, is_whole } => {
-                for line in new_memory(once, *is_whole) {
-                    self.say(&line);
+            Event::NewMemory { .. } | Event::OldMemory { .. } => {
+                for line in memory(event) {
+                    if is_incomplete(event) {
+                        self.tell(&line);
+                    } else {
+                        self.say(&line);
+                    }
                 }
             }
             Event::CleanedUp { number, attempts } => {
@@ -70,6 +74,8 @@ impl<'a, W: Write> Plain<'a, W> {
                     count(*attempts as u64, "half attempt")
                 ));
             }
+            // The line of its step is the same.
+            Event::AttemptFailed { task, again_in: None, .. } if task.step.each.is_none() => {}
             Event::AttemptFailed { task, tries, failure, again_in, .. } => {
                 let after = match again_in {
                     Some(pause) => format!("; again in {}", clock(*pause)),
@@ -123,7 +129,10 @@ impl<'a, W: Write> Plain<'a, W> {
                 }
                 self.step_settled(task.id);
             }
-            Event::Listed { .. } | Event::Unlisted { .. } | Event::Evidence { .. } => {}
+            Event::Listed { .. }
+            | Event::Unlisted { .. }
+            | Event::MayBeRenamed { .. }
+            | Event::Evidence { .. } => {}
         }
         if now.duration_since(self.last) >= SILENCE {
             let totals = self.report.totals();

@@ -1,6 +1,7 @@
 //! The end of a run: what is known, what is safe, what was not started, what to
 //! type; and last, one sentence with the run's number and the exit status.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use semel::words::task::TaskName;
 use semel::words::verdict::Reason;
 
 use super::board::{ended_line, name_width};
+use super::renamed;
 use super::style::Styles;
 use super::text::{WIDTH, count, instance, shorten, thousands, visible, when_here};
 use crate::place::Place;
@@ -42,6 +44,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) goes_on_after: Option<i64>,
     /// What was moved aside, and whereto.
     pub(crate) displaced: &'a [(String, String)],
+    /// Tasks that may be those of steps which are gone: the pipelines and steps.
+    pub(crate) renamed: &'a BTreeMap<TaskName, (String, String)>,
     /// How the run was selected, to type it again.
     pub(crate) targets: &'a [String],
 }
@@ -280,7 +284,7 @@ impl Summary<'_> {
                     (Some("interrupted"), _) if attempt.ended.is_some() => {
                         "it was ended before its time.".to_owned()
                     }
-                    _ => "semel was killed before its end; its command may still be at work."
+                    _ => "semel was killed before its end.\n  Its command may still be at work."
                         .to_owned(),
                 };
                 writeln!(out, "  Run {run} began it {began}; {ended}")?;
@@ -295,6 +299,11 @@ impl Summary<'_> {
                         receipt.run,
                         when_here(receipt.at)
                     )?;
+                }
+            }
+            (_, Reason::MayBeRenamed) => {
+                if let Some((pipeline, step)) = self.renamed.get(&trouble.task) {
+                    renamed::write(out, &self.place.file, &trouble.task, pipeline, step)?;
                 }
             }
             _ => {}
@@ -370,7 +379,31 @@ impl Summary<'_> {
         } else {
             "then, for what is left"
         };
-        writeln!(out, "    {:<25} {what}\n", format!("semel run{targets}{again}"))
+        writeln!(out, "    {:<25} {what}", format!("semel run{targets}{again}"))?;
+        for (step, done) in self.mendable(troubles) {
+            let command = format!("semel run{targets}{again} --keep {step}");
+            let done = count(done, "done task");
+            // A long command has its line for itself.
+            let gap = if command.len() > 25 { format!("\n{:29}", "") } else { String::new() };
+            writeln!(out, "    {command:<25}{gap} the same, if you mend the command of {step}")?;
+            writeln!(out, "{:30}and its {done} need not be done again", "")?;
+        }
+        writeln!(out)
+    }
+
+    /// The steps of which a task failed and others are done: to mend the command
+    /// would do those again.
+    fn mendable(&self, troubles: &[&Trouble]) -> BTreeMap<String, u64> {
+        let pipeline = &self.place.file.pipeline;
+        let failed = troubles.iter().filter(|trouble| {
+            matches!(trouble.outcome, Outcome::Failed(_)) && !trouble.command.is_empty()
+        });
+        let ordinary = failed.filter_map(|trouble| {
+            let id = pipeline.step_named(&trouble.task.step)?;
+            let done = self.report().step(id)?.counts.reached();
+            (!pipeline.step(id).once && done > 0).then(|| (trouble.task.step.clone(), done))
+        });
+        ordinary.collect()
     }
 
     /// One sentence, fit to be the subject of a mail.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use semel::words::clock;
+use semel::words::event::Event;
 use semel::words::task::Instance;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -45,21 +46,49 @@ pub(crate) fn in_home(path: &Path) -> PathBuf {
     inside.collect()
 }
 
-/// What is said of a new memory.
-pub(crate) fn new_memory(once: &[&str], is_whole: bool) -> Vec<String> {
-    let (first, then) = if is_whole {
-        ("new memory: no manifest was here", "once steps that will be done as if never before")
-    } else {
-        (
+/// What is said of a memory that is new, or older than what has happened.
+pub(crate) fn memory(event: &Event<'_>) -> Vec<String> {
+    let (first, then, once, lines) = match event {
+        Event::NewMemory { once, is_whole: true, lines } => (
+            "new memory: no manifest was here",
+            "once steps that will be done as if never before",
+            once,
+            *lines,
+        ),
+        Event::NewMemory { once, is_whole: false, lines: 0 } => (
             "new memory, though there are signs of an older one",
             "once steps that may have been done, and refuse",
-        )
+            once,
+            0,
+        ),
+        Event::NewMemory { once, is_whole: false, lines } => (
+            "new memory, though there are signs of an older one",
+            "once steps that refuse where nothing is known of a task",
+            once,
+            *lines,
+        ),
+        Event::OldMemory { once, lines } => (
+            "old memory: more was done since than this manifest knows",
+            "once steps that refuse where nothing is known of a task",
+            once,
+            *lines,
+        ),
+        _ => return Vec::new(),
     };
-    let mut lines = vec![first.to_owned()];
-    if !once.is_empty() {
-        lines.push(format!("{then}: {}", once.join(", ")));
+    let mut said = vec![first.to_owned()];
+    if lines > 0 {
+        let lines = count(lines as u64, "line");
+        said.push(format!("{lines} of .semel/once.log taken over: begun, done, or settled"));
     }
-    lines
+    if !once.is_empty() {
+        said.push(format!("{then}: {}", once.join(", ")));
+    }
+    said
+}
+
+/// Whether an event tells that the memory is incomplete: that is said in any case.
+pub(crate) const fn is_incomplete(event: &Event<'_>) -> bool {
+    matches!(event, Event::OldMemory { .. } | Event::NewMemory { is_whole: false, .. })
 }
 
 /// What is said of done tasks whose command changed, before they are done again.

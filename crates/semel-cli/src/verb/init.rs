@@ -7,11 +7,13 @@ use semel::deed::memory;
 use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::world::disk::{Disk, RealDisk};
+use semel::words::event::Event;
 
 use crate::args::{self, Common};
 use crate::exit::Exit;
 use crate::file;
 use crate::show::fail::Failed;
+use crate::show::text;
 
 /// What a starter file says. It runs as it is.
 const STARTER: &str = r#"# A pipeline: steps that are safe to run again. `semel run` runs it.
@@ -55,12 +57,18 @@ pub(crate) fn init(common: &Common, options: &args::Init) -> Result<Exit, Failed
     let disk = RealDisk::at(folder).map_err(|error| Failed::Broken(error.to_string()))?;
     let home = Home::in_folder(disk.root());
     let no_manifest = |error| Failed::Manifest(home.manifest(), error);
-    let is_new = memory::make(&disk, &home, "init").map_err(no_manifest)?;
+    let made = memory::make(&disk, &home, "init").map_err(no_manifest)?;
     // One that is there already must be one that we can use.
     SqliteManifest::open(&home.manifest()).map_err(no_manifest)?;
     let shown = folder.join(semel::ground::home::NAME);
-    if is_new {
+    if let Some(made) = made {
         writeln!(out, "done  made {}", shown.display())?;
+        if made.is_incomplete {
+            let (is_whole, lines) = (false, made.lines);
+            for line in text::memory(&Event::NewMemory { once: &[], is_whole, lines }) {
+                writeln!(out, "      {line}")?;
+            }
+        }
     } else {
         writeln!(out, "done  {} was there already", shown.display())?;
     }

@@ -58,6 +58,14 @@ fn find(
         return Ok(failed.into_iter().filter(|attempt| Some(attempt.run) == last).collect());
     };
     if let Ok(run) = of.parse() {
+        let runs = manifest.runs(name, None, u32::MAX).map_err(broken)?;
+        if !runs.iter().any(|known| known.number == run) {
+            let last = match runs.first() {
+                Some(last) => format!("the last is {}", last.number),
+                None => "there was none yet".to_owned(),
+            };
+            return Err(Failed::Usage(format!("there is no run {run} of `{name}`; {last}")));
+        }
         return manifest.attempts(name, Attempts::OfRun(run)).map_err(broken);
     }
     let pattern = TaskPattern::parse(of);

@@ -17,7 +17,7 @@ use crate::show::board::name_width;
 use crate::show::fail::Failed;
 use crate::show::json;
 use crate::show::style::Styles;
-use crate::show::text::{count, fit, instance, thousands};
+use crate::show::text::{self, count, fit, instance, thousands};
 
 /// How many tasks are named.
 const MOST: usize = 20;
@@ -34,11 +34,13 @@ pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Ex
     };
     let (_, signals) = signals();
     let mut outlook = Outlook::default();
+    let mut memory = Vec::new();
     let mut unheard = Ok(());
     let ended = run_pipeline(&place.setting(typed), &how, &signals, &mut |event| {
         if options.json && unheard.is_ok() {
             unheard = writeln!(std::io::stdout(), "{}", json::event(event));
         }
+        memory.extend(text::memory(event));
         outlook.take(event);
     });
     unheard?;
@@ -54,6 +56,14 @@ pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Ex
     let styles = Styles::for_stdout();
     let mut out = anstream::stdout().lock();
     outlook.write(&mut out, &place, &ended.report, styles)?;
+    for (at, line) in memory.iter().enumerate() {
+        writeln!(out, "{}  {line}", if at == 0 { "\n" } else { "" })?;
+    }
+    let pipeline = &place.file.pipeline;
+    let has_once = pipeline.steps.iter().any(|step| step.once);
+    if pipeline.refuses_fresh_memory && has_once && !place.home.manifest().exists() {
+        writeln!(out, "\n  there is no memory, and the file refuses a fresh one: a run exits 3")?;
+    }
     let (least, most) = would(&ended.report);
     let total = ended.report.totals().total;
     let about = usual_time(&place, &ended.report)?;
@@ -73,7 +83,8 @@ pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Ex
     };
     let about =
         about.map(|time| format!(", about {}", semel::words::clock(time))).unwrap_or_default();
-    writeln!(out, "\n{figure}{about}; nothing was run")?;
+    let trouble = if exit == Exit::DONE { String::new() } else { format!("; exit {}", exit.0) };
+    writeln!(out, "\n{figure}{about}; nothing was run{trouble}")?;
     for step in changed_commands(&ended.report) {
         writeln!(
             out,
@@ -170,7 +181,7 @@ fn write_steps(
         if step.may > 0 {
             let upstream: Vec<_> = pipeline
                 .step(step.id)
-                .upstream()
+                .counting_upstream()
                 .map(|id| pipeline.step(id).name.as_str())
                 .collect();
             let why = format!("only if {} comes out different", upstream.join(" or "));

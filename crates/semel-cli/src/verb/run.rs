@@ -1,5 +1,6 @@
 //! `semel run`: bring steps, and what they need, to their desired state.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::show::plain::Plain;
 use crate::show::style::Styles;
 use crate::show::summary::Summary;
 use crate::show::terminal::Terminal;
-use crate::show::text::{command_changed, in_home, new_memory};
+use crate::show::text::{command_changed, in_home, is_incomplete, memory};
 use crate::verb::plan::Outlook;
 
 pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit, Failed> {
@@ -42,6 +43,7 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
     let mut view = View::choose(&place, options, styles);
     let mut goes_on_after = None;
     let mut displaced = Vec::new();
+    let mut renamed = BTreeMap::new();
     let mut outlook = Outlook::default();
     let ended = run_pipeline(&place.setting(typed), &how, &signals, &mut |event| {
         match event {
@@ -49,6 +51,9 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
             Event::Displaced { from, to, .. } => {
                 let to = in_home(to).display().to_string();
                 displaced.push((from.display().to_string(), to));
+            }
+            Event::MayBeRenamed { task, pipeline, step } => {
+                renamed.insert(task.name(), ((*pipeline).to_owned(), (*step).to_owned()));
             }
             _ => {}
         }
@@ -74,6 +79,7 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
         shows_steps: std::io::stderr().is_terminal(),
         goes_on_after,
         displaced: &displaced,
+        renamed: &renamed,
         targets: &options.targets,
     };
     let mut out = anstream::stderr().lock();
@@ -111,6 +117,13 @@ impl<'a> View<'a> {
 
     fn take(&mut self, event: &Event<'_>) {
         match self {
+            // It is not well, though nothing is to be done.
+            Self::Quiet if is_incomplete(event) => {
+                let mut out = anstream::stderr().lock();
+                for line in memory(event) {
+                    let _ = writeln!(out, "{line}");
+                }
+            }
             Self::Quiet => {}
             Self::Json => {
                 // A reader that went away does not end the run.
@@ -129,8 +142,8 @@ impl<'a> View<'a> {
                     ));
                 }
                 match event {
-                    Event::NewMemory { once, is_whole } => {
-                        for line in new_memory(once, *is_whole) {
+                    Event::NewMemory { .. } | Event::OldMemory { .. } => {
+                        for line in memory(event) {
                             terminal.print(&line);
                         }
                     }

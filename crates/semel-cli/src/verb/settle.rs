@@ -7,11 +7,12 @@ use std::path::Path;
 use jiff::Timestamp;
 use semel::deed::run::tasks_named;
 use semel::deed::stage::kept_outputs;
+use semel::deed::{former, memory, once};
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::manifest::{Manifest, ManifestError, Resolution, Verb};
 use semel::words::path::show;
 use semel::words::pipeline::Step;
-use semel::words::task::{Instance, Task, TaskPattern};
+use semel::words::task::{Instance, Task, TaskName, TaskPattern};
 
 use crate::args;
 use crate::exit::Exit;
@@ -36,8 +37,10 @@ fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, 
     if !path.exists() {
         return Err(Failed::Manifest(path, ManifestError::Absent));
     }
-    let mut manifest =
-        SqliteManifest::open(&path).map_err(|error| Failed::Manifest(path.clone(), error))?;
+    let no_manifest = |error| Failed::Manifest(path.clone(), error);
+    let _access = memory::Access::share(&place.home).map_err(no_manifest)?;
+    let mut manifest = SqliteManifest::open(&path).map_err(no_manifest)?;
+    memory::catch_up(&place.disk, &place.home, &mut manifest).map_err(no_manifest)?;
     let mut resolutions = Vec::new();
     for typed in &options.tasks {
         let pattern = TaskPattern::parse(typed);
@@ -71,15 +74,21 @@ fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, 
         }
     }
     let name = &place.file.pipeline.name;
-    manifest.settle(name, &resolutions).map_err(|error| Failed::Manifest(path, error))?;
+    let is_once = |task: &TaskName| {
+        let steps = &place.file.pipeline;
+        steps.step_named(&task.step).is_some_and(|id| steps.step(id).once)
+    };
+    once::settle(&place.disk, &place.home, &mut manifest, name, &resolutions, is_once)
+        .map_err(no_manifest)?;
     let mut out = anstream::stderr().lock();
     let what = match resolutions.as_slice() {
         [only] => only.task.to_string(),
         all => count(all.len() as u64, "task"),
     };
-    let then = match verb {
-        Verb::Done => "the next run accepts what is there",
-        Verb::Redo => "the next run does it again, once",
+    let then = match (verb, resolutions.len()) {
+        (Verb::Done, _) => "the next run accepts what is there",
+        (Verb::Redo, 1) => "the next run does it again, once",
+        (Verb::Redo, _) => "the next run does each of them again, once",
     };
     writeln!(out, "{}  {what}: {then}", Styles::for_stderr().state("done"))?;
     writeln!(out, "\n  next\n    semel run{}", place.again)?;
@@ -102,7 +111,7 @@ fn missing_output(
     if !step.once {
         return Ok(missing);
     }
-    let memory = manifest.memory_of(&place.file.pipeline.name, &step.name, instance);
+    let memory = former::memory_of(manifest, &place.file.pipeline, step, instance);
     let memory = memory.map_err(|error| Failed::Manifest(place.home.manifest(), error))?;
     let name = task.item_name();
     let Some(open) = memory.open.iter().find(|attempt| attempt.item == name) else {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use semel::deed::lease;
+use semel::deed::{former, lease};
 use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt};
 use semel::words::clock;
 use semel::words::pipeline::Step;
@@ -142,7 +142,7 @@ fn standing(
 ) -> Result<Standing, ManifestError> {
     let name = &place.file.pipeline.name;
     let last = manifest.last_run_step(name, &step.name, instance)?;
-    let memory = manifest.memory_of(name, &step.name, instance)?;
+    let memory = former::memory_of(manifest, &place.file.pipeline, step, instance)?;
     let since = last.as_ref().map_or(0, |(run, _)| *run);
     let later: Vec<_> = memory.open.iter().filter(|attempt| attempt.run > since).collect();
     let is_alive = |attempt: &&OpenAttempt| {
@@ -183,6 +183,9 @@ fn standing(
             ("in part", Some(step.counts), "only some of it was asked for so far".to_owned())
         }
         Some((_, step)) => (state_of(step), Some(step.counts), step.note.clone()),
+        None if memory.receipts.iter().any(|receipt| is_from_log(runs, receipt.run)) => {
+            ("in part", None, "known by .semel/once.log only".to_owned())
+        }
         None if !memory.receipts.is_empty() => {
             ("interrupted", None, "its run was killed".to_owned())
         }
@@ -200,6 +203,12 @@ fn standing(
 /// Whether a run was asked for some steps or tasks only.
 fn is_in_part(runs: &[RunRecord], run: i64) -> bool {
     runs.iter().any(|known| known.number == run && known.new.selected)
+}
+
+/// Whether nothing is known of a run but what once.log tells.
+fn is_from_log(runs: &[RunRecord], run: i64) -> bool {
+    let known = runs.iter().find(|known| known.number == run);
+    known.is_some_and(|known| known.ended.is_some() && known.status.is_none())
 }
 
 fn cut_short_note(attempts: &[&OpenAttempt]) -> String {
@@ -291,6 +300,9 @@ impl Overview {
                     _ => "stopped",
                 };
                 format!("run {number} {word}, {began}, after {}", clock(took))
+            }
+            (None, Some(_), None) => {
+                format!("run {number} is known by .semel/once.log only, {began}")
             }
             _ => format!("run {number} was killed; it began {began}"),
         }

@@ -1,18 +1,20 @@
 //! `semel why`: all the evidence behind a verdict, cue by cue.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use semel::deed::run::{Mode, Options, run as run_pipeline, signals};
 use semel::words::event::{Event, Outcome};
 use semel::words::evidence::{Cue, Evidence, Part};
-use semel::words::task::TaskPattern;
-use semel::words::verdict::{Reason, Ruling};
+use semel::words::task::{TaskName, TaskPattern};
+use semel::words::verdict::{Reason, Ruling, Verdict};
 
 use crate::args;
 use crate::exit::Exit;
 use crate::place::Place;
 use crate::show::fail::Failed;
 use crate::show::json;
+use crate::show::renamed;
 use crate::show::style::Styles;
 use crate::show::text::{fit, when_here};
 
@@ -24,6 +26,8 @@ const MOST_SAME: usize = 12;
 struct Told {
     evidence: Vec<(String, Evidence)>,
     outcomes: Vec<(String, Outcome)>,
+    /// Tasks that may be those of steps which are gone: the pipelines and steps.
+    renamed: BTreeMap<String, (TaskName, (String, String))>,
     /// The first task before it that would act, or is in trouble.
     before: Option<String>,
 }
@@ -45,6 +49,10 @@ pub(crate) fn why(place: Place, options: &args::Why) -> Result<Exit, Failed> {
             Event::Evidence { task, evidence } => {
                 told.evidence.push((task.to_string(), (*evidence).clone()));
             }
+            Event::MayBeRenamed { task, pipeline, step } if Some(task.id) == explains => {
+                let names = ((*pipeline).to_owned(), (*step).to_owned());
+                told.renamed.insert(task.to_string(), (task.name(), names));
+            }
             Event::Settled { task, outcome } if Some(task.id) == explains => {
                 told.outcomes.push((task.to_string(), (*outcome).clone()));
             }
@@ -62,7 +70,13 @@ pub(crate) fn why(place: Place, options: &args::Why) -> Result<Exit, Failed> {
         if options.json {
             writeln!(out, "{}", json::evidence_of(task, evidence))?;
         } else {
-            write(&mut out, task, evidence, styles, &place.again)?;
+            write(&mut out, task, evidence, styles)?;
+            if let Some((name, (pipeline, step))) = told.renamed.get(task) {
+                writeln!(out)?;
+                renamed::write(&mut out, &place.file, name, pipeline, step)?;
+            }
+            let Verdict { ruling, reason } = evidence.verdict;
+            write_next(&mut out, task, ruling, reason, &place.again)?;
         }
     }
     for (task, outcome) in &told.outcomes {
@@ -97,7 +111,6 @@ fn write(
     task: &str,
     evidence: &Evidence,
     styles: Styles,
-    again: &str,
 ) -> std::io::Result<()> {
     let verdict = evidence.verdict;
     writeln!(
@@ -135,7 +148,7 @@ fn write(
         let label = if at == 0 { "\n  not seen" } else { "          " };
         writeln!(out, "{label} {what}")?;
     }
-    write_next(out, task, verdict.ruling, verdict.reason, again)
+    Ok(())
 }
 
 fn write_part(

@@ -42,6 +42,43 @@ fn the_keys_in_the_docs_are_those_of_the_parser() {
     is_generated("docs/reference/file.md", "keys", &semel::words::pipeline::reference());
 }
 
+/// The example that has every key has every key.
+#[test]
+fn no_key_is_missing_in_the_example() {
+    fn keys(schema: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+        if let Some(properties) = schema["properties"].as_object() {
+            for (name, schema) in properties {
+                found.insert(name.clone());
+                keys(schema, found);
+            }
+        }
+        keys_of_all(&schema["anyOf"], found);
+        for inner in ["items", "additionalProperties"] {
+            if schema[inner].is_object() {
+                keys(&schema[inner], found);
+            }
+        }
+    }
+    fn keys_of_all(schemas: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+        for schema in schemas.as_array().into_iter().flatten() {
+            keys(schema, found);
+        }
+    }
+    let mut wanted = std::collections::BTreeSet::new();
+    keys(&semel::words::pipeline::schema(), &mut wanted);
+    assert!(wanted.len() > 60, "{wanted:?}");
+    let text = text("examples/every-key/semel.toml");
+    let words: std::collections::BTreeSet<_> =
+        text.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
+    let missing: Vec<_> = wanted.iter().filter(|key| !words.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_warnings_in_the_docs_are_those_of_the_code() {
+    is_generated("docs/reference/lint.md", "lint", &semel::thought::lint::table());
+}
+
 #[test]
 fn the_schema_for_editors_is_that_of_the_parser() {
     let path = root().join("docs/reference/semel.schema.json");
@@ -63,6 +100,12 @@ fn the_exit_statuses_in_the_docs_are_those_of_the_command() {
         table += &format!("| {status} | {} |\n", meaning.trim());
     }
     is_generated("docs/reference/exit.md", "exit", &table);
+}
+
+#[test]
+fn the_commands_in_the_docs_are_those_of_the_command() {
+    let commands = scratch().semel("manual --markdown").exits(0).stdout;
+    is_generated("docs/reference/commands.md", "commands", &commands);
 }
 
 #[test]
@@ -241,6 +284,16 @@ fn the_first_ten_minutes_are_true() {
 #[test]
 fn the_questions_to_the_manifest_are_answered_so() {
     run_all("docs/reference/manifest.md");
+}
+
+#[test]
+fn the_guide_to_care_is_true() {
+    run_all("docs/guide/care.md");
+}
+
+#[test]
+fn the_warnings_are_shown_so() {
+    run_all("docs/reference/lint.md");
 }
 
 #[test]

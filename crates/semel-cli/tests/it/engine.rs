@@ -375,3 +375,21 @@ fn a_task_of_a_list_that_a_step_makes_is_run_alone() {
     scratch.semel("run").exits(0);
     assert_eq!(scratch.text("ledger").lines().count(), 3);
 }
+
+/// The chain fails for one item before the step behind it may begin, since that
+/// comes after another one, too.
+#[test]
+fn an_item_that_failed_early_blocks_its_own_only() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.file("raw/1", "1").file("raw/2", "2").file("raw/3", "3").pipeline(&format!(
+        "[step.slow]\nrun = '''[ -e open ] || {{ {}; }}'''\n[step.clean]\neach = 'raw/*'\nout = 'clean/{{{{ item.name }}}}'\nrun = 'cp {{{{ item }}}} {{{{ out }}}}; [ {{{{ item.name }}}} != 2 ]'\n[step.load]\nafter = ['slow']\neach = {{ outputs-of = 'clean' }}\nout = 'load/{{{{ item.name }}}}'\nrun = 'cp {{{{ item }}}} {{{{ out }}}}'",
+        gate.wait()
+    ));
+    let running = scratch.start("run -j 4");
+    gate.until_arrived();
+    eventually("two are clean", || scratch.has("clean/1") && scratch.has("clean/3"));
+    gate.open();
+    running.end().exits(1).says("1 failed, 1 blocked");
+    assert_eq!(scratch.list("load"), ["1", "3"]);
+}

@@ -17,13 +17,22 @@ mod engine;
 mod flights;
 mod keys;
 mod killed;
+mod lint;
+mod manifest_verbs;
+mod memory;
 mod names;
 mod once;
 mod peers;
+mod prune;
+mod read_only;
 mod review;
 mod table;
+mod tasks;
 mod together;
+mod typing;
 mod verbs;
+mod verify;
+mod voice;
 
 use semel_testkit::Scratch;
 

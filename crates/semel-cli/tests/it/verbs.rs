@@ -230,7 +230,7 @@ fn log_of_a_run_of_a_task_and_of_nothing() {
     let both = scratch.semel("log 1").exits(0);
     assert!(both.stdout.contains("said a\n") && both.stdout.contains("said b\n"), "{both:?}");
     scratch.semel("log b").exits(0).says("said b").keeps_silent_of("said a");
-    scratch.semel("log 7").exits(0).says("no attempt is kept of 7");
+    scratch.semel("log 7").exits(2).says("there is no run 7");
     scratch.semel("log c").exits(2).says("there is no step `c`");
 }
 

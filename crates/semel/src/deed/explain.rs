@@ -30,8 +30,14 @@ pub(crate) struct Found<'a> {
 /// Gathers the evidence.
 pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Failure> {
     let view = found.view;
-    let name = found.task.name(&view.step.name, &view.instance);
-    let receipt = site.ask_manifest(|manifest| manifest.receipt(&site.pipeline.name, &name))?;
+    let mut name = found.task.name(&view.step.name, &view.instance);
+    let known = view.receipt(&found.task.item_name(), &mut 0);
+    let mut pipeline = &site.pipeline.name;
+    if let Some(former) = known.and_then(|known| known.former.as_deref()) {
+        pipeline = &former.pipeline;
+        name.step.clone_from(&former.step);
+    }
+    let receipt = site.ask_manifest(|manifest| manifest.receipt(pipeline, &name))?;
     let mut cues = Vec::new();
     item_cues(found, receipt.as_ref(), &mut cues);
     input_cues(found, receipt.as_ref(), &mut cues);
@@ -58,7 +64,7 @@ pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Fa
         verdict: found.verdict,
         receipt: receipt.map(|receipt| (receipt.run, receipt.at)),
         cues,
-        memory: found.case.memory,
+        memory: found.case.memory(),
         truth: found.case.truth(),
         not_seen,
         attempt: open.map(|attempt| {

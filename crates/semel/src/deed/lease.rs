@@ -115,7 +115,14 @@ impl Gate {
     /// # Errors
     /// If its file cannot be used.
     pub fn pass(home: &Home) -> io::Result<Self> {
-        let path = home.gate();
+        Self::pass_at(&home.gate())
+    }
+
+    /// Waits until nobody else is in the gate of this lock file.
+    ///
+    /// # Errors
+    /// If its file cannot be used.
+    pub fn pass_at(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }

@@ -9,8 +9,10 @@ use crate::ground::glob::{GlobError, Matcher, glob};
 use crate::ground::world::disk::DiskError;
 use crate::thought::bind::Bindings;
 use crate::words::path::{bytes_of, normal, show, within};
-use crate::words::pipeline::{Each, EachSource, Fault, Items, Pipeline, Span, Step};
-use crate::words::task::Item;
+use crate::words::pipeline::{
+    Command, Each, EachSource, Fault, InputSource, Items, Pipeline, Span, Step,
+};
+use crate::words::task::{Item, Task};
 use crate::words::template::{Name, Template};
 
 /// The items of a step whose list is not made of another step's tasks.
@@ -73,10 +75,10 @@ const fn nothing_found(each: &Each) -> &'static str {
 fn columns_are_there(step: &Step, each: &Each, items: &[Item]) -> Result<(), Trouble> {
     let outs = step.outs.iter().map(|out| &out.path);
     let inputs = step.inputs.iter().filter_map(|input| match &input.source {
-        crate::words::pipeline::InputSource::Files(pattern) => Some(pattern),
-        crate::words::pipeline::InputSource::OutputsOf(_) => None,
+        InputSource::Files(pattern) => Some(pattern),
+        InputSource::OutputsOf(_) => None,
     });
-    let cleanup = step.cleanup.iter().flat_map(|command| command.templates());
+    let cleanup = step.cleanup.iter().flat_map(Command::templates);
     let texts = step.counting_templates().chain(outs).chain(inputs).chain(cleanup);
     let columns = texts.flat_map(Template::placeholders).filter_map(|hole| match &hole.name {
         Name::Column(column) => Some(column.as_str()),
@@ -134,7 +136,29 @@ pub fn files(
     site: &Site<'_>,
     step: &Step,
     template: &Template,
-    task: Option<&crate::words::task::Task>,
+    task: Option<&Task>,
+    span: &Span,
+) -> Result<Vec<PathBuf>, Trouble> {
+    let paths = paths(site, step, template, task, span)?;
+    match paths.as_slice() {
+        [path] if !template.is_glob() => match site.disk.look(path) {
+            Ok(Some(_)) => Ok(paths),
+            Ok(None) => Err(missing(path, span)),
+            Err(error) => Err(unreadable(&error, span)),
+        },
+        _ => Ok(paths),
+    }
+}
+
+/// As [`files`]; a path that is named need not be there.
+///
+/// # Errors
+/// If the pattern cannot be read, or a folder may not be listed.
+pub fn paths(
+    site: &Site<'_>,
+    step: &Step,
+    template: &Template,
+    task: Option<&Task>,
     span: &Span,
 ) -> Result<Vec<PathBuf>, Trouble> {
     let env = site.environment(step);
@@ -145,12 +169,7 @@ pub fn files(
         ..Bindings::of(site.params, Some(step))
     };
     if !template.is_glob() {
-        let path = within(site.disk.root(), normal(&template.render(&bindings)));
-        return match site.disk.look(&path) {
-            Ok(Some(_)) => Ok(vec![path]),
-            Ok(None) => Err(missing(&path, span)),
-            Err(error) => Err(unreadable(&error, span)),
-        };
+        return Ok(vec![within(site.disk.root(), normal(&template.render(&bindings)))]);
     }
     glob(site.disk, &glob_within(site, template.render_glob(&bindings))).map_err(
         |error| match error {
@@ -185,7 +204,9 @@ fn glob_within(site: &Site<'_>, pattern: Vec<u8>) -> Vec<u8> {
 
 fn missing(path: &Path, span: &Span) -> Trouble {
     let title = format!("an input that is not there: {}", show(path));
-    Trouble::Input(Fault::new(title, span, "names a file that does not exist"))
+    let fault = Fault::new(title, span, "names a file that does not exist");
+    let is_home = path.starts_with("~");
+    Trouble::Input(if is_home { fault.help("`~` is not filled in: write the path") } else { fault })
 }
 
 fn unreadable(error: &DiskError, span: &Span) -> Trouble {

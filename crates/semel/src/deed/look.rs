@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use crate::deed::explain::{self, explain};
 use crate::deed::view::{Input, Manner, Seen, StepView, put_inputs};
-use crate::deed::{Site, check, stage};
-use crate::ground::manifest::{OpenAttempt, Remembered, Said, Verb};
+use crate::deed::{Site, check, former, stage};
+use crate::ground::manifest::{Gone, OpenAttempt, Remembered, Said, Verb};
 use crate::ground::world::disk::{DiskError, Kind};
 use crate::ground::world::process::Stop;
 use crate::thought::decide::{Case, check_matters, decide};
@@ -42,6 +42,9 @@ pub struct Looked {
     pub evidence: Option<Box<Evidence>>,
     /// Whether its check was asked, and held.
     pub held: bool,
+    /// What is gone from the file and may be this task under another name, where the
+    /// verdict rests on that.
+    pub renamed: Option<Gone>,
 }
 
 /// What was seen of a task that is to be acted on.
@@ -65,6 +68,8 @@ pub struct Sight {
     pub kept: Option<Vec<PathBuf>>,
     /// Whether an attempt before this run may have left something half done.
     pub owes_cleanup: bool,
+    /// The attempt since its receipt, by run and number.
+    pub open: Option<(i64, u64)>,
 }
 
 /// What is known of a task beside memory and truth.
@@ -105,12 +110,15 @@ pub fn look(
     // What a human said was acted on by the attempt that this run made.
     let said = view.said(&name).filter(|_| known.tried.is_none());
     let open = view.open_attempt(&name);
+    // A new one is run; unless it is unsafe to repeat, and may not be new, or comes too
+    // late.
+    let may_be_done = view.step.once && !(view.memory_is_whole && view.memory.gone.is_empty());
     let comes_too_late = view.comes_too_late(task.item.as_deref());
-    // What comes too late is refused, not new: its content matters.
     let leaves_unread = manner.reads_no_new_items
         && receipt.is_none()
         && open.is_none()
         && said.is_none()
+        && !may_be_done
         && !comes_too_late;
     let item = match item(site, view, task, known.made, leaves_unread, hints)? {
         Item::Unread => return Ok(unread()),
@@ -156,6 +164,11 @@ pub fn look(
             Some(receipt)
         }
     };
+    let gone = match case.memory {
+        Memory::None => former::maybe(view, &name, &fingerprint.what),
+        _ => None,
+    };
+    case.may_be_renamed = gone.is_some();
     let mut held_now = false;
     if view.step.check.is_some() && check_matters(&case) {
         let believed = known.tried.is_none() && view.held_lately(&name, &fingerprint, receipt);
@@ -201,6 +214,7 @@ pub fn look(
             kept,
             owes_cleanup: open.is_some_and(|attempt| !attempt.provably_undone)
                 && known.tried.is_none(),
+            open: open.map(|attempt| (attempt.run, attempt.number)),
         })
     });
     Ok(Looked {
@@ -211,6 +225,7 @@ pub fn look(
         sight,
         evidence,
         held: held_now,
+        renamed: gone.filter(|_| verdict.reason == Reason::MayBeRenamed),
     })
 }
 
@@ -224,6 +239,7 @@ fn unread() -> Looked {
         sight: None,
         evidence: None,
         held: false,
+        renamed: None,
     }
 }
 
@@ -455,13 +471,19 @@ fn find_twin(
         known.what == present.what && (known.how == present.how || view.step.once)
     };
     // A receipt of this run is not too old.
-    let is_fit = |item: &&str| Some(*item) == leader || !view.is_too_old(item);
+    let is_fit = |item: &str| Some(item) == leader || !view.is_too_old(item);
     let remembered = view.twins(&present.what).filter(|known| did_it(&known.fingerprint));
+
     let mut found = Found::None;
-    let items = leader.into_iter().chain(remembered.map(|known| &*known.item));
-    for item in items.filter(|item| *item != own_name).filter(is_fit) {
-        let name = TaskName::new(&view.step.name, &view.instance, Some(item));
-        let receipt = site.ask_manifest(|manifest| manifest.receipt(&site.pipeline.name, &name))?;
+    let leader = leader.into_iter().map(|item| (item, None));
+    let remembered = remembered.map(|known| (&*known.item, known.former.as_deref()));
+    let others = leader.chain(remembered).filter(|(item, _)| *item != own_name);
+    for (item, former) in others.filter(|(item, _)| is_fit(item)) {
+        let (pipeline, step) = former.map_or((&*site.pipeline.name, &*view.step.name), |former| {
+            (&*former.pipeline, &*former.step)
+        });
+        let name = TaskName::new(step, &view.instance, Some(item));
+        let receipt = site.ask_manifest(|manifest| manifest.receipt(pipeline, &name))?;
         let Some(receipt) = receipt.filter(|receipt| did_it(&receipt.fingerprint)) else {
             continue;
         };

@@ -1,37 +1,299 @@
-//! A new memory: semel's own folder and an empty manifest in it.
+//! The memory: made where there is none, and made whole where it may be incomplete.
 //!
-//! Invariant: the manifest appears whole or not at all, and if many make it in
-//! one moment there is one. Where it cannot be made, nothing is left that was
-//! not there.
+//! Signs of more than the manifest knows are: lines of `once.log` that it does not
+//! know, the mark on the pipeline's folder, the locks of leases, a backup. What the
+//! log tells is taken over. Unless it was only a crash between log and manifest, the
+//! memory is *incomplete* from then on, and what is unsafe to repeat refuses where
+//! nothing is known of it.
+//!
+//! Invariants: the manifest appears whole or not at all, with all that is taken over
+//! in it, and if many make it in one moment there is one. A manifest is never
+//! deleted: one that is replaced is set aside. Where none can be made, nothing is
+//! left that was not there.
 //!
 //! *If we die here*: the draft lies in staging, where the next run removes it.
 
-use crate::deed::lease::Gate;
-use crate::ground::home::Home;
-use crate::ground::manifest::sqlite::SqliteManifest;
-use crate::ground::manifest::{ManifestError, ManifestResult};
-use crate::ground::world::disk::Disk;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
-/// Makes a memory, unless there is one, and says whether it is new. `draft` names
-/// the folder in staging in which it is written.
+use jiff::Timestamp;
+
+use crate::deed::lease::Gate;
+use crate::deed::once::read_mark;
+use crate::ground::home::Home;
+use crate::ground::manifest::sqlite::{Birth, SqliteManifest};
+use crate::ground::manifest::{Loss, Manifest, ManifestError, ManifestResult};
+use crate::ground::once_log::{self, OnceLog};
+use crate::ground::world::disk::{Disk, DiskError};
+use crate::words::once::are_missing;
+
+/// What was found of the memory, where that is not as it was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// How many lines of `once.log` were taken over.
+    pub lines: usize,
+    /// Whether more may have happened than is known now.
+    pub is_incomplete: bool,
+    /// Whether the manifest is new.
+    pub is_new: bool,
+}
+
+/// A manifest that is only looked at.
+pub struct Looked {
+    /// The manifest, or a copy of it in which it is as a run would find it.
+    pub manifest: SqliteManifest,
+    /// What a run would find of it.
+    pub found: Option<Found>,
+}
+
+/// Makes a memory, unless there is one; says what of it was found. `draft` names the
+/// folder in staging in which it is written.
 ///
 /// # Errors
 /// If it cannot be made.
-pub fn make(disk: &dyn Disk, home: &Home, draft: &str) -> ManifestResult<bool> {
+pub fn make(disk: &dyn Disk, home: &Home, draft: &str) -> ManifestResult<Option<Found>> {
     let failed =
         |source| ManifestError::Io { doing: "cannot make", path: home.path().to_owned(), source };
     let made_home = home.make().map_err(failed)?;
     // Whoever cleans up staging would take the draft for that of a dead run.
     let made = Gate::pass(home).map_err(failed).and_then(|_gate| {
-        let manifest = home.manifest();
-        if manifest.exists() {
-            return Ok(false);
+        let _once_gate = Gate::pass_at(&home.once_gate()).map_err(failed)?;
+        if home.manifest().exists() {
+            return Ok(None);
         }
-        let is_first = !home.has_signs_of_memory();
-        SqliteManifest::create(disk, &manifest, &home.staging_of(draft), is_first)
+        let signs = Signs::read(disk, home)?;
+        // A log that is left of another file must never be taken for the new one's.
+        set_aside(disk, home, &SqliteManifest::companions(&home.manifest()))?;
+        let birth = signs.birth(home, None);
+        let is_ours =
+            SqliteManifest::create(disk, &home.manifest(), &home.staging_of(draft), &birth)?;
+        Ok(is_ours.then(|| signs.found()))
     });
     if made.is_err() && made_home {
         home.unmake();
     }
     made
+}
+
+/// All that tells of a memory beside the manifest.
+pub(super) struct Signs {
+    pub(super) log: OnceLog,
+    mark: Option<(String, u64)>,
+    pub(super) are_there: bool,
+}
+
+impl Signs {
+    pub(super) fn read(disk: &dyn Disk, home: &Home) -> ManifestResult<Self> {
+        let log = once_log::read(disk, &home.once_log())?;
+        let mark = read_mark(disk)?;
+        let are_there = home.has_signs_of_memory() || mark.is_some();
+        Ok(Self { log, mark, are_there })
+    }
+
+    pub(super) fn birth<'a>(&'a self, home: &Home, backup: Option<&'a Path>) -> Birth<'a> {
+        Birth {
+            backup,
+            lines: &self.log.lines,
+            mark: self.mark.as_ref().map(|(manifest, seq)| (manifest.as_str(), *seq)),
+            is_incomplete: self.are_there,
+            runs_before: home.last_run_left(),
+        }
+    }
+
+    fn found(&self) -> Found {
+        Found { lines: self.log.lines.len(), is_incomplete: self.are_there, is_new: true }
+    }
+}
+
+/// Takes over what the manifest does not know, if there is anything; says what that
+/// was.
+///
+/// # Errors
+/// If something cannot be read, or the manifest cannot be written.
+pub fn catch_up(
+    disk: &dyn Disk,
+    home: &Home,
+    manifest: &mut dyn Manifest,
+) -> ManifestResult<Option<Found>> {
+    if knows_all(disk, home, manifest)? {
+        return Ok(None);
+    }
+    // What somebody else is only just writing is known once they are through.
+    let gate = home.once_gate();
+    let _gate = Gate::pass_at(&gate).map_err(|source| DiskError {
+        doing: "lock",
+        path: gate.clone(),
+        source,
+    })?;
+    take_over(disk, home, manifest)
+}
+
+/// Whether the manifest knows the last line of `once.log`, and that of the mark.
+fn knows_all(disk: &dyn Disk, home: &Home, manifest: &dyn Manifest) -> ManifestResult<bool> {
+    let known = manifest.known_lines()?;
+    let knows = |id: &str, seq: u64| known.get(id).is_some_and(|last| *last >= seq);
+    let end = once_log::end(disk, &home.once_log())?;
+    let mark = read_mark(disk)?;
+    Ok(end.last.is_none_or(|line| knows(&line.manifest, line.seq))
+        && mark.is_none_or(|(id, seq)| knows(&id, seq)))
+}
+
+/// As [`catch_up`]; the gate is held, or nobody else writes to the manifest.
+pub(super) fn take_over(
+    disk: &dyn Disk,
+    home: &Home,
+    manifest: &mut dyn Manifest,
+) -> ManifestResult<Option<Found>> {
+    if knows_all(disk, home, manifest)? {
+        return Ok(None);
+    }
+    let known = manifest.known_lines()?;
+    let id = manifest.identity()?.id;
+    let mut lines = once_log::read(disk, &home.once_log())?.lines;
+    lines.retain(|line| known.get(&line.manifest).is_none_or(|last| line.seq > *last));
+    let mut is_incomplete = false;
+    for line in &lines {
+        // Whoever died between the log and the manifest was known to be at work. A
+        // manifest that does not know them is older than they are, or another.
+        let is_of_the_dead = match line.says.doer() {
+            Some(doer) => manifest.is_unended(&doer.run)?,
+            None => true,
+        };
+        is_incomplete |= line.manifest != id || !is_of_the_dead;
+    }
+    let mark = read_mark(disk)?.filter(|(marker, seq)| {
+        let last = lines.iter().rev().find(|line| line.manifest == *marker).map(|line| line.seq);
+        last.max(known.get(marker).copied()).is_none_or(|last| last < *seq)
+    });
+    is_incomplete |= mark.is_some();
+    let last = known.values().copied().max().unwrap_or(0);
+    let loss = match is_incomplete {
+        _ if mark.is_some() || are_missing(last, &lines, None) => Loss::Lines,
+        true => Loss::Perhaps,
+        false => Loss::None,
+    };
+    is_incomplete = loss != Loss::None;
+    manifest.replay(&lines, loss)?;
+    if let Some((marker, seq)) = mark {
+        manifest.note_line(&marker, seq)?;
+    }
+    Ok(Some(Found { lines: lines.len(), is_incomplete, is_new: false }))
+}
+
+/// The manifest for those who only look: as a run would find it, though nothing is
+/// changed. `None` if there is none, and no sign of one.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read(disk: &dyn Disk, home: &Home) -> ManifestResult<Option<Looked>> {
+    let path = home.manifest();
+    let manifest = match SqliteManifest::read(&path) {
+        Err(ManifestError::Absent) => None,
+        read => Some(read?),
+    };
+    let rehearse = |copy: &dyn Fn(&Path) -> ManifestResult<()>| {
+        let folder = tempfile::tempdir().map_err(|source| ManifestError::Io {
+            doing: "cannot make a folder in",
+            path: std::env::temp_dir(),
+            source,
+        })?;
+        let path = folder.path().join("manifest.db");
+        copy(&path)?;
+        let mut manifest = SqliteManifest::open(&path)?;
+        let found = take_over(disk, home, &mut manifest)?;
+        Ok(Some(Looked { manifest: manifest.kept_in(folder), found }))
+    };
+    match manifest {
+        Some(manifest) if knows_all(disk, home, &manifest)? => {
+            Ok(Some(Looked { manifest, found: None }))
+        }
+        Some(manifest) => rehearse(&|path| manifest.copy_to(path)),
+        None => {
+            let signs = Signs::read(disk, home)?;
+            if !signs.are_there {
+                return Ok(None);
+            }
+            let made =
+                rehearse(&|path| SqliteManifest::draft(disk, path, &signs.birth(home, None)))?;
+            Ok(made.map(|looked| Looked { found: Some(signs.found()), ..looked }))
+        }
+    }
+}
+
+/// The right to write to the manifest: shared by all who do, and had by one alone
+/// who replaces it.
+#[derive(Debug)]
+#[must_use]
+pub struct Access {
+    _file: File,
+}
+
+impl Access {
+    /// Shares it; waits while it is being replaced.
+    ///
+    /// # Errors
+    /// If its lock cannot be used.
+    pub fn share(home: &Home) -> ManifestResult<Self> {
+        let (file, failed) = Self::open(home)?;
+        file.lock_shared().map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+
+    /// Has it alone; `None` if somebody is at work.
+    ///
+    /// # Errors
+    /// If its lock cannot be used.
+    pub fn alone(home: &Home) -> ManifestResult<Option<Self>> {
+        let (file, failed) = Self::open(home)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    fn open(home: &Home) -> ManifestResult<(File, impl Fn(std::io::Error) -> ManifestError)> {
+        let path = home.manifest_lock();
+        let shown = path.clone();
+        let failed =
+            move |source| ManifestError::Io { doing: "cannot lock", path: shown.clone(), source };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(&failed)?;
+        }
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false);
+        Ok((options.open(&path).map_err(&failed)?, failed))
+    }
+}
+
+/// Renames files of a manifest, as far as they are there; gives the name of the last
+/// one.
+pub(super) fn set_aside(
+    disk: &dyn Disk,
+    home: &Home,
+    files: &[PathBuf],
+) -> Result<Option<PathBuf>, DiskError> {
+    let there: Vec<_> = files.iter().filter(|file| file.exists()).collect();
+    if there.is_empty() {
+        return Ok(None);
+    }
+    let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    let name = |more: u32| match more {
+        0 => format!("manifest.db.damaged-{time}"),
+        more => format!("manifest.db.damaged-{time}-{more}"),
+    };
+    let is_taken = |name: &str| {
+        ["", "-wal", "-shm"].iter().any(|end| home.path().join(format!("{name}{end}")).exists())
+    };
+    let name = (0..).map(name).find(|name| !is_taken(name)).unwrap_or_default();
+    let mut last = None;
+    for file in there {
+        let whole = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let end = whole.trim_start_matches("manifest.db");
+        let to = home.path().join(format!("{name}{end}"));
+        disk.rename_new(file, &to)?;
+        last = Some(to);
+    }
+    disk.sync(home.path())?;
+    Ok(last)
 }

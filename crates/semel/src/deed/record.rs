@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::deed::once::{OnceWriter, Written};
 use crate::deed::publish::Published;
 use crate::deed::stage::{Place, Staging};
 use crate::deed::view::{Input, Seen, StepView};
@@ -44,6 +45,7 @@ pub struct Completion {
     receipt: Receipt,
     attempt: Option<(Attempt, AttemptEnd)>,
     said: Option<i64>,
+    ends: Option<(i64, u64)>,
     unsynced: Vec<PathBuf>,
     /// What to clear once the receipt is written, and whether it is not empty.
     place: Option<(Place, bool)>,
@@ -65,6 +67,8 @@ pub struct Particulars<'a> {
     pub run: i64,
     /// The human's word that it acts on.
     pub said: Option<i64>,
+    /// The open attempt that it ends, by run and number.
+    pub ends: Option<(i64, u64)>,
 }
 
 impl Completion {
@@ -80,6 +84,7 @@ impl Completion {
             receipt,
             attempt,
             said: particulars.said,
+            ends: particulars.ends,
             unsynced: published.unsynced,
             place: Some((published.place, published.left_something)),
             hurries: particulars.view.step.once,
@@ -111,6 +116,7 @@ impl Completion {
             receipt: receipt(particulars, files.collect(), origin, Duration::ZERO),
             attempt: None,
             said: particulars.said,
+            ends: particulars.ends,
             unsynced,
             place: None,
             hurries: particulars.view.step.once,
@@ -147,6 +153,7 @@ fn receipt(
         run: particulars.run,
         took,
         files: ins.chain(outs).collect(),
+        once: view.step.once,
     }
 }
 
@@ -253,6 +260,8 @@ pub struct Recorder<'a, T> {
     pub disk: &'a dyn Disk,
     /// What is cleared.
     pub staging: &'a Staging<'a>,
+    /// Writes what is unsafe to repeat.
+    pub once: OnceWriter<'a>,
     /// Reports what became of receipts.
     pub report: &'a mut dyn FnMut(Recorded<T>),
     /// Reports what else went wrong.
@@ -295,7 +304,7 @@ impl<T> Recorder<'_, T> {
                     .map(|(_, attempt, said)| Pending::of(Entry::Begin { attempt, said })),
             );
             let (urgent, others): (Vec<_>, Vec<_>) =
-                batch.into_iter().partition(|pending| pending.hurries);
+                batch.into_iter().partition(|pending| pending.hurries || pending.entry.is_once());
             for pending in urgent {
                 self.commit(vec![pending]);
             }
@@ -347,7 +356,8 @@ impl<T> Recorder<'_, T> {
                 batch.push(Pending::of(Entry::Held { task, fingerprint, at }));
             }
             Order::Complete(task, completion) => {
-                let Completion { receipt, attempt, said, unsynced, place, hurries } = *completion;
+                let Completion { receipt, attempt, said, ends, unsynced, place, hurries } =
+                    *completion;
                 if let Some((attempt, _)) = &attempt {
                     begun.retain(|(_, known, _)| known.number != attempt.number);
                 }
@@ -357,7 +367,7 @@ impl<T> Recorder<'_, T> {
                     place,
                     unsynced,
                     hurries,
-                    ..Pending::of(Entry::Complete { receipt, attempt, said })
+                    ..Pending::of(Entry::Complete { receipt, attempt, said, ends })
                 });
             }
         }
@@ -396,9 +406,9 @@ impl<T> Recorder<'_, T> {
             .into_iter()
             .map(|pending| (pending.entry, (pending.task, pending.answer, pending.place)))
             .unzip();
-        let results = self.manifest.write(self.pipeline, &entries);
+        let results = self.write(&entries);
         for (result, (task, answer, place)) in results.into_iter().zip(rest) {
-            let error = result.err().map(|error| format!("the manifest: {error}"));
+            let error = result.err();
             if let (None, Some((place, left_something))) = (&error, place) {
                 let cleared = if left_something {
                     self.staging.clear(&place)
@@ -411,6 +421,21 @@ impl<T> Recorder<'_, T> {
             }
             self.tell(task, answer, error);
         }
+    }
+
+    fn write(&mut self, entries: &[Entry]) -> Vec<Result<(), String>> {
+        if let [entry] = entries
+            && entry.is_once()
+        {
+            let Written { result, complaint } =
+                self.once.write(self.manifest, self.pipeline, entry);
+            if let Some(complaint) = complaint {
+                (self.complain)(complaint);
+            }
+            return vec![result];
+        }
+        let results = self.manifest.write(self.pipeline, entries).into_iter();
+        results.map(|result| result.map_err(|error| format!("the manifest: {error}"))).collect()
     }
 
     fn tell(

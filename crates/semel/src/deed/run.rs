@@ -19,7 +19,7 @@ mod worker;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -29,10 +29,13 @@ use self::afterwards::Afterwards;
 use self::crew::Crew;
 pub use self::selection::NoSuchTarget;
 use self::selection::Wanted;
+pub(in crate::deed) use self::selection::find_step;
+use crate::deed::hold::holder_of;
 use crate::deed::hook::{self, Debt, Ledger, Occasion};
 use crate::deed::lease::{Holder, Lease, LeaseError};
+use crate::deed::memory::{self, Access, Found};
 use crate::deed::recover::{RecoverError, recover};
-use crate::deed::{Asked, Site, Trouble, list, memory};
+use crate::deed::{Asked, Site, Trouble, former, list, rebuild};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::SqliteManifest;
@@ -44,6 +47,7 @@ use crate::thought::mask::Mask;
 use crate::thought::plan::{self, PatternOf, StepTasks};
 use crate::thought::report::Report;
 use crate::words::event::Event;
+use crate::words::once::Doer;
 use crate::words::path::show;
 use crate::words::pipeline::{EachSource, Fault, InputSource, Pipeline, StepId};
 use crate::words::run::{By, NewRun};
@@ -117,8 +121,17 @@ pub enum CannotBegin {
     Target(NoSuchTarget),
     /// Somebody else is at work on it.
     Busy(Option<Box<Holder>>),
-    /// Another file of the folder has the same name for its pipeline; this one.
-    TwoFiles(String),
+    /// Another file of the folder has the same name for its pipeline, or one that
+    /// this had before.
+    TwoFiles {
+        /// The other file.
+        other: String,
+        /// The name.
+        name: String,
+    },
+    /// There is no memory, and the file says that a run may not make one: these are
+    /// its `once` steps.
+    NoMemory(Vec<String>),
     /// The manifest cannot be used.
     Manifest {
         /// Where it is.
@@ -210,12 +223,12 @@ pub fn run(
     let asked = Asked::default();
     let first = Preparation { setting, options, mode, home: &home, run_id: &run_id, asked: &asked };
     let run = |report: &mut dyn FnMut(&Event<'_>)| {
-        let is_new = !had_memory && mode == Mode::Act && first.make_memory()?;
+        let made = if !had_memory && mode == Mode::Act { first.make_memory()? } else { None };
         std::thread::scope(|scope| {
             if had_memory {
                 scope.spawn(|| digests.warm());
             }
-            first.run(&digests, is_new, signals, report)
+            first.run(&digests, made, signals, report)
         })
     };
     let ended = run(report);
@@ -245,12 +258,12 @@ struct Prepared {
 }
 
 impl Preparation<'_> {
-    /// Makes a memory where there was none, and says whether it is new. Before
+    /// Makes a memory where there was none, and says what it is made of. Before
     /// that, all that can be seen to go wrong is said.
     ///
     /// What is known of the pipeline is worked out once more afterwards: only
     /// under the lease is it certain that nobody else was faster.
-    fn make_memory(&self) -> Result<bool, CannotBegin> {
+    fn make_memory(&self) -> Result<Option<Found>, CannotBegin> {
         let Setting { pipeline, params, disk, env, .. } = *self.setting;
         let site = Site {
             pipeline,
@@ -268,37 +281,56 @@ impl Preparation<'_> {
         };
         let prepared = self.prepare(&site, None)?;
         preflight::check(&site, &prepared.tasks, &prepared.wanted)?;
+        let once = self.once_steps();
+        if pipeline.refuses_fresh_memory && !once.is_empty() {
+            return Err(CannotBegin::NoMemory(once.into_iter().map(str::to_owned).collect()));
+        }
         memory::make(disk, self.home, self.run_id).map_err(|error| self.no_manifest(error))
     }
 
     fn run(
         &self,
         digests: &Digests,
-        is_new: bool,
+        made: Option<Found>,
         signals: &Signals,
         report: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Ended, CannotBegin> {
         let Setting { pipeline, params, disk, env, .. } = *self.setting;
         let outputs = plain_outputs(pipeline, params, disk.root());
         // The lease comes before anything is read of the memory.
-        let mut lease = None;
+        let mut held = None;
         let mut cleaned = Vec::new();
-        let mut manifest = match self.open_manifest() {
-            Err(CannotBegin::Manifest { error: ManifestError::Absent, .. })
-                if self.mode == Mode::Plan =>
+        let mut found = made;
+        let mut manifest: Option<Box<dyn Manifest>> = None;
+        if self.mode == Mode::Plan {
+            if let Some(read) =
+                memory::read(disk, self.home).map_err(|error| self.no_manifest(error))?
             {
-                None
+                found = read.found;
+                manifest = Some(Box::new(read.manifest));
             }
-            opened => Some(opened?),
-        };
-        if let Some(manifest) = &mut manifest {
-            if self.mode != Mode::Plan {
-                lease = Some(self.take_lease()?);
+        } else {
+            let no_manifest = |error| self.no_manifest(error);
+            // Where nobody is at work on it, what is left beside it tells of a death.
+            let died = !SqliteManifest::was_closed(&self.home.manifest())
+                && Access::alone(self.home).map_err(no_manifest)?.is_some();
+            let access = Access::share(self.home).map_err(no_manifest)?;
+            held = Some((self.take_lease()?, access));
+            let mut opened = self.open_manifest(died)?;
+            if made.is_none() {
+                found = memory::catch_up(disk, self.home, &mut *opened).map_err(no_manifest)?;
             }
             if self.mode == Mode::Act {
-                cleaned = recover(disk, self.home, &mut **manifest)?;
+                let recovered = recover(disk, self.home, &mut *opened);
+                cleaned = recovered.map_err(|error| match error {
+                    RecoverError::Manifest(error) => self.no_manifest(error),
+                    error @ RecoverError::Disk(_) => error.into(),
+                })?;
             }
-            self.only_file(&**manifest)?;
+            manifest = Some(opened);
+        }
+        if let Some(manifest) = &manifest {
+            only_file(self.setting, &**manifest)?;
         }
         let identity = manifest.as_ref().map(|manifest| manifest.identity()).transpose();
         let identity = identity.map_err(|error| self.no_manifest(error))?;
@@ -344,11 +376,16 @@ impl Preparation<'_> {
                 None
             }
         };
-        if is_new {
-            let once =
-                pipeline.steps.iter().filter(|step| step.once).map(|step| step.name.as_str());
-            let once: Vec<_> = once.collect();
-            tell(&Event::NewMemory { once: &once, is_whole: memory_is_whole });
+        let once = self.once_steps();
+        match found {
+            Some(Found { lines, is_incomplete, is_new: true }) => {
+                tell(&Event::NewMemory { once: &once, is_whole: !is_incomplete, lines });
+            }
+            Some(Found { lines, is_incomplete: true, is_new: false }) => {
+                tell(&Event::OldMemory { once: &once, lines });
+            }
+            // It was known to be at work when it died.
+            Some(Found { is_incomplete: false, is_new: false, .. }) | None => {}
         }
         for dead in cleaned {
             let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
@@ -380,6 +417,15 @@ impl Preparation<'_> {
             }
         }
         if let (Some(number), Some(manifest)) = (number, &mut manifest) {
+            // A line that could not be written to the manifest then is ours as long as
+            // the run has no end.
+            if !once.is_empty()
+                && let Err(error) = memory::catch_up(disk, self.home, &mut **manifest)
+            {
+                fold.is_broken = true;
+                let text = format!("the manifest: {error}");
+                report(&Event::Warning { text: &text });
+            }
             let steps: Vec<_> =
                 fold.steps.iter().map(crate::thought::report::StepReport::record).collect();
             if let Err(error) = manifest.end_run(number, Timestamp::now(), fold.status(), &steps) {
@@ -388,7 +434,16 @@ impl Preparation<'_> {
                 report(&Event::Warning { text: &text });
             }
         }
-        drop(lease);
+        // Others may go on while a copy is made.
+        let _access = held.map(|(_lease, access)| access);
+        let totals = fold.totals();
+        let did_something = totals.ran + totals.adopted + totals.reused > 0;
+        if let Some(manifest) = manifest.filter(|_| did_something && self.mode == Mode::Act)
+            && let Err(error) = rebuild::back_up(disk, self.home, &*manifest)
+        {
+            let text = format!("the manifest cannot be backed up: {error}");
+            report(&Event::Warning { text: &text });
+        }
         Ok(Ended { report: fold, number })
     }
 
@@ -396,45 +451,23 @@ impl Preparation<'_> {
         CannotBegin::Manifest { path: self.home.manifest(), error }
     }
 
-    fn open_manifest(&self) -> Result<Box<dyn Manifest>, CannotBegin> {
+    /// Opens the manifest for writing. After a death it is looked through for damage.
+    fn open_manifest(&self, died: bool) -> Result<Box<dyn Manifest>, CannotBegin> {
         let path = self.home.manifest();
-        let opened = if self.mode == Mode::Plan {
-            SqliteManifest::read(&path)
-        } else {
-            SqliteManifest::open(&path)
-        };
-        match opened {
-            Ok(manifest) => Ok(Box::new(manifest)),
-            Err(error) => Err(self.no_manifest(error)),
+        let manifest = SqliteManifest::open(&path).map_err(|error| self.no_manifest(error))?;
+        if died {
+            manifest.check().map_err(|error| self.no_manifest(error))?;
         }
+        Ok(Box::new(manifest))
     }
 
-    /// Receipts are kept by the name of the pipeline: two files of one folder must
-    /// not share it. A file that was renamed is fine.
-    fn only_file(&self, manifest: &dyn Manifest) -> Result<(), CannotBegin> {
-        let Setting { pipeline, file, disk, .. } = *self.setting;
-        let last =
-            manifest.runs(&pipeline.name, None, 1).map_err(|error| self.no_manifest(error))?;
-        let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file)
-        else {
-            return Ok(());
-        };
-        let text = std::fs::read_to_string(disk.root().join(&other)).unwrap_or_default();
-        match Pipeline::read(&text) {
-            Ok(twin) if twin.name == pipeline.name => Err(CannotBegin::TwoFiles(other)),
-            _ => Ok(()),
-        }
+    fn once_steps(&self) -> Vec<&str> {
+        let steps = self.setting.pipeline.steps.iter();
+        steps.filter(|step| step.once).map(|step| step.name.as_str()).collect()
     }
 
     fn holder(&self) -> Holder {
-        let by = self.setting.by;
-        Holder {
-            host: by.host.clone(),
-            user: by.user.clone(),
-            pid: by.pid,
-            command: self.setting.command.to_owned(),
-            since: Timestamp::now(),
-        }
+        holder_of(self.setting)
     }
 
     /// What masks the secrets of all steps.
@@ -451,6 +484,18 @@ impl Preparation<'_> {
             run: number.unwrap_or(0),
             run_id: self.run_id.to_owned(),
             params: params.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        }
+    }
+
+    fn doer(&self, number: i64) -> Doer {
+        let by = self.setting.by;
+        Doer {
+            run: self.run_id.to_owned(),
+            number,
+            file: self.setting.file.to_owned(),
+            host: by.host.clone(),
+            user: by.user.clone(),
+            pid: by.pid,
         }
     }
 
@@ -480,12 +525,22 @@ impl Preparation<'_> {
 
     /// What is remembered of each step.
     fn load_memories(&self, site: &Site<'_>) -> Result<Vec<StepMemory>, CannotBegin> {
-        let name = &site.pipeline.name;
-        let memories = site.pipeline.steps.iter().map(|step| {
-            let instance = site.params.instance(&step.per);
-            site.ask_manifest(|manifest| manifest.memory_of(name, &step.name, &instance))
-        });
-        memories.collect::<Result<_, _>>().map_err(|error| self.no_manifest(error))
+        let Setting { pipeline, file, disk, .. } = *self.setting;
+        let load = || {
+            let gone =
+                site.ask_manifest(|manifest| former::gone(manifest, pipeline, file, disk.root()))?;
+            let gone = Arc::new(gone);
+            let memories = pipeline.steps.iter().map(|step| {
+                let instance = site.params.instance(&step.per);
+                let memory = site.ask_manifest(|manifest| {
+                    former::memory_of(manifest, pipeline, step, &instance)
+                })?;
+                let gone = if step.once { Arc::clone(&gone) } else { Arc::default() };
+                Ok(StepMemory { gone, ..memory })
+            });
+            memories.collect::<Result<_, ManifestError>>()
+        };
+        load().map_err(|error| self.no_manifest(error))
     }
 
     /// Reads the lists that are there, and works out what is wanted.
@@ -706,8 +761,64 @@ fn listed_tasks(site: &Site<'_>, id: StepId) -> Result<Vec<Task>, Trouble> {
     Ok(tasks.tasks)
 }
 
+/// Receipts are kept by the name of the pipeline: two files of one folder must not
+/// share it. A file that was renamed is fine.
+pub(in crate::deed) fn only_file(
+    setting: &Setting<'_>,
+    manifest: &dyn Manifest,
+) -> Result<(), CannotBegin> {
+    let Setting { pipeline, file, disk, .. } = *setting;
+    for name in std::iter::once(&pipeline.name).chain(&pipeline.was) {
+        let last = manifest.runs(name, None, 1).map_err(|error| {
+            let path = Home::in_folder(disk.root()).manifest();
+            CannotBegin::Manifest { path, error }
+        })?;
+        let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file)
+        else {
+            continue;
+        };
+        let text = std::fs::read_to_string(disk.root().join(&other)).unwrap_or_default();
+        match Pipeline::read(&text) {
+            Ok(twin) if twin.name == *name => {
+                return Err(CannotBegin::TwoFiles { other, name: name.clone() });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A site for those who only look, and run nothing.
+pub(in crate::deed) fn site_for_looking<'a>(
+    setting: &Setting<'a>,
+    home: &'a Home,
+    digests: &'a Digests,
+    outputs: &'a HashSet<PathBuf>,
+    asked: &'a Asked,
+) -> Site<'a> {
+    let Setting { pipeline, params, disk, env, .. } = *setting;
+    Site {
+        pipeline,
+        params,
+        disk,
+        digests,
+        home,
+        run_id: "",
+        env,
+        outputs,
+        asked,
+        kept: &[],
+        memory_is_whole: true,
+        manifest: None,
+    }
+}
+
 /// The outputs of steps without items.
-fn plain_outputs(pipeline: &Pipeline, params: &Params, root: &Path) -> HashSet<PathBuf> {
+pub(in crate::deed) fn plain_outputs(
+    pipeline: &Pipeline,
+    params: &Params,
+    root: &Path,
+) -> HashSet<PathBuf> {
     let alone = pipeline.steps.iter().filter(|step| step.each.is_none());
     let tasks = alone.filter_map(|step| plan::tasks(step, None, params, root).ok());
     tasks.flat_map(|step| step.tasks).flat_map(|task| task.outs).collect()

@@ -454,7 +454,7 @@ fn is_older(at: Timestamp, limit: Duration) -> bool {
 
 /// Files that the command names as its programs, where they lie in the
 /// pipeline's folder. Outputs and databases are none.
-fn programs(site: &Site<'_>, step: &Step) -> Result<Vec<Input>, Trouble> {
+pub(super) fn programs(site: &Site<'_>, step: &Step) -> Result<Vec<Input>, Trouble> {
     let named = match step.action.as_ref().map(|action| &action.command) {
         None => Vec::new(),
         Some(Command::Shell { text, .. }) => {

@@ -20,7 +20,7 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta, Stat};
 use crate::words::digest::{Digest, Fields, Stream};
-use crate::words::path::bytes_of;
+use crate::words::path::{bytes_of, path_of};
 use crate::words::rows::{Counter, Records};
 
 /// A file's times are this coarse at worst; the kernel's clock for them ticks
@@ -477,6 +477,45 @@ fn save(
         }
     }
     transaction.commit()
+}
+
+/// Forgets files that are gone, and says how many; with `forgets` unset it only says.
+///
+/// # Errors
+/// If the store cannot be read or written.
+pub fn forget_gone(store: &Path, disk: &dyn Disk, forgets: bool) -> Result<u64, rusqlite::Error> {
+    if !store.exists() {
+        return Ok(0);
+    }
+    let mut connection = Connection::open_with_flags(
+        store,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(Duration::from_secs(30))?;
+    let mut gone: Vec<Vec<u8>> = Vec::new();
+    {
+        let mut statement = connection.prepare("select path from seen")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let path: Vec<u8> = row.get(0)?;
+            // What cannot be looked at may be there.
+            if matches!(disk.look_at_link(&path_of(path.clone())), Ok(None)) {
+                gone.push(path);
+            }
+        }
+    }
+    if forgets && !gone.is_empty() {
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        {
+            let mut delete = transaction.prepare("delete from seen where path = ?")?;
+            for path in &gone {
+                delete.execute([path])?;
+            }
+        }
+        transaction.commit()?;
+    }
+    Ok(gone.len() as u64)
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

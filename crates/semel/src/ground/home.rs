@@ -19,6 +19,12 @@ const IGNORE: &str = ".gitignore";
 /// with a colon.
 const GATE: &str = ":staging";
 
+/// The lock file of those who write to `once.log`.
+const ONCE_GATE: &str = ":once";
+
+/// The lock file of those who use the manifest, and of whoever replaces it.
+const MANIFEST_LOCK: &str = ":manifest";
+
 /// File systems take names of 255 bytes.
 const LONG: usize = 200;
 
@@ -52,13 +58,63 @@ impl Home {
     #[must_use]
     pub fn has_signs_of_memory(&self) -> bool {
         let locks = std::fs::read_dir(self.folder.join("lock"));
-        locks.is_ok_and(|locks| locks.flatten().any(|lock| lock.file_name() != GATE))
+        let is_lease =
+            |lock: std::fs::DirEntry| !lock.file_name().as_encoded_bytes().starts_with(b":");
+        locks.is_ok_and(|locks| locks.flatten().any(is_lease)) || self.once_log().exists()
+    }
+
+    /// The lock files of all leases that were ever taken.
+    #[must_use]
+    pub fn lease_locks(&self) -> Vec<PathBuf> {
+        let locks = std::fs::read_dir(self.folder.join("lock"));
+        let names = locks.into_iter().flatten().flatten();
+        let leases = names.filter(|lock| !lock.file_name().as_encoded_bytes().starts_with(b":"));
+        leases.map(|lock| lock.path()).collect()
+    }
+
+    /// The highest number that a run was given of which something is left.
+    #[must_use]
+    pub fn last_run_left(&self) -> i64 {
+        let numbers = ["log", "displaced"].map(|folder| {
+            let entries = std::fs::read_dir(self.folder.join(folder));
+            let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
+            let number = |name: std::ffi::OsString| -> Option<i64> {
+                name.to_str()?.trim_end_matches(".log").parse().ok()
+            };
+            names.filter_map(number).max().unwrap_or(0)
+        });
+        numbers.into_iter().max().unwrap_or(0)
     }
 
     /// The manifest.
     #[must_use]
     pub fn manifest(&self) -> PathBuf {
         self.folder.join("manifest.db")
+    }
+
+    /// A copy of the manifest, at most a day older than the last run that did
+    /// something.
+    #[must_use]
+    pub fn backup(&self) -> PathBuf {
+        self.folder.join("manifest.backup.db")
+    }
+
+    /// What was begun and done of `once` tasks, line by line.
+    #[must_use]
+    pub fn once_log(&self) -> PathBuf {
+        self.folder.join("once.log")
+    }
+
+    /// The gate of those who write to `once.log`.
+    #[must_use]
+    pub fn once_gate(&self) -> PathBuf {
+        self.folder.join("lock").join(ONCE_GATE)
+    }
+
+    /// The lock that everybody shares who writes to the manifest.
+    #[must_use]
+    pub fn manifest_lock(&self) -> PathBuf {
+        self.folder.join("lock").join(MANIFEST_LOCK)
     }
 
     /// The memory of digests.
@@ -125,6 +181,12 @@ impl Home {
         self.folder.join("displaced").join(run.to_string())
     }
 
+    /// Where something else than a run puts what it displaced, under this name.
+    #[must_use]
+    pub fn displaced_by(&self, name: &str) -> PathBuf {
+        self.folder.join("displaced").join(name)
+    }
+
     /// What the commands of a run printed.
     #[must_use]
     pub fn log(&self, run: i64) -> PathBuf {
@@ -160,7 +222,9 @@ impl Home {
         // What stays behind harms nobody; the reason is told already.
         let _ = std::fs::remove_dir(self.staging());
         if !self.has_signs_of_memory() {
-            let _ = std::fs::remove_file(self.gate());
+            for lock in [self.gate(), self.once_gate(), self.manifest_lock()] {
+                let _ = std::fs::remove_file(lock);
+            }
             let _ = std::fs::remove_dir(self.folder.join("lock"));
         }
         let holds_more = std::fs::read_dir(&self.folder)

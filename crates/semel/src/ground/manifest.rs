@@ -9,14 +9,17 @@
 
 pub mod sqlite;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::ground::world::disk::DiskError;
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
-use crate::words::receipt::{Attempt, AttemptEnd, LogRange, Receipt};
+use crate::words::once::Line;
+use crate::words::receipt::{Attempt, AttemptEnd, FileRecord, FileRole, LogRange, Receipt};
 use crate::words::run::{By, NewRun, RunRecord, RunStep};
 use crate::words::task::{Instance, TaskName};
 
@@ -92,6 +95,45 @@ pub struct StepMemory {
     /// What humans said and no run has acted on, ordered by item; the last of
     /// each task.
     pub said: Vec<Said>,
+    /// What was done, or begun, of `once` steps that the file no longer has, where
+    /// the step is a `once` step itself.
+    pub gone: Arc<Vec<Gone>>,
+}
+
+/// What was done, or begun, of a `once` step that the file no longer has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// The pipeline under whose name it is kept.
+    pub pipeline: String,
+    /// The step.
+    pub step: String,
+    /// Its instance.
+    pub instance: Instance,
+    /// Its item, encoded; empty where the step had none.
+    pub item: String,
+    /// What was done.
+    pub what: Digest,
+}
+
+/// What a memory may have lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing.
+    #[default]
+    None,
+    /// Nobody knows what.
+    Perhaps,
+    /// Lines of `once.log`: what was to be done again may be done again by now.
+    Lines,
+}
+
+/// Under what former name a receipt is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The step.
+    pub step: String,
 }
 
 /// As much of a receipt as a decision needs.
@@ -107,6 +149,25 @@ pub struct Remembered {
     pub effect: Option<Digest>,
     /// The run that wrote it.
     pub run: i64,
+    /// The former name that it is kept under, if it is not the present one.
+    pub former: Option<Arc<Former>>,
+}
+
+/// A file of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFile {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The task whose receipt it is.
+    pub task: TaskName,
+    /// The run that wrote the receipt.
+    pub run: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Whether the task was one of a `once` step.
+    pub once: bool,
+    /// The file.
+    pub file: FileRecord,
 }
 
 /// An attempt since the last receipt of its task.
@@ -229,7 +290,22 @@ pub enum Entry {
         attempt: Option<(Attempt, AttemptEnd)>,
         /// What is acted on.
         said: Option<i64>,
+        /// The run and number of the open attempt that it ends, where that is kept
+        /// under a former name.
+        ends: Option<(i64, u64)>,
     },
+}
+
+impl Entry {
+    /// Whether it is of a step that is unsafe to repeat.
+    #[must_use]
+    pub fn is_once(&self) -> bool {
+        match self {
+            Self::Begin { attempt, .. } | Self::End { attempt, .. } => attempt.once,
+            Self::Complete { receipt, .. } => receipt.once,
+            Self::Held { .. } => false,
+        }
+    }
 }
 
 /// An attempt as it is kept.
@@ -311,6 +387,10 @@ pub trait Manifest: Send {
     /// Whether a file of this path and digest is the output of a receipt.
     fn made(&self, path: &std::path::Path, digest: &Digest) -> ManifestResult<bool>;
 
+    /// Gives the files of all receipts of all pipelines in this role, ordered by
+    /// pipeline, step, instance and item.
+    fn files(&self, role: FileRole, take: &mut dyn FnMut(KeptFile)) -> ManifestResult<()>;
+
     /// How many tasks a step had in the last run that brought all of them to
     /// their state.
     fn last_total(
@@ -362,6 +442,20 @@ pub trait Manifest: Send {
     /// receipt.
     fn open_attempts_of(&self, run: i64) -> ManifestResult<Vec<u64>>;
 
+    /// What was done, or begun, of `once` steps of a pipeline, but for those of
+    /// these names.
+    fn once_but(&self, pipeline: &str, steps: &[&str]) -> ManifestResult<Vec<Gone>>;
+
+    /// All pipelines that were ever run, each with the name of the file of its last
+    /// run.
+    fn pipelines(&self) -> ManifestResult<Vec<(String, String)>>;
+
+    /// Whether it knows a run that has begun and not ended.
+    fn is_unended(&self, run_id: &str) -> ManifestResult<bool>;
+
+    /// Of each manifest that wrote to `once.log`, the last line that is known here.
+    fn known_lines(&self) -> ManifestResult<BTreeMap<String, u64>>;
+
     /// Answers a person's query; nothing can be changed by it.
     fn query(&self, sql: &str) -> ManifestResult<Answer>;
 
@@ -388,6 +482,27 @@ pub trait Manifest: Send {
     /// Writes entries in one transaction. An entry that cannot be written leaves
     /// the others alone; the results are in the order of the entries.
     fn write(&mut self, pipeline: &str, entries: &[Entry]) -> Vec<ManifestResult<()>>;
+
+    /// Writes an entry that stands in `once.log` as the line of this manifest and
+    /// number, in one transaction with the note that this line is known.
+    fn write_logged(
+        &mut self,
+        pipeline: &str,
+        entry: &Entry,
+        line: (&str, u64),
+    ) -> ManifestResult<()>;
+
+    /// Takes over lines of `once.log`, all or none, and notes that they are known;
+    /// what of them is known already stays as it is. After a loss the memory is
+    /// incomplete; after one of lines no `redo` holds that nobody has acted on, and no
+    /// attempt of a `once` task provably did nothing.
+    fn replay(&mut self, lines: &[Line], loss: Loss) -> ManifestResult<()>;
+
+    /// Notes that the lines of a manifest up to this one are known.
+    fn note_line(&mut self, manifest: &str, seq: u64) -> ManifestResult<()>;
+
+    /// Copies it, as it is now, to a path where nothing is.
+    fn copy_to(&self, path: &std::path::Path) -> ManifestResult<()>;
 
     /// Keeps what a human said.
     fn settle(&mut self, pipeline: &str, resolutions: &[Resolution]) -> ManifestResult<()>;

@@ -125,6 +125,25 @@ pub enum Event<'a> {
         once: &'a [&'a str],
         /// Whether nothing can have been forgotten.
         is_whole: bool,
+        /// How many lines of `once.log` were taken over.
+        lines: usize,
+    },
+    /// More has happened than the manifest knew: it is an older one, put back, or
+    /// another one. These `once` steps refuse where nothing is known of a task.
+    OldMemory {
+        /// The names of the steps.
+        once: &'a [&'a str],
+        /// How many lines of `once.log` were taken over.
+        lines: usize,
+    },
+    /// A task may have been done by a step that is gone from the file.
+    MayBeRenamed {
+        /// The task.
+        task: TaskRef<'a>,
+        /// The name of the pipeline under which that is kept.
+        pipeline: &'a str,
+        /// The name of that step.
+        step: &'a str,
     },
     /// What a killed run left was cleaned up.
     CleanedUp {

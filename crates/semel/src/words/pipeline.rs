@@ -10,6 +10,7 @@
 mod draft;
 mod fault;
 mod keys;
+mod places;
 mod read;
 mod rules;
 mod value;
@@ -19,6 +20,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 pub use fault::Fault;
+pub use places::Places;
 pub use rules::find_cycle;
 
 use crate::words::template::{Name, Template};
@@ -55,6 +57,10 @@ pub struct Pipeline {
     pub on_failure: Option<Hook>,
     /// What is run after a run that reached its state.
     pub on_success: Option<Hook>,
+    /// Names that it had before.
+    pub was: Vec<String>,
+    /// Whether a run makes no new memory while there are `once` steps.
+    pub refuses_fresh_memory: bool,
 }
 
 /// A parameter.
@@ -167,6 +173,8 @@ pub struct Step {
     pub max_failures: Option<NonZeroU64>,
     /// Whether its items go one by one, in the order of their names.
     pub ordered: bool,
+    /// Names that it had before.
+    pub was: Vec<String>,
 }
 
 /// What files that are read count by.
@@ -566,6 +574,20 @@ impl Step {
         });
         let named = self.needs.iter().chain(&self.after).copied();
         listed.into_iter().chain(gathered).chain(named)
+    }
+
+    /// The steps before it whose effects can change what its tasks do.
+    pub fn counting_upstream(&self) -> impl Iterator<Item = StepId> + '_ {
+        let listed = self.each.as_ref().and_then(|each| match each.source {
+            EachSource::OutputsOf(step) => Some(step),
+            _ => None,
+        });
+        let gathered = self.inputs.iter().filter_map(|input| match input.source {
+            InputSource::OutputsOf(step) => Some(step),
+            InputSource::Files(_) => None,
+        });
+        let needed = self.needs.iter().copied().filter(|_| !self.once);
+        listed.into_iter().chain(gathered).chain(needed)
     }
 
     /// Whether what the steps before it make can change what its tasks do. What

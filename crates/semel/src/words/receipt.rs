@@ -81,6 +81,18 @@ pub struct FileRecord {
     pub by_stat: bool,
 }
 
+/// What stands before a digest that is not one of bytes.
+pub const BY_STAT: &str = "stat:";
+
+impl FileRecord {
+    /// Its digest as it is stored: hexadecimal, and said so if it is not that of its
+    /// bytes.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        if self.by_stat { format!("{BY_STAT}{}", self.digest) } else { self.digest.to_string() }
+    }
+}
+
 /// The record of a completed task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
@@ -106,6 +118,8 @@ pub struct Receipt {
     pub took: Duration,
     /// Its inputs and outputs.
     pub files: Vec<FileRecord>,
+    /// Whether its step was unsafe to repeat.
+    pub once: bool,
 }
 
 impl Receipt {
@@ -225,6 +239,8 @@ pub struct Attempt {
     pub fingerprint: Fingerprint,
     /// When it began.
     pub began: Timestamp,
+    /// Whether its step was unsafe to repeat.
+    pub once: bool,
 }
 
 /// The end of an attempt.

@@ -1,5 +1,6 @@
 //! What can be known of a shell command without running it: where a
-//! placeholder stands, and which programs are named.
+//! placeholder stands, which programs are named, and which simple commands
+//! there are.
 //!
 //! This is a lexer for the POSIX shell and bash, not a parser: it follows
 //! quotes, substitutions, here-documents and comments, and finds where simple
@@ -9,8 +10,12 @@
 //! Invariant: a placeholder that is called [`Place::Bare`] may be replaced by a
 //! quoted value, and the shell sees that value as part of one word.
 
+mod simple;
+
 use std::borrow::Cow;
 use std::ops::Range;
+
+pub use simple::{Redirection, Simple, Word};
 
 /// Where in a shell command a placeholder stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +38,6 @@ pub enum Place {
     Escaped,
 }
 
-/// A word of a simple command: its text where that is plain, else `None`.
-type Word = Option<String>;
-
 /// What a shell command says of itself.
 #[derive(Debug, Default)]
 pub struct Reading {
@@ -45,6 +47,8 @@ pub struct Reading {
     /// simple command where it has a slash, and the script behind a known
     /// interpreter. Each once.
     pub programs: Vec<String>,
+    /// The simple commands, in the order in which they begin.
+    pub simples: Vec<Simple>,
 }
 
 /// Reads a shell command; `holes` are the byte ranges of its placeholders.
@@ -56,19 +60,21 @@ pub fn read(text: &str, holes: &[Range<usize>]) -> Reading {
         holes,
         next_hole: 0,
         in_backticks: false,
+        depth: 0,
         heredocs: Vec::new(),
         reading: Reading::default(),
     };
-    lexer.commands(Until::End);
-    lexer.reading
+    lexer.commands(Until::End, false);
+    let mut reading = lexer.reading;
+    reading.simples.sort_by_key(|simple| (simple.range.start, simple.depth));
+    reading
 }
 
 /// The programs that a command given word by word names.
 #[must_use]
 pub fn programs_of(words: &[Option<&str>]) -> Vec<String> {
-    let words: Vec<Word> = words.iter().map(|w| w.map(str::to_owned)).collect();
     let mut reading = Reading::default();
-    reading.note(&words);
+    reading.note(&Simple::of(words).words);
     reading.programs
 }
 
@@ -83,11 +89,15 @@ pub fn quote(value: &[u8]) -> Cow<'_, [u8]> {
 /// A command line, quoted word by word for any POSIX shell.
 #[must_use]
 pub fn quote_words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let words: Vec<_> = words
-        .into_iter()
-        .map(|word| String::from_utf8_lossy(&quote(word.as_bytes())).into_owned())
-        .collect();
-    words.join(" ")
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@,+%=".contains(c);
+    let quoted = |word: &str| {
+        // As an argument `a=b` stands for itself; only a first word would assign.
+        if !word.is_empty() && !word.starts_with('=') && word.chars().all(is_plain) {
+            return word.to_owned();
+        }
+        String::from_utf8_lossy(&quote(word.as_bytes())).into_owned()
+    };
+    words.into_iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// What ends a list of commands.
@@ -104,6 +114,8 @@ struct Lexer<'a> {
     holes: &'a [Range<usize>],
     next_hole: usize,
     in_backticks: bool,
+    /// How many substitutions we are in.
+    depth: u32,
     /// Delimiters of here-documents whose text begins after this line.
     heredocs: Vec<HereDocument>,
     reading: Reading,
@@ -138,66 +150,109 @@ impl Lexer<'_> {
         true
     }
 
-    /// Reads commands up to what ends them, and steps over that.
-    fn commands(&mut self, until: Until) {
-        let mut words: Vec<Word> = Vec::new();
+    /// Reads commands up to what ends them, and steps over that. `reads_pipe`
+    /// says whether a pipe leads into the first of them.
+    fn commands(&mut self, until: Until, reads_pipe: bool) {
+        let mut simple = Simple { reads_pipe, ..Simple::default() };
         let mut cases = 0_u32;
+        let mut descriptor = None;
         while !self.done() {
             match self.peek(0) {
                 b' ' | b'\t' | b'\r' => self.at += 1,
                 b'\\' if self.peek(1) == b'\n' => self.at += 2,
                 b'\n' => {
-                    self.end_command(&mut words, &mut cases);
+                    self.end_command(&mut simple, &mut cases, false);
                     self.at += 1;
                     self.here_documents();
                 }
                 b'#' => self.comment(),
+                // Between `[[` and `]]` these compare, group and match.
+                b'(' | b')' | b'<' | b'>' | b'|' | b'&' if simple.is_in_test() => self.at += 1,
                 b'`' if until == Until::Backtick => {
+                    self.end_command(&mut simple, &mut cases, false);
                     self.at += 1;
-                    break;
+                    return;
                 }
                 b')' if until == Until::Parenthesis && cases == 0 => {
+                    self.end_command(&mut simple, &mut cases, false);
                     self.at += 1;
-                    break;
+                    return;
                 }
-                b'(' if self.peek(1) == b'(' && words.is_empty() => {
+                b'(' if self.peek(1) == b'('
+                    && (simple.words.is_empty() || simple.word(0) == Some("for")) =>
+                {
                     self.at += 2;
                     self.arithmetic();
                 }
                 b'(' => {
-                    self.end_command(&mut words, &mut cases);
+                    self.end_command(&mut simple, &mut cases, false);
                     self.at += 1;
-                    self.commands(Until::Parenthesis);
+                    let reads_pipe = std::mem::take(&mut simple.reads_pipe);
+                    self.commands(Until::Parenthesis, reads_pipe);
                 }
                 b';' | b'&' | b'|' | b')' if !self.starts_with(b"&>") => {
-                    self.end_command(&mut words, &mut cases);
-                    self.at += 1;
+                    // In a `case`, a bar may stand between patterns.
+                    let in_case = cases > 0 || simple.word(0) == Some("case");
+                    let pipes = self.peek(0) == b'|' && self.peek(1) != b'|' && !in_case;
+                    self.end_command(&mut simple, &mut cases, pipes);
+                    let is_double =
+                        [&b"||"[..], b"&&", b"|&"].iter().any(|op| self.starts_with(op));
+                    self.at += if is_double { 2 } else { 1 };
                 }
-                b'<' | b'>' | b'&' => self.redirection(),
-                _ => {
-                    let word = self.word();
-                    let redirects = matches!(self.peek(0), b'<' | b'>')
-                        && word.as_deref().is_some_and(is_number);
-                    if !redirects {
-                        words.push(word);
+                b'<' | b'>' | b'&' => {
+                    let from = self.at;
+                    if let Some(redirection) = self.redirection(descriptor.take()) {
+                        simple.reaches(from..self.at);
+                        simple.redirections.push(redirection);
                     }
-                    if words.len() == 1 && opens_commands(words[0].as_deref()) {
-                        words.clear();
+                }
+                _ => {
+                    let from = self.at;
+                    let word = Word { text: self.word(), range: from..self.at };
+                    let number = word.text.as_deref().filter(|word| is_number(word));
+                    if let Some(number) = number
+                        && matches!(self.peek(0), b'<' | b'>')
+                    {
+                        descriptor = number.parse().ok();
+                        continue;
+                    }
+                    simple.reaches(word.range.clone());
+                    simple.words.push(word);
+                    if simple.words.len() == 1 && opens_commands(simple.word(0)) {
+                        simple.words.clear();
+                        simple.range = 0..0;
                     }
                 }
             }
         }
-        self.end_command(&mut words, &mut cases);
+        self.end_command(&mut simple, &mut cases, false);
     }
 
-    fn end_command(&mut self, words: &mut Vec<Word>, cases: &mut u32) {
-        match words.first().and_then(Option::as_deref) {
+    /// Notes a simple command, if there is one; `pipes` says whether a pipe leads
+    /// out of it, and so into the next.
+    fn end_command(&mut self, simple: &mut Simple, cases: &mut u32, pipes: bool) {
+        match simple.word(0) {
             Some("case") => *cases += 1,
             Some("esac") => *cases = cases.saturating_sub(1),
             _ => {}
         }
-        self.reading.note(words);
-        words.clear();
+        self.reading.note(&simple.words);
+        if !simple.is_empty() {
+            let next = Simple { reads_pipe: pipes, ..Simple::default() };
+            let mut done = std::mem::replace(simple, next);
+            done.writes_pipe = pipes;
+            done.depth = self.depth;
+            self.reading.simples.push(done);
+        } else if pipes {
+            simple.reads_pipe = true;
+        }
+    }
+
+    /// Reads the commands of a substitution.
+    fn substitution(&mut self, until: Until) {
+        self.depth += 1;
+        self.commands(until, false);
+        self.depth -= 1;
     }
 
     fn comment(&mut self) {
@@ -209,16 +264,18 @@ impl Lexer<'_> {
     }
 
     /// Steps over a redirection and its operand, or notes a here-document.
-    fn redirection(&mut self) {
+    fn redirection(&mut self, descriptor: Option<u32>) -> Option<Redirection> {
         if self.starts_with(b"<(") || self.starts_with(b">(") {
             self.at += 2;
-            self.commands(Until::Parenthesis);
-            return;
+            self.substitution(Until::Parenthesis);
+            return None;
         }
+        let begin = self.at;
         let here = self.starts_with(b"<<") && !self.starts_with(b"<<<");
         while matches!(self.peek(0), b'<' | b'>' | b'&' | b'|') {
             self.at += 1;
         }
+        let operator = String::from_utf8_lossy(&self.text[begin..self.at]).into_owned();
         let tabs_stripped = here && self.peek(0) == b'-';
         if tabs_stripped {
             self.at += 1;
@@ -227,17 +284,19 @@ impl Lexer<'_> {
             self.at += 1;
         }
         if matches!(self.peek(0), b'<' | b'>') {
-            return; // `< <(…)`: the substitution is read as the next thing
+            return None; // `< <(…)`: the substitution is read as the next thing
         }
         let from = self.at;
-        let operand = self.word();
+        let text = self.word();
+        let operand = Word { text, range: from..self.at };
         if here {
-            let delimiter = match operand {
-                Some(word) => word.into_bytes(),
+            let delimiter = match &operand.text {
+                Some(word) => word.clone().into_bytes(),
                 None => self.text[from..self.at].to_vec(),
             };
             self.heredocs.push(HereDocument { delimiter, tabs_stripped });
         }
+        Some(Redirection { descriptor, operator, operand })
     }
 
     fn here_documents(&mut self) {
@@ -264,7 +323,7 @@ impl Lexer<'_> {
     }
 
     /// Reads one word; its text, if no part of it is substituted.
-    fn word(&mut self) -> Word {
+    fn word(&mut self) -> Option<String> {
         let mut text = Some(Vec::new());
         let from = self.at;
         while !self.done() {
@@ -308,7 +367,7 @@ impl Lexer<'_> {
                 }
             }
         }
-        if self.at == from {
+        if self.at == from && !self.done() {
             self.at += 1; // a lone byte that begins no word, so that reading goes on
         }
         String::from_utf8(text?).ok()
@@ -415,7 +474,7 @@ impl Lexer<'_> {
             self.arithmetic();
         } else if self.starts_with(b"$(") {
             self.at += 2;
-            self.commands(Until::Parenthesis);
+            self.substitution(Until::Parenthesis);
         } else if self.starts_with(b"${") {
             self.at += 2;
             self.braces(place);
@@ -470,7 +529,7 @@ impl Lexer<'_> {
         let before = self.reading.places.len();
         self.at += 1;
         let outside = std::mem::replace(&mut self.in_backticks, true);
-        self.commands(Until::Backtick);
+        self.substitution(Until::Backtick);
         self.in_backticks = outside;
         for place in &mut self.reading.places[before..] {
             *place = Place::Backticks;
@@ -500,34 +559,17 @@ fn opens_commands(word: Option<&str>) -> bool {
 impl Reading {
     /// Notes the programs that a simple command names.
     fn note(&mut self, words: &[Word]) {
-        let mut rest = words;
-        while let Some((first, tail)) = rest.split_first() {
-            let Some(first) = first.as_deref() else {
-                return;
-            };
-            rest = tail;
-            if is_assignment(first) {
-                continue;
-            }
-            match base_name(first) {
-                "exec" | "command" | "builtin" | "nohup" | "env" | "setsid" => {
-                    rest = after_options(rest, &["-u", "-a", "-C", "-S"]);
-                }
-                "nice" => rest = after_options(rest, &["-n"]),
-                "timeout" => {
-                    rest = after_options(rest, &["-s", "-k"]);
-                    rest = rest.split_first().map_or(rest, |(_duration, tail)| tail);
-                }
-                name => {
-                    if first.contains('/') {
-                        self.program(first);
-                    }
-                    if let Some(script) = script_of(name, rest) {
-                        self.program(script);
-                    }
-                    return;
-                }
-            }
+        let Some((first, rest)) = simple::unwrapped(words).split_first() else {
+            return;
+        };
+        let Some(first) = first.text.as_deref() else {
+            return;
+        };
+        if first.contains('/') {
+            self.program(first);
+        }
+        if let Some(path) = script_of(base_name(first), rest).and_then(|script| script.path) {
+            self.program(path);
         }
     }
 
@@ -538,14 +580,7 @@ impl Reading {
     }
 }
 
-fn is_assignment(word: &str) -> bool {
-    word.split_once('=').is_some_and(|(name, _)| {
-        let name = name.trim_end_matches('+');
-        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    })
-}
-
+/// The last part of a path.
 fn base_name(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
 }
@@ -553,7 +588,8 @@ fn base_name(word: &str) -> &str {
 /// What follows the options of a command; `with_value` take the next word too.
 fn after_options<'a>(words: &'a [Word], with_value: &[&str]) -> &'a [Word] {
     let mut rest = words;
-    while let Some((Some(word), tail)) = rest.split_first() {
+    while let Some((word, tail)) = rest.split_first() {
+        let Some(word) = word.text.as_deref() else { break };
         if !word.starts_with('-') || word == "-" {
             break;
         }
@@ -561,7 +597,7 @@ fn after_options<'a>(words: &'a [Word], with_value: &[&str]) -> &'a [Word] {
         if word == "--" {
             break;
         }
-        let takes_next = |flag: &&str| word == flag || ends_cluster(word, flag);
+        let takes_next = |flag: &&str| word == *flag || ends_cluster(word, flag);
         if with_value.iter().any(takes_next) {
             rest = rest.split_first().map_or(rest, |(_value, tail)| tail);
         }
@@ -569,8 +605,16 @@ fn after_options<'a>(words: &'a [Word], with_value: &[&str]) -> &'a [Word] {
     rest
 }
 
-/// The file with the program that an interpreter is given.
-fn script_of<'a>(interpreter: &str, words: &'a [Word]) -> Option<&'a str> {
+/// The program that an interpreter is given.
+struct Script<'a> {
+    /// The file that holds it, where that is plain.
+    path: Option<&'a str>,
+    /// The word that names it.
+    word: &'a Word,
+}
+
+/// The program that an interpreter is given as a file.
+fn script_of<'a>(interpreter: &str, words: &'a [Word]) -> Option<Script<'a>> {
     let (with_value, inline): (&[&str], &[&str]) = match interpreter {
         "sh" | "bash" | "dash" | "zsh" | "ksh" => (&["-o", "-O", "+o", "+O"], &["-c"]),
         "node" => (&["-r", "--require", "--import"], &["-e", "-p", "--eval", "--print"]),
@@ -585,12 +629,13 @@ fn script_of<'a>(interpreter: &str, words: &'a [Word]) -> Option<&'a str> {
     let options = &words[..words.len() - script.len()];
     let is_inline = options
         .iter()
-        .flatten()
-        .any(|option| inline.iter().any(|flag| option == flag || ends_cluster(option, flag)));
+        .filter_map(|word| word.text.as_deref())
+        .any(|option| inline.iter().any(|flag| option == *flag || ends_cluster(option, flag)));
     if is_inline {
         return None;
     }
-    script.first()?.as_deref()
+    let word = script.first()?;
+    Some(Script { path: word.text.as_deref(), word })
 }
 
 /// Whether `option` is several one-letter options in one word, the last of
@@ -609,18 +654,17 @@ fn is_python(name: &str) -> bool {
 }
 
 /// The value of `-f FILE`, `-fFILE` or `--file=FILE`.
-fn file_option(words: &[Word]) -> Option<&str> {
-    let mut words = words.iter().map(Option::as_deref);
+fn file_option(words: &[Word]) -> Option<Script<'_>> {
+    let mut words = words.iter();
     while let Some(word) = words.next() {
-        let Some(word) = word else { continue };
-        if word == "-f" || word == "--file" || ends_cluster(word, "-f") {
-            return words.next()?;
+        let Some(text) = word.text.as_deref() else { continue };
+        if text == "-f" || text == "--file" || ends_cluster(text, "-f") {
+            let word = words.next()?;
+            return Some(Script { path: word.text.as_deref(), word });
         }
-        if let Some(file) = word.strip_prefix("--file=") {
-            return Some(file);
-        }
-        if let Some(file) = word.strip_prefix("-f").filter(|file| !file.is_empty()) {
-            return Some(file);
+        let joined = text.strip_prefix("--file=").or_else(|| text.strip_prefix("-f"));
+        if let Some(path) = joined.filter(|path| !path.is_empty()) {
+            return Some(Script { path: Some(path), word });
         }
     }
     None
@@ -698,6 +742,14 @@ mod tests {
     }
 
     #[test]
+    fn a_redirection_to_nothing_ends_with_the_text() {
+        for text in ["a <<", "a <<`<", "a >", "a >> $(b >", "a <<<"] {
+            let simples = read(text, &[]).simples;
+            assert!(simples.iter().all(|simple| simple.range.end <= text.len()), "{text}");
+        }
+    }
+
+    #[test]
     fn the_first_word_with_a_slash_is_a_program() {
         assert_eq!(programs("./clean.sh a | bin/sort > out/x"), ["./clean.sh", "bin/sort"]);
         assert_eq!(programs("A=b nice -n 5 ./a && env C=d ./b"), ["./a", "./b"]);
@@ -745,11 +797,13 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_to_its_end(text in "[a-z '\"`$(){}<>|&;#\\\\\n=-]{0,60}") {
+        fn any_text_is_read_to_its_end(text in "[a-z '\"`$(){}\\[\\]<>|&;#\\\\\n=-]{0,60}") {
             let marked = format!("{text}{{{{x}}}} {text}{{{{x}}}}");
             let second = text.len() + 6 + text.len();
             let reading = read(&marked, &[text.len()..text.len() + 5, second..marked.len()]);
             proptest::prop_assert_eq!(reading.places.len(), 2);
+            let ends = reading.simples.iter().map(|simple| simple.range.end);
+            proptest::prop_assert!(ends.max().unwrap_or(0) <= marked.len());
         }
     }
 }

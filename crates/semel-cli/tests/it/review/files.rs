@@ -71,10 +71,11 @@ fn f12_what_was_there_before_the_first_run_is_kept() {
     scratch.semel("run").exits(0).says("not made by semel");
     assert_eq!(scratch.text("out.csv"), "made\n");
     assert_eq!(scratch.text(".semel/displaced/1/out.csv"), "precious");
-    // Kept twice under one name, nothing is lost either.
-    scratch.file("out.csv", "again").sh("rm .semel/manifest.db*; mkdir -p .semel/displaced/1");
-    scratch.semel("run").exits(0);
-    assert_eq!(scratch.text(".semel/displaced/1/out.csv.1"), "again");
+    // A new memory gives no run the number of one of which something is left.
+    scratch.file("out.csv", "again").sh("rm .semel/manifest.db*");
+    scratch.semel("run").exits(0).says("run 2");
+    assert_eq!(scratch.text(".semel/displaced/1/out.csv"), "precious");
+    assert_eq!(scratch.text(".semel/displaced/2/out.csv"), "again");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{ran, scratch, trace};
 fn none_proven_is_adopted() {
     for nature in [ORDINARY, ONCE] {
         let scratch = completed(&copy(nature, ""));
-        scratch.sh("rm .semel/manifest.db*");
+        scratch.sh("rm -f .semel/manifest.db* .semel/once.log");
         runs(&scratch, 0, &[]);
         assert_eq!(receipts(&scratch), ["copy  adopt"]);
     }
@@ -26,7 +26,7 @@ fn none_proven_is_told_by_why() {
         // Another step of the pipeline makes the memory: this one has no receipt.
         let other = "[step.other]\nrun = 'true'\n";
         let scratch = completed(&(other.to_owned() + &copy(nature, "")));
-        scratch.sh("rm .semel/manifest.db*").semel("run other").exits(0);
+        scratch.sh("rm -f .semel/manifest.db* .semel/once.log").semel("run other").exits(0);
         assert_eq!(why(&scratch, "copy"), "none; proven; adopt; found-done");
         runs(&scratch, 0, &[]);
     }
@@ -143,7 +143,7 @@ fn none_else_once_runs() {
 #[test]
 fn none_else_once_is_refused_if_the_memory_is_incomplete() {
     let scratch = completed(&(copy(ONCE, "") + &note(ONCE, "")));
-    scratch.sh("rm .semel/manifest.db* out").semel("run").exits(3);
+    scratch.sh("rm .semel/manifest.db* .semel/once.log out").semel("run").exits(3);
     assert_eq!(why(&scratch, "copy"), "none; missing; refuse; memory-incomplete");
     assert_eq!(why(&scratch, "note"), "none; unknown; refuse; memory-incomplete");
     runs(&scratch, 3, &[]);

@@ -15,6 +15,7 @@ use crate::deed::Site;
 use crate::deed::act::Workshop;
 use crate::deed::hook::Ledger;
 use crate::deed::log::RunLog;
+use crate::deed::once::OnceWriter;
 use crate::deed::record::{self, Recorded, Recorder};
 use crate::deed::stage::Staging;
 use crate::deed::view::Manner;
@@ -100,8 +101,16 @@ impl Crew<'_> {
         let stops_early = preparation.options.fails_fast
             || site.pipeline.steps.iter().any(|step| step.max_failures.is_some());
         let pipeline = &*site.pipeline.name;
+        let once = match (&*manifest, number) {
+            (Some(manifest), Some(number)) => {
+                let doer = preparation.doer(number);
+                let once = OnceWriter::new(site.disk, preparation.home, &**manifest, doer);
+                Some(once.map_err(|error| preparation.no_manifest(error))?)
+            }
+            _ => None,
+        };
         std::thread::scope(|scope| {
-            if let (Some(manifest), Some(staging)) = (manifest, &staging) {
+            if let (Some(manifest), Some(staging), Some(once)) = (manifest, &staging, once) {
                 let (done, complaints) = (messages_in.clone(), messages_in.clone());
                 scope.spawn(move || {
                     let mut report = |Recorded { task, error }| {
@@ -118,6 +127,7 @@ impl Crew<'_> {
                         patience: if jobs == 1 { Duration::ZERO } else { record::PATIENCE },
                         disk: site.disk,
                         staging,
+                        once,
                         report: &mut report,
                         complain: &mut complain,
                     };

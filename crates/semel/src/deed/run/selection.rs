@@ -157,7 +157,10 @@ pub(super) fn mark_late(
 }
 
 /// The step that a pattern names.
-pub(super) fn find_step(pipeline: &Pipeline, target: &TaskPattern) -> Result<StepId, NoSuchTarget> {
+pub(in crate::deed) fn find_step(
+    pipeline: &Pipeline,
+    target: &TaskPattern,
+) -> Result<StepId, NoSuchTarget> {
     pipeline.step_named(&target.step).ok_or_else(|| NoSuchTarget::Step {
         name: target.step.clone(),
         near: crate::words::nearest(

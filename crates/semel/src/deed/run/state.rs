@@ -35,6 +35,32 @@ pub(super) struct ToAct<'a> {
     pub(super) tries: u32,
 }
 
+/// How far tasks are from their state.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Standing {
+    /// The first of them that did not reach it.
+    pub(super) not_reached: Option<String>,
+    /// Whether one would act, were it not for looking only.
+    pub(super) would_act: bool,
+}
+
+impl Standing {
+    /// Adds others.
+    pub(super) fn add(&mut self, others: &Self) {
+        if self.not_reached.is_none() {
+            self.not_reached.clone_from(&others.not_reached);
+        }
+        self.would_act |= others.would_act;
+    }
+
+    /// Together with others.
+    pub(super) fn with(&self, others: &Self) -> Self {
+        let mut all = self.clone();
+        all.add(others);
+        all
+    }
+}
+
 /// A step, as the dispatcher knows it.
 pub(super) struct StepState<'a> {
     /// How long the longest chain of steps before it is.
@@ -74,10 +100,10 @@ pub(super) struct StepState<'a> {
     pub(super) to_act: BTreeMap<usize, ToAct<'a>>,
     pub(super) acting: usize,
     pub(super) unsettled: usize,
-    /// What did not reach its state, in it or in what it waits for.
-    pub(super) not_reached: Option<String>,
-    /// Whether something in it, or in what it waits for, would act.
-    pub(super) would_act: bool,
+    /// How what it waits for ended.
+    pub(super) before: Standing,
+    /// How its own tasks ended.
+    pub(super) own: Standing,
 }
 
 impl StepState<'_> {
@@ -110,8 +136,8 @@ impl StepState<'_> {
             to_act: BTreeMap::new(),
             acting: 0,
             unsettled: 0,
-            not_reached: None,
-            would_act: false,
+            before: Standing::default(),
+            own: Standing::default(),
         }
     }
 

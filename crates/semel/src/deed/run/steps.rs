@@ -40,15 +40,15 @@ impl<'r, 's> Engine<'r, 's> {
             return;
         }
         let is_listed = self.shop.tasks[id.0].get().is_some();
-        let is_doomed = state.not_reached.is_some() || state.would_act;
+        let is_doomed = state.before.not_reached.is_some() || state.before.would_act;
         if state.chain.is_some() && !is_listed && !is_doomed {
             // It is listed with the step that it is chained to.
             return;
         }
         state.is_open = true;
         // What only comes after can be judged though what is before it would act.
-        let would_matter = state.would_act && self.pipeline.step(id).reads_upstream();
-        match (state.not_reached.clone(), would_matter) {
+        let would_matter = state.before.would_act && self.pipeline.step(id).reads_upstream();
+        match (state.before.not_reached.clone(), would_matter) {
             (None, false) => {
                 let order = Order::Prepare {
                     step: id,
@@ -237,14 +237,12 @@ impl<'r, 's> Engine<'r, 's> {
             }
         }
         if failure.is_some() {
-            self.steps[id.0].not_reached = Some(step.name.clone());
+            self.steps[id.0].own.not_reached = Some(step.name.clone());
         }
-        let (not_reached, would_act) =
-            (self.steps[id.0].not_reached.clone(), self.steps[id.0].would_act);
+        let standing = self.steps[id.0].before.with(&self.steps[id.0].own);
         for next in self.steps[id.0].chained.clone() {
             let state = &mut self.steps[next.0];
-            state.not_reached = state.not_reached.take().or_else(|| not_reached.clone());
-            state.would_act |= would_act;
+            state.before.add(&standing);
             self.never_listed(next, None);
         }
         self.settled_step(id);
@@ -277,12 +275,11 @@ impl<'r, 's> Engine<'r, 's> {
         if let Some(view) = self.shop.known_view(id) {
             view.hold.let_go();
         }
-        let (not_reached, would_act) = (state.not_reached.clone(), state.would_act);
+        let standing = state.before.with(&state.own);
         for waiter in state.waiters.clone() {
             let state = &mut self.steps[waiter.0];
             state.barrier -= 1;
-            state.not_reached = state.not_reached.take().or_else(|| not_reached.clone());
-            state.would_act |= would_act;
+            state.before.add(&standing);
             self.open_if_due(waiter);
         }
     }

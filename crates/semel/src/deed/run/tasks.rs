@@ -42,6 +42,11 @@ impl<'s> Engine<'_, 's> {
             let task = self.task_ref(id, task);
             self.tell(&Event::Evidence { task, evidence });
         }
+        if let Some(gone) = &looked.renamed {
+            let task = self.task_ref(id, task);
+            let (pipeline, step) = (&gone.pipeline, &gone.step);
+            self.tell(&Event::MayBeRenamed { task, pipeline, step });
+        }
         let Verdict { ruling, reason } = looked.verdict;
         let left = looked
             .fingerprint
@@ -202,6 +207,12 @@ impl<'s> Engine<'_, 's> {
         let (failure, provably_undone) = match why {
             // It stays unsettled: the run ends before it.
             WhyNot::Stopped => return,
+            WhyNot::TwinChanged => {
+                if !self.is_stopping {
+                    self.look_again(id, task, None);
+                }
+                return;
+            }
             WhyNot::Void(input) => match self.void(id, task, &input) {
                 Some(failure) => (failure, false),
                 None => return,
@@ -289,12 +300,12 @@ impl<'s> Engine<'_, 's> {
         let state = &mut self.steps[id.0];
         state.phases[task] = Phase::Settled;
         state.unsettled -= 1;
-        state.would_act |= would_act;
+        state.own.would_act |= would_act;
         if is_reached && state.is_read {
             state.left[task] = left;
         }
         if !is_reached && !would_act {
-            state.not_reached.get_or_insert_with(|| task_ref.to_string());
+            state.own.not_reached.get_or_insert_with(|| task_ref.to_string());
             self.is_stopping |= self.fails_fast && matches!(outcome, Outcome::Failed(_));
         }
         if matches!(outcome, Outcome::Failed(_)) {

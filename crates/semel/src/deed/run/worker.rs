@@ -19,7 +19,7 @@ use crate::deed::look::{Hints, Known, Looked, Sight, look};
 use crate::deed::publish::{Published, make_durable, publish};
 use crate::deed::record::{Completion, Orders, Particulars};
 use crate::deed::view::{Before, Hold, Manner, Seen, StepView};
-use crate::deed::{Site, Trouble, check, command, list};
+use crate::deed::{Site, Trouble, check, command, former, list};
 use crate::ground::manifest::StepMemory;
 use crate::ground::world::process::Stop;
 use crate::thought::bind::Bindings;
@@ -128,8 +128,13 @@ pub(super) struct FailedAct {
 
 /// Why an attempt did not succeed.
 pub(super) enum WhyNot {
-    Failed { failure: Failure, provably_undone: bool },
+    Failed {
+        failure: Failure,
+        provably_undone: bool,
+    },
     Void(PathBuf),
+    /// What was to be copied is no longer what it was.
+    TwinChanged,
     Stopped,
 }
 
@@ -337,10 +342,10 @@ impl<'a> Shop<'_, 'a> {
             Err(LeaseError::Busy(_)) => Hold::Others,
             Err(error) => return Err(Trouble::Broken(error.to_string())),
         };
-        let memory = site.ask_manifest(|manifest| {
-            manifest.memory_of(&site.pipeline.name, &step.name, &instance)
-        })?;
-        Ok((hold, memory))
+        let gone = memory.gone;
+        let memory = site
+            .ask_manifest(|manifest| former::memory_of(manifest, site.pipeline, step, &instance))?;
+        Ok((hold, StepMemory { gone, ..memory }))
     }
 
     fn look(
@@ -415,6 +420,7 @@ impl Act<'_, '_> {
             inputs: inputs.collect(),
             run: self.shop.run,
             said: self.said(),
+            ends: self.sight.open,
         }
     }
 
@@ -452,8 +458,11 @@ impl Act<'_, '_> {
             self.record(completion, Vec::new(), self.made(&[], None), Vec::new());
             return None;
         }
-        let staged = act::copy_twin(self.workshop(), &job);
-        self.publish(&job, staged, Origin::Reused, None, Vec::new())
+        match act::copy_twin(self.workshop(), &job) {
+            Ok(Some(staged)) => self.publish(&job, Ok(staged), Origin::Reused, None, Vec::new()),
+            Ok(None) => Some(self.failed(WhyNot::TwinChanged, Vec::new())),
+            Err(failure) => self.publish(&job, Err(failure), Origin::Reused, None, Vec::new()),
+        }
     }
 
     /// A step that is a check alone does nothing but ask.
@@ -497,6 +506,7 @@ impl Act<'_, '_> {
             tries: self.tries,
             fingerprint: self.sight.fingerprint,
             began: Timestamp::now(),
+            once: step.once,
         };
         // What must be undone after a crash must be known to have begun.
         let is_announced = step.once || step.cleanup.is_some() || step.in_place != InPlace::No;
@@ -537,12 +547,12 @@ impl Act<'_, '_> {
         };
         // The permit is for the command only; publishing is our own time.
         let mut give_back = permit.ok();
-        let telling = act::Telling {
+        let mut telling = act::Telling {
             intend: &mut intend,
             printed: &mut printed,
             ended: &mut || self.give_back(&mut give_back),
         };
-        let attempted = act::attempt(self.workshop(), &job, stop, self.shop.stop_all, telling);
+        let attempted = act::attempt(self.workshop(), &job, stop, self.shop.stop_all, &mut telling);
         self.give_back(&mut give_back);
         let Attempted { acted, log, tail, log_error, kept } = attempted;
         if let Some(error) = log_error {

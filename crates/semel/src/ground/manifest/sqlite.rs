@@ -7,30 +7,41 @@
 //! who opens the file replays the log.
 
 mod entries;
+mod export;
 mod file;
+mod files;
+mod gc;
+mod import;
+mod replay;
 mod values;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{OpenFlags, Row, TransactionBehavior, params};
 
+pub use self::export::{Exported, Header};
 use self::file::Doing;
-pub use self::file::SqliteManifest;
+pub use self::file::{Birth, SqliteManifest};
+pub use self::gc::{Aged, Slot};
+pub use self::import::{Conflict, ImportError, Imported};
 use self::values::{
-    BY_STAT, RUN_COLUMNS, RUN_STEP_COLUMNS, digest_at, from_hex, item_of, keep_last, maybe_time_at,
+    RUN_COLUMNS, RUN_STEP_COLUMNS, digest_at, from_hex, item_of, keep_last, maybe_time_at,
     path_value, run_at, run_step_at, signed, task_at, text_of, time_at, time_text, unsigned,
 };
 use super::{
-    Answer, AttemptRecord, Attempts, Entry, Held, Identity, Manifest, ManifestError,
-    ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
+    Answer, AttemptRecord, Attempts, Entry, Gone, Held, Identity, KeptFile, Loss, Manifest,
+    ManifestError, ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
 };
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
-use crate::words::path::path_of;
-use crate::words::receipt::{FileRecord, FileRole, LogRange, Origin, Receipt};
+use crate::words::once::Line;
+use crate::words::path::{bytes_of, path_of};
+use crate::words::receipt::{BY_STAT, FileRecord, FileRole, LogRange, Origin, Receipt};
 use crate::words::run::{NewRun, RunRecord, RunStep};
 use crate::words::task::{Instance, TaskName};
 
@@ -68,6 +79,7 @@ impl Manifest for SqliteManifest {
                     encoding: row.get(3)?,
                     effect: effect.map(Digest::from_bytes),
                     run: row.get(5)?,
+                    former: None,
                 })
             },
         )?;
@@ -108,7 +120,7 @@ impl Manifest for SqliteManifest {
             },
         )?;
         keep_last(&mut said, |said| &said.item);
-        Ok(StepMemory { receipts, open, said })
+        Ok(StepMemory { receipts, open, said, gone: Arc::default() })
     }
 
     fn receipt_times(
@@ -146,7 +158,7 @@ impl Manifest for SqliteManifest {
         let key = params![pipeline, task.step, task.instance.as_str(), item_of(task)];
         let found = self.row(
             "read a receipt",
-            "select r.id, r.what, r.how, r.encoding, g.json, h.json, r.effect, r.origin, r.at, r.run, r.seconds
+            "select r.id, r.what, r.how, r.encoding, g.json, h.json, r.effect, r.origin, r.at, r.run, r.seconds, r.once
              from receipt r
              left join part g on g.digest = r.given left join part h on h.digest = r.how
              where r.pipeline = ? and r.step = ? and r.instance = ? and r.item = ?",
@@ -172,6 +184,7 @@ impl Manifest for SqliteManifest {
                     run: row.get(9)?,
                     took: Duration::from_secs_f64(row.get::<_, f64>(10)?.max(0.0)),
                     files: Vec::new(),
+                    once: row.get(11)?,
                 };
                 Ok((row.get::<_, i64>(0)?, receipt))
             },
@@ -212,6 +225,10 @@ impl Manifest for SqliteManifest {
             |_| Ok(()),
         )?;
         Ok(found.is_some())
+    }
+
+    fn files(&self, role: FileRole, take: &mut dyn FnMut(KeptFile)) -> ManifestResult<()> {
+        self.each_file(role, take)
     }
 
     fn last_total(
@@ -343,6 +360,49 @@ impl Manifest for SqliteManifest {
         self.rows("read the attempts", sql, [run], |row| row.get(0).map(unsigned))
     }
 
+    fn once_but(&self, pipeline: &str, steps: &[&str]) -> ManifestResult<Vec<Gone>> {
+        let steps = serde_json::to_string(steps).unwrap_or_default();
+        self.rows(
+            "look for steps that are gone",
+            "select step, instance, item, what from receipt
+             where pipeline = ?1 and once = 1 and step not in (select value from json_each(?2))
+             union
+             select step, instance, item, what from attempt
+             where pipeline = ?1 and once = 1 and open = 1 and undone = 0
+               and step not in (select value from json_each(?2))
+             order by 1, 2, 3",
+            params![pipeline, steps],
+            |row| {
+                Ok(Gone {
+                    pipeline: pipeline.to_owned(),
+                    step: row.get(0)?,
+                    instance: Instance::from_stored(row.get(1)?),
+                    item: row.get(2)?,
+                    what: digest_at(row, 3)?,
+                })
+            },
+        )
+    }
+
+    fn pipelines(&self) -> ManifestResult<Vec<(String, String)>> {
+        // Of several rows the one of the greatest number gives its other columns.
+        let sql = "select pipeline, file, max(number) from run group by pipeline order by pipeline";
+        self.rows("read the runs", sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    fn is_unended(&self, run_id: &str) -> ManifestResult<bool> {
+        let sql = "select 1 from run where id = ? and ended is null";
+        Ok(self.row("read the runs", sql, [run_id], |_| Ok(()))?.is_some())
+    }
+
+    fn known_lines(&self) -> ManifestResult<BTreeMap<String, u64>> {
+        let sql = "select manifest, seq from once_log";
+        let known = self.rows("read the manifest", sql, [], |row| {
+            Ok((row.get(0)?, row.get(1).map(unsigned)?))
+        })?;
+        Ok(known.into_iter().collect())
+    }
+
     fn query(&self, sql: &str) -> ManifestResult<Answer> {
         let wrong = |error: rusqlite::Error| ManifestError::Query(error.to_string());
         self.connection.pragma_update(None, "query_only", true).doing("read the manifest")?;
@@ -364,8 +424,10 @@ impl Manifest for SqliteManifest {
     }
 
     fn begin_run(&mut self, run: &NewRun) -> ManifestResult<i64> {
-        let sql = "insert into run (id, pipeline, instance, params, command, selected, host, user, pid, began, file)
-                   values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning number";
+        // Numbers of which something is left are not given again.
+        let sql = "insert into run (number, id, pipeline, instance, params, command, selected, host, user, pid, began, file)
+                   select max(coalesce((select max(number) from run), 0), runs_before) + 1,
+                       ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? from memory returning number";
         let values = params![
             run.id,
             run.pipeline,
@@ -462,6 +524,42 @@ impl Manifest for SqliteManifest {
                 .map(|entry| self.write_together(pipeline, std::slice::from_ref(entry)))
                 .collect(),
         }
+    }
+
+    fn write_logged(
+        &mut self,
+        pipeline: &str,
+        entry: &Entry,
+        line: (&str, u64),
+    ) -> ManifestResult<()> {
+        let doing = "write to the manifest";
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .doing(doing)?;
+        entries::write_entry(&transaction, pipeline, entry)?;
+        replay::note_line(&transaction, line.0, line.1)?;
+        transaction.commit().doing(doing)
+    }
+
+    fn replay(&mut self, lines: &[Line], loss: Loss) -> ManifestResult<()> {
+        self.replay_lines(lines, loss)
+    }
+
+    fn note_line(&mut self, manifest: &str, seq: u64) -> ManifestResult<()> {
+        replay::note_line(&self.connection, manifest, seq)
+    }
+
+    fn copy_to(&self, path: &Path) -> ManifestResult<()> {
+        // A name is bytes; SQLite takes them as they are.
+        let name = rusqlite::types::ToSqlOutput::Borrowed(ValueRef::Text(bytes_of(path)));
+        // Nothing of it is changed by that, but it counts as a write.
+        let doing = "copy the manifest";
+        self.connection.pragma_update(None, "query_only", false).doing(doing)?;
+        let copied = self.connection.execute("vacuum into ?", [name]).doing(doing);
+        let only_reads = self.access == file::Access::Read;
+        self.connection.pragma_update(None, "query_only", only_reads).doing(doing)?;
+        copied.map(|_| ())
     }
 
     fn settle(&mut self, pipeline: &str, resolutions: &[Resolution]) -> ManifestResult<()> {

@@ -169,10 +169,24 @@ pub trait Disk: Send + Sync {
 
     /// Writes a small file in whole, without a sync.
     fn write(&self, path: &Path, bytes: &[u8]) -> DiskResult<()>;
+
+    /// Adds bytes to the end of a file, which is made if it is not there, and
+    /// forces them to the medium. What was added in part is taken away again.
+    fn append(&self, path: &Path, bytes: &[u8]) -> DiskResult<()>;
+
+    /// Puts the mark of a memory on a folder; `false` where the file system
+    /// keeps none.
+    fn put_mark(&self, folder: &Path, mark: &[u8]) -> DiskResult<bool>;
+
+    /// The mark on a folder.
+    fn mark(&self, folder: &Path) -> DiskResult<Option<Vec<u8>>>;
 }
 
 /// The extended attribute that carries a stamp.
 const STAMP: &str = "user.semel.stamp";
+
+/// The extended attribute that carries the mark of a memory.
+const MARK: &str = "user.semel.once";
 
 /// The disk of this machine.
 #[derive(Debug)]
@@ -387,27 +401,11 @@ impl Disk for RealDisk {
     }
 
     fn put_stamp(&self, path: &Path, stamp: &[u8]) -> DiskResult<bool> {
-        match rustix::fs::setxattr(self.absolute(path), STAMP, stamp, XattrFlags::empty()) {
-            Ok(()) => Ok(true),
-            // None are kept here, there is no room beside the others, or the
-            // command left a file that may only be read.
-            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::TOOBIG) => {
-                Ok(false)
-            }
-            Err(errno) => Err(DiskError::new("stamp", path, errno)),
-        }
+        self.put_attribute(STAMP, path, stamp)
     }
 
     fn stamp(&self, path: &Path) -> DiskResult<Option<Vec<u8>>> {
-        let mut stamp = vec![0_u8; 256];
-        match rustix::fs::getxattr(self.absolute(path), STAMP, &mut stamp[..]) {
-            Ok(length) => {
-                stamp.truncate(length);
-                Ok(Some(stamp))
-            }
-            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE | Errno::NOENT) => Ok(None),
-            Err(errno) => Err(DiskError::new("read the stamp of", path, errno)),
-        }
+        self.attribute(STAMP, path)
     }
 
     fn copy(&self, from: &Path, to: &Path) -> DiskResult<()> {
@@ -432,6 +430,29 @@ impl Disk for RealDisk {
         std::fs::write(self.absolute(path), bytes)
             .map_err(|error| DiskError::new("write", path, error))
     }
+
+    fn append(&self, path: &Path, bytes: &[u8]) -> DiskResult<()> {
+        use std::io::Write as _;
+        let failed = |error: io::Error| DiskError::new("append to", path, error);
+        let mut options = std::fs::OpenOptions::new();
+        let mut file =
+            options.append(true).create(true).open(self.absolute(path)).map_err(failed)?;
+        let before = file.metadata().map_err(failed)?.len();
+        let appended = file.write_all(bytes).and_then(|()| file.sync_data());
+        appended.map_err(|error| {
+            // A part of it harms nobody: whoever reads it sees that it is torn.
+            let _ = file.set_len(before);
+            failed(error)
+        })
+    }
+
+    fn put_mark(&self, folder: &Path, mark: &[u8]) -> DiskResult<bool> {
+        self.put_attribute(MARK, folder, mark)
+    }
+
+    fn mark(&self, folder: &Path) -> DiskResult<Option<Vec<u8>>> {
+        self.attribute(MARK, folder)
+    }
 }
 
 /// Makes a folder and those in it such that what is in them can be removed:
@@ -449,6 +470,30 @@ fn open_up(folder: &Path) -> io::Result<()> {
 }
 
 impl RealDisk {
+    fn put_attribute(&self, name: &str, path: &Path, value: &[u8]) -> DiskResult<bool> {
+        match rustix::fs::setxattr(self.absolute(path), name, value, XattrFlags::empty()) {
+            Ok(()) => Ok(true),
+            // None are kept here, there is no room beside the others, or the
+            // command left a file that may only be read.
+            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::TOOBIG) => {
+                Ok(false)
+            }
+            Err(errno) => Err(DiskError::new("stamp", path, errno)),
+        }
+    }
+
+    fn attribute(&self, name: &str, path: &Path) -> DiskResult<Option<Vec<u8>>> {
+        let mut value = vec![0_u8; 256];
+        match rustix::fs::getxattr(self.absolute(path), name, &mut value[..]) {
+            Ok(length) => {
+                value.truncate(length);
+                Ok(Some(value))
+            }
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE | Errno::NOENT) => Ok(None),
+            Err(errno) => Err(DiskError::new("read the stamp of", path, errno)),
+        }
+    }
+
     /// For file systems without `RENAME_NOREPLACE`: a link does not replace
     /// either, but a folder cannot be linked, and there a look must do.
     fn rename_new_by_link(&self, from: &Path, to: &Path) -> DiskResult<()> {

@@ -132,4 +132,16 @@ impl<D: Disk> Disk for FaultyDisk<D> {
     fn write(&self, path: &Path, bytes: &[u8]) -> DiskResult<()> {
         self.change("write", path, |disk| disk.write(path, bytes))
     }
+
+    fn append(&self, path: &Path, bytes: &[u8]) -> DiskResult<()> {
+        self.change("append to", path, |disk| disk.append(path, bytes))
+    }
+
+    fn put_mark(&self, folder: &Path, mark: &[u8]) -> DiskResult<bool> {
+        self.change("mark", folder, |disk| disk.put_mark(folder, mark))
+    }
+
+    fn mark(&self, folder: &Path) -> DiskResult<Option<Vec<u8>>> {
+        self.inner.mark(folder)
+    }
 }

@@ -23,6 +23,8 @@ pub(super) struct PipelineDraft {
     pub(super) finally: Option<HookDraft>,
     pub(super) on_failure: Option<HookDraft>,
     pub(super) on_success: Option<HookDraft>,
+    pub(super) was: Vec<Placed<String>>,
+    pub(super) refuses_fresh_memory: bool,
 }
 
 /// A parameter, and where its value comes from: one of the three, if the file is
@@ -84,6 +86,7 @@ pub(super) struct StepDraft {
     pub(super) jobs: Option<Placed<NonZeroUsize>>,
     pub(super) max_failures: Option<Placed<NonZeroU64>>,
     pub(super) ordered: Option<Placed<bool>>,
+    pub(super) was: Vec<Placed<String>>,
 }
 
 #[derive(Default)]

@@ -93,8 +93,8 @@ fn resolve(draft: PipelineDraft) -> Pipeline {
     let mut steps: Vec<_> =
         draft.steps.into_iter().map(|step| resolve_step(step, &places, &per, &shell)).collect();
     if draft.by_file {
-        for at in 1..steps.len() {
-            steps[at].after.push(StepId(at - 1));
+        for (above, step) in steps.iter_mut().skip(1).enumerate() {
+            step.after.push(StepId(above));
         }
     }
     settle_items(&mut steps);
@@ -110,6 +110,8 @@ fn resolve(draft: PipelineDraft) -> Pipeline {
         finally: draft.finally.map(|hook| shell.hook(hook)),
         on_failure: draft.on_failure.map(|hook| shell.hook(hook)),
         on_success: draft.on_success.map(|hook| shell.hook(hook)),
+        was: draft.was.into_iter().map(|name| name.what).collect(),
+        refuses_fresh_memory: draft.refuses_fresh_memory,
     }
 }
 
@@ -198,6 +200,7 @@ fn resolve_step(
         jobs: draft.jobs.map(|jobs| jobs.what),
         max_failures: draft.max_failures.map(|most| most.what),
         ordered,
+        was: draft.was.into_iter().map(|name| name.what).collect(),
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn faults(pipeline: &PipelineDraft, is_whole: bool) -> Vec<Fault> {
     faults.parameters_have_a_source();
     faults.per_names_parameters(&pipeline.per);
     faults.hooks_are_commands();
+    faults.former_names_are_gone();
     for step in &pipeline.steps {
         faults.step(step);
     }
@@ -148,6 +149,33 @@ impl<'a> Faults<'a> {
 
     fn per_of(&self, step: &'a StepDraft) -> &'a [Placed<String>] {
         step.per.as_deref().unwrap_or(&self.pipeline.per)
+    }
+
+    /// A former name is nobody's now, and was only one's before.
+    fn former_names_are_gone(&mut self) {
+        let pipeline = self.pipeline;
+        for was in &pipeline.was {
+            if pipeline.name.as_ref().is_some_and(|name| name.what == was.what) {
+                let title = format!("the pipeline is still named `{}`", was.what);
+                self.say(Fault::new(title, &was.span, "is no former name"));
+            }
+        }
+        let mut told: HashMap<&str, &Placed<String>> = HashMap::new();
+        for was in pipeline.steps.iter().flat_map(|step| &step.was) {
+            if let Some(step) = self.steps.get(was.what.as_str()).copied() {
+                let title = format!("`{}` is still a step of this file", was.what);
+                self.say(
+                    Fault::new(title, &was.span, "is no former name")
+                        .also(&step.span, "still here"),
+                );
+            } else if let Some(first) = told.insert(&was.what, was) {
+                let title = format!("`{}` became one step", was.what);
+                self.say(
+                    Fault::new(title, &was.span, "named a second time")
+                        .also(&first.span, "the first time"),
+                );
+            }
+        }
     }
 
     fn steps_exist(&mut self, step: &'a StepDraft) {

@@ -185,7 +185,7 @@ impl<'a> Value<'a> {
     pub(super) fn template(&self) -> Read<Written> {
         let text = self.text()?;
         let span = self.span();
-        let text_at = self.text_at(text);
+        let text_at = text_at(self.source, &span, text);
         match Template::parse(text) {
             Ok(template) => Ok(Written { template, span, text_at }),
             Err(faults) => Err(faults
@@ -201,29 +201,6 @@ impl<'a> Value<'a> {
     pub(super) fn filled_template(&self) -> Read<Written> {
         self.filled_text()?;
         self.template()
-    }
-
-    /// Where the text begins in the file, if nothing in it is escaped.
-    fn text_at(&self, text: &str) -> Option<usize> {
-        let span = self.span();
-        let raw = self.source.get(span.clone())?;
-        let quotes = ["'''", "\"\"\"", "'", "\""];
-        let quote = quotes
-            .into_iter()
-            .find(|quote| raw.starts_with(quote) && raw.len() >= 2 * quote.len())?;
-        let mut inner = &raw[quote.len()..raw.len() - quote.len()];
-        let mut at = span.start + quote.len();
-        if quote.len() == 3 {
-            // TOML drops a newline right behind the opening quotes.
-            for newline in ["\r\n", "\n"] {
-                if let Some(rest) = inner.strip_prefix(newline) {
-                    inner = rest;
-                    at += newline.len();
-                    break;
-                }
-            }
-        }
-        (inner == text).then_some(at)
     }
 
     /// The values of an array.
@@ -251,6 +228,28 @@ impl<'a> Value<'a> {
     pub(super) fn as_table(&self) -> Option<Table<'a>> {
         self.table().ok()
     }
+}
+
+/// Where the text of a value begins in the file, if nothing in it is escaped;
+/// `span` is that of the value with its quotes.
+pub(super) fn text_at(source: &str, span: &Span, text: &str) -> Option<usize> {
+    let raw = source.get(span.clone())?;
+    let quotes = ["'''", "\"\"\"", "'", "\""];
+    let quote =
+        quotes.into_iter().find(|quote| raw.starts_with(quote) && raw.len() >= 2 * quote.len())?;
+    let mut inner = &raw[quote.len()..raw.len() - quote.len()];
+    let mut at = span.start + quote.len();
+    if quote.len() == 3 {
+        // TOML drops a newline right behind the opening quotes.
+        for newline in ["\r\n", "\n"] {
+            if let Some(rest) = inner.strip_prefix(newline) {
+                inner = rest;
+                at += newline.len();
+                break;
+            }
+        }
+    }
+    (inner == text).then_some(at)
 }
 
 /// A table of the document.

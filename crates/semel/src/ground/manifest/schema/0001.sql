@@ -6,8 +6,14 @@
 create table memory (
     id          text not null,      -- of this manifest, random
     born        text not null,      -- when it was made
-    whole_since text                -- nothing that happened since is unknown to it; null: since ever
+    whole_since text,               -- nothing that happened since is unknown to it; null: since ever
+    runs_before integer not null    -- numbers up to this one were given to runs before it was made
 ) strict;
+
+create table once_log (
+    manifest text primary key,      -- of those that wrote to once.log
+    seq      integer not null       -- the last of its lines that is known here
+) strict, without rowid;
 
 create table run (
     number   integer primary key,   -- for people
@@ -25,6 +31,8 @@ create table run (
     ended    text,                  -- null while it runs, and where it was killed
     status   integer                -- its exit status
 ) strict;
+
+create index run_pipeline on run (pipeline, number);
 
 create table run_step (
     run      integer not null references run (number) on delete cascade,
@@ -61,8 +69,11 @@ create table receipt (
     at       text not null,
     run      integer not null,
     seconds  real not null,
+    once     integer not null,      -- 1 if its step was unsafe to repeat
     unique (pipeline, step, instance, item)
 ) strict;
+
+create index receipt_once on receipt (pipeline, step) where once = 1;
 
 create table part (
     digest   blob primary key,
@@ -102,10 +113,12 @@ create table attempt (
     open     integer not null,      -- 1 if no receipt was written since it began
     log_at   integer not null,      -- where in .semel/log/RUN.log its output stands
     log_size integer not null,
+    once     integer not null,      -- 1 if its step was unsafe to repeat
     primary key (run, number)
 ) strict, without rowid;
 
 create index attempt_open on attempt (pipeline, step, instance, item) where open = 1;
+create index attempt_once on attempt (pipeline, step) where once = 1 and open = 1;
 create index attempt_task on attempt (pipeline, step, instance, item, run, number);
 
 create table answer (
@@ -131,7 +144,14 @@ create table resolution (
     host            text not null,
     user            text not null,
     at              text not null,
-    acted_by        integer            -- the run that acted on it; null until then
+    acted_by        integer            -- the run that acted on it; null until then, 0: void
 ) strict;
 
 create index resolution_open on resolution (pipeline, step, instance, item) where acted_by is null;
+
+-- Receipts of tasks that are gone: a receipt is ended only when its task has been
+-- gone long enough, so it must be known since when.
+create table gone (
+    receipt integer primary key references receipt (id) on delete cascade,
+    since   text not null            -- when gc saw first that its item is gone
+) strict;

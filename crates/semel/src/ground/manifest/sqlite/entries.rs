@@ -6,7 +6,7 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 
 use super::SqliteManifest;
 use super::file::Doing;
-use super::values::{BY_STAT, item_of, path_value, signed, time_text};
+use super::values::{item_of, path_value, signed, time_text};
 use crate::ground::manifest::{Entry, ManifestResult};
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
@@ -25,28 +25,43 @@ impl SqliteManifest {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .doing(doing)?;
         for entry in entries {
-            match entry {
-                Entry::Begin { attempt, said } => {
-                    write_attempt(&transaction, pipeline, attempt, None)?;
-                    act_on(&transaction, *said, attempt.run)?;
-                }
-                Entry::End { attempt, end, said } => {
-                    write_attempt(&transaction, pipeline, attempt, Some(end))?;
-                    act_on(&transaction, *said, attempt.run)?;
-                }
-                Entry::Held { task, fingerprint, at } => {
-                    write_answer(&transaction, pipeline, task, fingerprint, *at)?;
-                }
-                Entry::Complete { receipt, attempt, said } => {
-                    if let Some((attempt, end)) = attempt {
-                        write_attempt(&transaction, pipeline, attempt, Some(end))?;
-                    }
-                    write_receipt(&transaction, pipeline, receipt)?;
-                    act_on(&transaction, *said, receipt.run)?;
-                }
-            }
+            write_entry(&transaction, pipeline, entry)?;
         }
         transaction.commit().doing(doing)
+    }
+}
+
+pub(super) fn write_entry(
+    transaction: &Transaction<'_>,
+    pipeline: &str,
+    entry: &Entry,
+) -> ManifestResult<()> {
+    match entry {
+        Entry::Begin { attempt, said } => {
+            write_attempt(transaction, pipeline, attempt, None)?;
+            act_on(transaction, *said, attempt.run)
+        }
+        Entry::End { attempt, end, said } => {
+            write_attempt(transaction, pipeline, attempt, Some(end))?;
+            act_on(transaction, *said, attempt.run)
+        }
+        Entry::Held { task, fingerprint, at } => {
+            write_answer(transaction, pipeline, task, fingerprint, *at)
+        }
+        Entry::Complete { receipt, attempt, said, ends } => {
+            if let Some((attempt, end)) = attempt {
+                write_attempt(transaction, pipeline, attempt, Some(end))?;
+            }
+            write_receipt(transaction, pipeline, receipt)?;
+            if let Some((run, number)) = ends {
+                // All that is open of the task, under the name that it had then.
+                let sql = "update attempt set open = 0 where open = 1
+                    and (pipeline, step, instance, item) =
+                        (select pipeline, step, instance, item from attempt where run = ? and number = ?)";
+                transaction.execute(sql, params![run, signed(*number)]).doing("write a receipt")?;
+            }
+            act_on(transaction, *said, receipt.run)
+        }
     }
 }
 
@@ -73,8 +88,8 @@ fn write_attempt(
     let mut statement = transaction
         .prepare_cached(
             "insert into attempt (run, number, pipeline, step, instance, item, tries, what, how, began,
-                ended, ending, reason, status, signal, undone, open, log_at, log_size)
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                ended, ending, reason, status, signal, undone, open, log_at, log_size, once)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              on conflict (run, number) do update set ended = excluded.ended, ending = excluded.ending,
                 reason = excluded.reason, status = excluded.status, signal = excluded.signal,
                 undone = excluded.undone, open = excluded.open, log_at = excluded.log_at,
@@ -102,6 +117,7 @@ fn write_attempt(
             is_open,
             signed(log.at),
             signed(log.bytes),
+            attempt.once,
         ])
         .doing(doing)?;
     Ok(())
@@ -130,7 +146,7 @@ fn write_answer(
     Ok(())
 }
 
-fn write_receipt(
+pub(super) fn write_receipt(
     transaction: &Transaction<'_>,
     pipeline: &str,
     receipt: &Receipt,
@@ -146,12 +162,12 @@ fn write_receipt(
     let mut upsert = transaction
         .prepare_cached(
             "insert into receipt (pipeline, step, instance, item, encoding, what, how, effect, given,
-                origin, at, run, seconds)
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                origin, at, run, seconds, once)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              on conflict (pipeline, step, instance, item) do update set encoding = excluded.encoding,
                 what = excluded.what, how = excluded.how, effect = excluded.effect,
                 given = excluded.given, origin = excluded.origin, at = excluded.at,
-                run = excluded.run, seconds = excluded.seconds
+                run = excluded.run, seconds = excluded.seconds, once = excluded.once
              returning id",
         )
         .doing(doing)?;
@@ -169,6 +185,7 @@ fn write_receipt(
         time_text(receipt.at),
         receipt.run,
         receipt.took.as_secs_f64(),
+        receipt.once,
     ];
     let id: i64 = upsert.query_row(values, |row| row.get(0)).doing(doing)?;
     let mut forget =
@@ -188,11 +205,7 @@ fn write_receipt(
                 path_value(&file.path),
                 signed(file.bytes),
                 file.rows.map(signed),
-                if file.by_stat {
-                    format!("{BY_STAT}{}", file.digest)
-                } else {
-                    file.digest.to_string()
-                },
+                file.sha256(),
             ])
             .doing(doing)?;
     }

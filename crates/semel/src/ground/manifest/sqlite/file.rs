@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::values::time_text;
-use crate::ground::manifest::{ManifestError, ManifestResult};
+use crate::ground::manifest::{Loss, Manifest as _, ManifestError, ManifestResult};
 use crate::ground::world::disk::Disk;
+use crate::words::once::{Line, are_missing};
 
 /// The SQL that makes each version out of the one before.
 const VERSIONS: [&str; 1] = [include_str!("../schema/0001.sql")];
@@ -19,6 +20,21 @@ const APPLICATION: i64 = 0x7365_6d6c;
 
 /// How long a writer waits for another.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Out of what a manifest is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Birth<'a> {
+    /// A copy of an earlier one.
+    pub backup: Option<&'a Path>,
+    /// Lines of `once.log` that are taken over.
+    pub lines: &'a [Line],
+    /// A line of a manifest that the folder's mark tells of, known or not.
+    pub mark: Option<(&'a str, u64)>,
+    /// Whether more may have happened than is known then.
+    pub is_incomplete: bool,
+    /// The highest number that was given to a run before.
+    pub runs_before: i64,
+}
 
 /// A manifest in a SQLite file.
 pub struct SqliteManifest {
@@ -55,10 +71,9 @@ impl<T> Doing<T> for rusqlite::Result<T> {
 }
 
 impl SqliteManifest {
-    /// Makes an empty manifest, and says whether it is the one that is there
-    /// now: if somebody was faster, theirs stays. It is written in the folder
-    /// `draft`, which is made for it, and appears at `path` whole. `is_first` says
-    /// whether nothing can have been remembered before.
+    /// Makes a manifest, and says whether it is the one that is there now: if
+    /// somebody was faster, theirs stays. It is written in the folder `draft`, which
+    /// is made for it, and appears at `path` whole.
     ///
     /// # Errors
     /// If it cannot be written; then nothing of it is left.
@@ -66,10 +81,10 @@ impl SqliteManifest {
         disk: &dyn Disk,
         path: &Path,
         draft: &Path,
-        is_first: bool,
+        birth: &Birth<'_>,
     ) -> ManifestResult<bool> {
         disk.make_folders(draft)?;
-        let written = Self::write_draft(disk, path, &draft.join("manifest.db"), is_first);
+        let written = Self::write_draft(disk, path, &draft.join("manifest.db"), birth);
         // Whoever made theirs meanwhile may have cleared our draft away.
         disk.remove_all(draft)?;
         match written {
@@ -82,13 +97,9 @@ impl SqliteManifest {
         disk: &dyn Disk,
         path: &Path,
         draft: &Path,
-        is_first: bool,
+        birth: &Birth<'_>,
     ) -> ManifestResult<bool> {
-        let flags = OpenFlags::SQLITE_OPEN_CREATE;
-        let mut manifest = Self::connect(draft, Access::Write, flags)?;
-        manifest.migrate(true)?;
-        manifest.be_born(is_first)?;
-        drop(manifest);
+        Self::draft(disk, draft, birth)?;
         disk.sync(draft)?;
         match disk.rename_new(draft, path) {
             Err(error) if error.is_presence() => return Ok(false),
@@ -96,6 +107,37 @@ impl SqliteManifest {
         }
         disk.sync(path.parent().unwrap_or(Path::new("/")))?;
         Ok(true)
+    }
+
+    /// Writes a manifest to a path where nothing is, without a sync.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn draft(disk: &dyn Disk, draft: &Path, birth: &Birth<'_>) -> ManifestResult<()> {
+        if let Some(backup) = birth.backup {
+            disk.copy(backup, draft)?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_CREATE;
+        let mut manifest = Self::connect(draft, Access::Write, flags)?;
+        manifest.migrate(birth.backup.is_none())?;
+        manifest.be_born(birth)?;
+        let known = manifest.known_lines()?;
+        let is_new = |line: &&Line| known.get(&line.manifest).is_none_or(|last| line.seq > *last);
+        let lines: Vec<_> = birth.lines.iter().filter(is_new).cloned().collect();
+        let last = known.values().copied().max().unwrap_or(0);
+        let loss = match birth.is_incomplete {
+            _ if are_missing(last, &lines, birth.mark.map(|(_, seq)| seq)) => Loss::Lines,
+            true => Loss::Perhaps,
+            false => Loss::None,
+        };
+        manifest.replay(&lines, loss)?;
+        birth.mark.map_or(Ok(()), |(marker, seq)| manifest.note_line(marker, seq))
+    }
+
+    /// The same, kept in a folder that goes with it.
+    #[must_use]
+    pub fn kept_in(self, folder: tempfile::TempDir) -> Self {
+        Self { _snapshot: Some(folder), ..self }
     }
 
     /// Opens the manifest for writing, and brings it up to date.
@@ -203,13 +245,39 @@ impl SqliteManifest {
     }
 
     /// Gives a new manifest its id.
-    fn be_born(&self, is_first: bool) -> ManifestResult<()> {
+    fn be_born(&self, birth: &Birth<'_>) -> ManifestResult<()> {
         let now = time_text(Timestamp::now());
-        let since = (!is_first).then_some(&now);
-        let sql = "insert into memory (id, born, whole_since) values (?, ?, ?)";
         let id = uuid::Uuid::now_v7().to_string();
-        self.connection.execute(sql, params![id, now, since]).doing("make the manifest")?;
+        let sql = "delete from memory";
+        self.connection.execute(sql, []).doing("make the manifest")?;
+        let sql = "insert into memory (id, born, runs_before) values (?, ?, ?)";
+        let values = params![id, now, birth.runs_before];
+        self.connection.execute(sql, values).doing("make the manifest")?;
         Ok(())
+    }
+
+    /// Looks through the whole file for damage.
+    ///
+    /// # Errors
+    /// If there is any.
+    pub fn check(&self) -> ManifestResult<()> {
+        let said: String = self
+            .connection
+            .query_row("pragma quick_check(1)", [], |row| row.get(0))
+            .doing("check the manifest")?;
+        if said == "ok" { Ok(()) } else { Err(ManifestError::Damaged(said)) }
+    }
+
+    /// Whether nobody has it open who could write, and nobody died who had.
+    #[must_use]
+    pub fn was_closed(path: &Path) -> bool {
+        std::fs::metadata(with_suffix(path, "-wal")).map_or(true, |meta| meta.len() == 0)
+    }
+
+    /// The files that lie beside a manifest while it is open.
+    #[must_use]
+    pub fn companions(path: &Path) -> [PathBuf; 2] {
+        [with_suffix(path, "-wal"), with_suffix(path, "-shm")]
     }
 
     pub(super) fn rows<T>(
@@ -236,7 +304,7 @@ impl SqliteManifest {
     }
 }
 
-fn latest() -> i64 {
+pub(super) fn latest() -> i64 {
     i64::try_from(VERSIONS.len()).expect("there are few versions")
 }
 

@@ -135,9 +135,6 @@ pub(super) fn text_of(value: ValueRef<'_>) -> Option<String> {
 
 /// The digest of hexadecimal text; of text that is none, a digest that fits
 /// nothing.
-/// What stands before a digest that is not one of bytes.
-pub(super) const BY_STAT: &str = "stat:";
-
 pub(super) fn from_hex(text: &str) -> Digest {
     let mut bytes = [0; 32];
     for (at, byte) in bytes.iter_mut().enumerate() {

@@ -118,6 +118,27 @@ pub(super) const PIPELINE: &[Key<PipelineDraft>] = &[
         },
     },
     Key {
+        name: "was",
+        about: "names that the pipeline had before; what is kept under them serves it",
+        shape: Shape::OneOrMore(&Shape::Text),
+        read: |pipeline, value| {
+            pipeline.was = texts(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "fresh-memory",
+        about: "`refuse`: a run makes no new memory while there are `once` steps; `semel init` does",
+        shape: Shape::Word(&["refuse"]),
+        read: |pipeline, value| {
+            if value.text()? != "refuse" {
+                return one_of(value, &["refuse"]);
+            }
+            pipeline.refuses_fresh_memory = true;
+            Ok(())
+        },
+    },
+    Key {
         name: "step",
         about: "the steps, each a table `[step.NAME]`",
         shape: Shape::Named(&Shape::Table(&STEP)),

@@ -37,17 +37,17 @@ fn of(shape: Shape) -> Value {
         Shape::Time => json!({ "type": "string", "examples": ["90s", "1m30s", "24h"] }),
         Shape::Condition => json!({ "type": ["string", "integer"], "examples": [">= 1"] }),
         Shape::Word(words) => json!({ "enum": words }),
-        Shape::Command => one_or_more(json!({ "type": "string" })),
+        Shape::Command => one_or_more(&json!({ "type": "string" })),
         Shape::Either(shapes) => {
             json!({ "anyOf": shapes.iter().map(|shape| of(*shape)).collect::<Vec<_>>() })
         }
-        Shape::OneOrMore(shape) => one_or_more(of(*shape)),
+        Shape::OneOrMore(shape) => one_or_more(&of(*shape)),
         Shape::Named(shape) => json!({ "type": "object", "additionalProperties": of(*shape) }),
         Shape::Table(keys) => table(keys),
     }
 }
 
-fn one_or_more(one: Value) -> Value {
-    let many = json!({ "type": "array", "items": one.clone(), "minItems": 1 });
+fn one_or_more(one: &Value) -> Value {
+    let many = json!({ "type": "array", "items": one, "minItems": 1 });
     json!({ "anyOf": [one, many] })
 }

@@ -301,6 +301,15 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         },
     },
     Key {
+        name: "was",
+        about: "names that the step had before; what is kept under them serves it",
+        shape: Shape::OneOrMore(&Shape::Text),
+        read: |step, value| {
+            step.was = texts(value)?;
+            Ok(())
+        },
+    },
+    Key {
         name: "dir",
         about: "the folder in which its commands run; by default the pipeline's",
         shape: Shape::Text,

@@ -1,0 +1,247 @@
+//! Writing down what is unsafe to repeat: first in `once.log`, then in the manifest.
+//!
+//! Invariants: *I3* an intent is durable in both before the action begins; where
+//! `once.log` cannot be written, it does not begin. A receipt is kept wherever it
+//! can be kept. Lines are numbered, and the manifest notes with each entry up to
+//! which line it knows the log, so that what is missing in it can be taken over.
+//!
+//! *If we die* between the log and the manifest, the next run takes the line over,
+//! see [`crate::deed::memory`]. From before the first to after the second a gate is
+//! held, so that whoever takes lines over never takes one that is only on its way.
+
+use crate::deed::lease::Gate;
+use crate::ground::home::Home;
+use crate::ground::manifest::{Entry, Manifest, ManifestResult, Resolution};
+use crate::ground::once_log::{self, End};
+use crate::ground::world::disk::{Disk, DiskError};
+use crate::words::once::{Doer, Line, Says, Tried, VERSION};
+use crate::words::task::TaskName;
+use jiff::Timestamp;
+
+/// Writes entries of `once` tasks, for one run.
+pub struct OnceWriter<'a> {
+    disk: &'a dyn Disk,
+    home: &'a Home,
+    by: Doer,
+    /// The manifest's id.
+    manifest: String,
+    /// The last number that is known.
+    last: u64,
+    /// Whether a line is in the log that could not be written to the manifest.
+    is_behind: bool,
+}
+
+/// What became of an entry.
+pub struct Written {
+    /// Whether it counts.
+    pub result: Result<(), String>,
+    /// What else went wrong.
+    pub complaint: Option<String>,
+}
+
+impl<'a> OnceWriter<'a> {
+    /// A writer for a run.
+    ///
+    /// # Errors
+    /// If the manifest cannot be asked.
+    pub fn new(
+        disk: &'a dyn Disk,
+        home: &'a Home,
+        manifest: &dyn Manifest,
+        by: Doer,
+    ) -> ManifestResult<Self> {
+        let last = manifest.known_lines()?.into_values().max().unwrap_or(0);
+        let manifest = manifest.identity()?.id;
+        Ok(Self { disk, home, by, manifest, last, is_behind: false })
+    }
+
+    /// Writes an entry to the log, and then to the manifest.
+    pub fn write(&mut self, manifest: &mut dyn Manifest, pipeline: &str, entry: &Entry) -> Written {
+        let refused = |why| Written { result: Err(why), complaint: None };
+        let begins = matches!(entry, Entry::Begin { .. });
+        let gate = match Gate::pass_at(&self.home.once_gate()) {
+            Ok(gate) => gate,
+            Err(error) => {
+                let why = format!("once.log: its gate cannot be used: {error}");
+                return if begins {
+                    refused(why)
+                } else {
+                    unlogged(manifest, pipeline, entry, why)
+                };
+            }
+        };
+        let behind = self.catch_up(manifest).map_err(|error| format!("the manifest: {error}"));
+        if let (Err(why), true) = (&behind, begins) {
+            return refused(why.clone());
+        }
+        let seq = match self.log(pipeline, entry) {
+            Ok(seq) => seq,
+            Err(why) if begins => return refused(why),
+            // It has happened: it must be kept where it can be.
+            Err(why) => return unlogged(manifest, pipeline, entry, why),
+        };
+        let marked = mark(self.disk, &self.manifest, seq);
+        let written = behind.and_then(|()| {
+            let written = manifest.write_logged(pipeline, entry, (&self.manifest, seq));
+            written.map_err(|error| format!("the manifest: {error}"))
+        });
+        // Nothing that comes after a line which is not known may be noted as known.
+        self.is_behind = written.is_err();
+        drop(gate);
+        Written { result: written, complaint: marked.err().map(|error| error.to_string()) }
+    }
+
+    /// Takes over lines that could not be written to the manifest before.
+    fn catch_up(&self, manifest: &mut dyn Manifest) -> ManifestResult<()> {
+        if self.is_behind {
+            crate::deed::memory::take_over(self.disk, self.home, manifest)?;
+        }
+        Ok(())
+    }
+
+    /// Appends an entry to the log; gives its number.
+    fn log(&mut self, pipeline: &str, entry: &Entry) -> Result<u64, String> {
+        let path = self.home.once_log();
+        let end = once_log::end(self.disk, &path).map_err(|error| format!("once.log: {error}"))?;
+        let seq = next(&end, self.last);
+        let Some(line) = self.line(pipeline, entry, seq) else {
+            return Ok(self.last);
+        };
+        once_log::append(self.disk, &path, &end, &[line]).map_err(|error| error.to_string())?;
+        self.last = seq;
+        Ok(seq)
+    }
+
+    /// The line of an entry; what a check answered needs none.
+    fn line(&self, pipeline: &str, entry: &Entry, seq: u64) -> Option<Line> {
+        let (task, at, says) = match entry {
+            Entry::Held { .. } => return None,
+            Entry::Begin { attempt, said } => {
+                let says = Says::Intent(Tried::of(attempt, &self.by, said.is_some()));
+                (&attempt.task, attempt.began, says)
+            }
+            Entry::End { attempt, end, said } => {
+                let says = Says::end(attempt, end, &self.by, said.is_some());
+                (&attempt.task, end.ended, says)
+            }
+            Entry::Complete { receipt, said, .. } => {
+                let says = Says::receipt(receipt, &self.by, said.is_some());
+                (&receipt.task, receipt.at, says)
+            }
+        };
+        Some(line(&self.manifest, seq, at, pipeline, task, says))
+    }
+}
+
+/// Keeps an entry in the manifest only.
+fn unlogged(
+    manifest: &mut dyn Manifest,
+    pipeline: &str,
+    entry: &Entry,
+    why_not_logged: String,
+) -> Written {
+    let written = manifest.write(pipeline, std::slice::from_ref(entry));
+    let result = written.into_iter().collect::<ManifestResult<()>>();
+    let result = result.map_err(|error| format!("the manifest: {error}"));
+    Written { result, complaint: Some(why_not_logged) }
+}
+
+/// Keeps what a human said of tasks, those that are unsafe to repeat in the log too.
+///
+/// # Errors
+/// If it cannot be kept. Where only the manifest said no, the next run takes it over
+/// from the log.
+pub fn settle(
+    disk: &dyn Disk,
+    home: &Home,
+    manifest: &mut dyn Manifest,
+    pipeline: &str,
+    said: &[Resolution],
+    is_once: impl Fn(&TaskName) -> bool,
+) -> ManifestResult<()> {
+    let once: Vec<_> = said.iter().filter(|said| is_once(&said.task)).collect();
+    if once.is_empty() {
+        return manifest.settle(pipeline, said);
+    }
+    let gate = home.once_gate();
+    let _gate = Gate::pass_at(&gate).map_err(|source| DiskError {
+        doing: "lock",
+        path: gate.clone(),
+        source,
+    })?;
+    let id = manifest.identity()?.id;
+    let known = manifest.known_lines()?.into_values().max().unwrap_or(0);
+    let end = once_log::end(disk, &home.once_log())?;
+    let first = next(&end, known);
+    let lines: Vec<_> = (first..)
+        .zip(once)
+        .map(|(seq, said)| {
+            let says = Says::Settled {
+                verb: said.verb.name().to_owned(),
+                without_outputs: said.without_outputs,
+                because: said.because.clone(),
+                host: said.by.host.clone(),
+                user: said.by.user.clone(),
+                pid: said.by.pid,
+            };
+            line(&id, seq, said.at, pipeline, &said.task, says)
+        })
+        .collect();
+    let last = lines.last().map_or(first, |line| line.seq);
+    // Lines that are behind are not taken for known because of these.
+    let is_current = end.last.as_ref().is_none_or(|line| line.seq <= known);
+    once_log::append(disk, &home.once_log(), &end, &lines)?;
+    manifest.settle(pipeline, said)?;
+    if is_current {
+        manifest.note_line(&id, last)?;
+    }
+    Ok(mark(disk, &id, last)?)
+}
+
+fn next(end: &End, known: u64) -> u64 {
+    end.last.as_ref().map_or(0, |line| line.seq).max(known) + 1
+}
+
+fn line(
+    manifest: &str,
+    seq: u64,
+    at: Timestamp,
+    pipeline: &str,
+    task: &TaskName,
+    says: Says,
+) -> Line {
+    Line {
+        v: VERSION,
+        manifest: manifest.to_owned(),
+        seq,
+        at,
+        pipeline: pipeline.to_owned(),
+        step: task.step.clone(),
+        instance: task.instance.as_str().to_owned(),
+        item: task.item.clone().unwrap_or_default(),
+        says,
+    }
+}
+
+/// Marks the pipeline's folder with the last line, so that it is seen when
+/// `.semel/` is put back as it was before.
+fn mark(disk: &dyn Disk, manifest: &str, seq: u64) -> Result<(), DiskError> {
+    // Where the file system keeps none, this cannot be seen.
+    let _is_kept = disk.put_mark(disk.root(), format!("{manifest} {seq}").as_bytes())?;
+    Ok(())
+}
+
+/// The mark on a folder: the manifest that put it there, and the number of its last
+/// line then.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read_mark(disk: &dyn Disk) -> Result<Option<(String, u64)>, DiskError> {
+    let Some(mark) = disk.mark(disk.root())? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&mark);
+    let (manifest, seq) = text.split_once(' ').unwrap_or((&text, ""));
+    // One that cannot be understood is a sign of a memory all the same.
+    Ok(Some((manifest.to_owned(), seq.parse().unwrap_or(u64::MAX >> 1))))
+}
