@@ -110,19 +110,12 @@ pub fn look(
     // What a human said was acted on by the attempt that this run made.
     let said = view.said(&name).filter(|_| known.tried.is_none());
     let open = view.open_attempt(&name);
-<<<<<<< HEAD
     let comes_too_late = view.comes_too_late(task.item.as_deref());
     // A new one is run; unless it is unsafe to repeat and may not be new, or comes too
     // late: then its content matters.
     let memory = &view.memory;
     let may_be_done = view.step.once
         && !(view.memory_is_whole && memory.gone.is_empty() && memory.receipts.is_empty());
-=======
-    // A new one is run; unless it is unsafe to repeat, and may not be new, or comes too
-    // late.
-    let may_be_done = view.step.once && !(view.memory_is_whole && view.memory.gone.is_empty());
-    let comes_too_late = view.comes_too_late(task.item.as_deref());
->>>>>>> keys
     let leaves_unread = manner.reads_no_new_items
         && receipt.is_none()
         && open.is_none()
