@@ -182,7 +182,6 @@ fn rows_without_a_name_are_all_their_values() {
 }
 
 #[test]
-#[ignore = "defect: two rows that differ are told to be one that comes twice, and `name` is not offered"]
 fn rows_whose_joined_values_are_equal_are_not_the_same() {
     let scratch = noting("csv = 'list'");
     scratch.file("list", "a,b\n\"1,2\",3\n1,\"2,3\"\n");

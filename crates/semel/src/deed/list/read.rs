@@ -3,6 +3,7 @@
 //! Invariant: two items of one list have different names; the fault that they do
 //! not tells both places.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
@@ -69,7 +70,11 @@ impl<'a> Gathering<'a> {
             let value = String::from_utf8_lossy(&item.name);
             let unit = self.unit;
             let title = format!("`{value}` comes twice: in {unit} {first} and in {unit} {at}");
-            let help = "each is a piece of work of its own; two of one name would be one";
+            let help = if item.row.is_some() {
+                "each row wants a name of its own:  each = { …, name = \"a column\" }"
+            } else {
+                "each is a piece of work of its own; two of one name would be one"
+            };
             return Err(self.wrong(title, at, help));
         }
         self.items.push(item);
@@ -259,10 +264,11 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// A row with its name: the value of the column that names it, or all its values.
+/// A row with its name: the value of the column that names it, or all its values, as
+/// a line of CSV has them.
 fn named(row: Row, each: &Each, gathering: &Gathering<'_>, at: usize) -> Result<Item, Trouble> {
     let name = match &each.name {
-        None => row.0.iter().map(|(_, value)| &**value).collect::<Vec<_>>().join(","),
+        None => row.0.iter().map(|(_, value)| in_csv(value)).collect::<Vec<_>>().join(","),
         Some(column) => match row.get(column) {
             Some(value) => value.to_owned(),
             None => {
@@ -274,4 +280,14 @@ fn named(row: Row, each: &Each, gathering: &Gathering<'_>, at: usize) -> Result<
         },
     };
     Ok(Item { name: name.into_bytes().into(), row: Some(Box::new(row)) })
+}
+
+/// A value as it stands in a line of CSV (RFC 4180): two rows that differ never look
+/// the same.
+fn in_csv(value: &str) -> Cow<'_, str> {
+    if value.contains([',', '"', '\n', '\r']) {
+        Cow::Owned(format!("\"{}\"", value.replace('"', "\"\"")))
+    } else {
+        Cow::Borrowed(value)
+    }
 }
