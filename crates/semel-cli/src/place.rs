@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
 
 use semel::deed::run::{NoSuchTarget, Setting};
-use semel::deed::{memory, params};
+use semel::deed::{mask_all, memory, params};
 use semel::ground::home::Home;
 use semel::ground::manifest::Manifest;
 use semel::ground::world::disk::{Disk, RealDisk};
@@ -44,13 +44,15 @@ impl Place {
         let disk = RealDisk::at(&file.folder).map_err(|error| Failed::Broken(error.to_string()))?;
         let home = Home::in_folder(disk.root());
         let env = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_vec())));
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_vec())))
+            .collect();
+        let mask = mask_all(&file.pipeline, &env);
         let mut again = Vec::new();
         if let Some(named) = &common.file {
             again.extend(["-f".to_owned(), named.display().to_string()]);
         }
         for (name, value) in &common.params {
-            again.extend(["-p".to_owned(), format!("{name}={value}")]);
+            again.extend(["-p".to_owned(), format!("{name}={}", mask.text(value))]);
         }
         let again = semel::words::shell::quote_words(again.iter().map(String::as_str));
         Ok(Self {
@@ -60,7 +62,7 @@ impl Place {
             disk,
             home,
             by: whoever_we_are(),
-            env: env.collect(),
+            env,
             again: if again.is_empty() { again } else { format!(" {again}") },
             file,
         })

@@ -27,6 +27,7 @@ pub fn keep(mut store: Box<dyn Manifest>) {
     i2_one_faulty_receipt_leaves_its_neighbours_alone(&mut *store, run);
     a_receipt_closes_what_was_open(&mut *store, run);
     the_last_open_attempt_counts(&mut *store, run);
+    what_a_human_accepted_is_known_by_its_attempts(&mut *store, run);
     a_word_is_acted_on_once(&mut *store, run);
     runs_and_their_steps_are_kept(&mut *store, run);
     what_was_made_is_known_by_path_and_content(&*store);
@@ -206,6 +207,7 @@ fn a_receipt_closes_what_was_open(store: &mut dyn Manifest, run: i64) {
     let open = store.memory_of(PIPELINE, "send", &Instance::default()).expect("asked").open;
     assert_eq!((open.len(), open[0].ending.as_deref(), &*open[0].run_id), (1, None, "run-1"));
     assert_eq!(store.open_attempts_of(run).expect("asked"), [1]);
+    assert!(store.accepted_attempts_of(run).expect("asked").is_empty());
     let end = AttemptEnd { ending: Ending::Done, ..failed() };
     write(
         store,
@@ -243,6 +245,27 @@ fn the_last_open_attempt_counts(store: &mut dyn Manifest, run: i64) {
     store.close_dead_run(run, &[(4, LogRange { at: 20, bytes: 3 })]).expect("noted");
     let open = store.memory_of(PIPELINE, "pay", &Instance::default()).expect("asked").open;
     assert_eq!((open[0].number, open[0].ending.as_deref()), (4, Some("interrupted")));
+    assert_eq!(store.open_attempts_of(run).expect("asked"), [2, 3, 4]);
+}
+
+fn what_a_human_accepted_is_known_by_its_attempts(store: &mut dyn Manifest, run: i64) {
+    let name = task("pay", Some("17"));
+    let said = |verb| Resolution {
+        task: name.clone(),
+        verb,
+        without_outputs: false,
+        because: "seen".to_owned(),
+        by: by(),
+        at: at(2),
+    };
+    let accepted = |store: &dyn Manifest| store.accepted_attempts_of(run).expect("asked");
+    assert!(accepted(store).is_empty());
+    store.settle(PIPELINE, &[said(Verb::Redo), said(Verb::Done)]).expect("kept");
+    assert_eq!(accepted(store), [2, 3, 4]);
+    store.settle(PIPELINE, &[said(Verb::Redo)]).expect("kept");
+    assert!(accepted(store).is_empty(), "the last word counts");
+    let said = store.memory_of(PIPELINE, "pay", &Instance::default()).expect("asked").said;
+    write(store, Entry::Begin { attempt: attempt(name, run, 6), said: Some(said[0].id) });
 }
 
 fn a_word_is_acted_on_once(store: &mut dyn Manifest, run: i64) {

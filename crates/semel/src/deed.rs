@@ -78,6 +78,13 @@ pub struct Site<'a> {
     pub manifest: Option<&'a Mutex<Box<dyn Manifest>>>,
 }
 
+/// What masks the secrets of all steps of a pipeline; `env` holds their values.
+#[must_use]
+pub fn mask_all(pipeline: &Pipeline, env: &BTreeMap<String, Vec<u8>>) -> Mask {
+    let names = pipeline.steps.iter().flat_map(|step| &step.secret_env);
+    Mask::of(names.filter_map(|(name, _)| env.get(name).cloned()))
+}
+
 impl Site<'_> {
     /// Asks the manifest; where there is none, the answer is that of an empty
     /// one.
@@ -124,8 +131,7 @@ impl Site<'_> {
     /// What masks the secrets of all steps.
     #[must_use]
     pub fn mask_all(&self) -> Mask {
-        let names = self.pipeline.steps.iter().flat_map(|step| &step.secret_env);
-        Mask::of(names.filter_map(|(name, _)| self.env.get(name).cloned()))
+        mask_all(self.pipeline, self.env)
     }
 
     /// The variables of semel's environment that a step lists in `env-counts`;

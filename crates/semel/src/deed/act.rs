@@ -157,6 +157,9 @@ pub fn attempt(
     {
         return Attempted::silent(failed(failure, false));
     }
+    if let Some(link) = link_in_place(workshop, job) {
+        return Attempted::not_begun(link);
+    }
     let place = match workshop.staging.place(job.view.step, job.task, job.number) {
         Ok(place) => place,
         Err(error) => return Attempted::not_begun(Failure::Broken(error.to_string())),
@@ -180,6 +183,22 @@ pub fn attempt(
         Ok(contents) => attempted(Acted::Staged(Staged { place, contents, took: ran.took })),
         Err(acted) => clear(workshop, job, &place, attempted(undo.after(&place, acted))),
     }
+}
+
+/// Why a command may not write in place: an output of it is a link, and what that
+/// points to would not be put back.
+fn link_in_place(workshop: &Workshop<'_>, job: &Job<'_>) -> Option<Failure> {
+    if job.view.step.in_place != InPlace::WithBackup {
+        return None;
+    }
+    job.task.outs.iter().find_map(|path| match workshop.site.disk.look_at_link(path) {
+        Ok(Some(meta)) if meta.kind == Kind::Link => Some(Failure::BadEffect(format!(
+            "{} is a link, and what it points to would not be put back: name that as `out`",
+            show(path)
+        ))),
+        Ok(_) => None,
+        Err(error) => Some(Failure::Broken(error.to_string())),
+    })
 }
 
 /// A command that was run.

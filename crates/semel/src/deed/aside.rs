@@ -48,6 +48,30 @@ pub(crate) struct Kept {
     pub stat: Stat,
 }
 
+/// What happens to what a dead run kept for an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes back in its place: the attempt did not end.
+    PutBack,
+    /// It is moved below `.semel/displaced`: a human accepted what is there now.
+    SetAside,
+    /// It is not needed any more: the task has its receipt.
+    Removed,
+}
+
+/// What SQLite keeps beside a database, and is part of it: a file that is put back
+/// without them would get the half done work once more.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// What may lie beside an output and belong to it.
+pub(crate) fn beside(path: &Path) -> impl Iterator<Item = PathBuf> {
+    BESIDE.iter().map(|end| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    })
+}
+
 /// An output and where its copy is to be kept.
 pub(crate) struct Keeping<'a> {
     /// The output.
@@ -128,18 +152,8 @@ pub(crate) fn put_back(
     list: &Path,
     displaced: Option<&Path>,
 ) -> DiskResult<MadeRoom> {
-    let path = list.join(LIST);
     let mut made_room = Vec::new();
-    if disk.look(&path)?.is_none() {
-        return Ok(made_room);
-    }
-    let mut text = Vec::new();
-    let read = disk.open(&path)?.read_to_end(&mut text);
-    read.map_err(|source| DiskError { doing: "read", path: path.clone(), source })?;
-    let mut parts = text.split(|&byte| byte == 0).enumerate();
-    while let (Some((at, output)), Some((_, copy))) = (parts.next(), parts.next()) {
-        let output = path_of(output.to_vec());
-        let copy = (!copy.is_empty()).then(|| path_of(copy.to_vec()));
+    for (at, (output, copy)) in listed(disk, list)?.into_iter().enumerate() {
         if copy.as_deref().is_some_and(|copy| matches!(disk.look_at_link(copy), Ok(None))) {
             // It is back already.
             continue;
@@ -168,9 +182,55 @@ pub(crate) fn put_back(
         }
     }
     // Nothing is taken away twice: it could be somebody else's the next time.
-    disk.remove_file(&path)?;
-    disk.sync(list)?;
+    forget(disk, list)?;
     Ok(made_room)
+}
+
+/// Moves what was kept in a folder with a list below `displaced`: what is in the
+/// places now was accepted.
+///
+/// # Errors
+/// If something cannot be moved; it can be tried again.
+pub(crate) fn set_aside(disk: &dyn Disk, list: &Path, displaced: &Path) -> DiskResult<MadeRoom> {
+    let mut set_aside = Vec::new();
+    for (output, copy) in listed(disk, list)? {
+        let Some(copy) = copy else { continue };
+        if disk.look_at_link(&copy)?.is_some() {
+            let room = free_name(disk, &displaced.join(inside(&output)))?;
+            make_room(disk, &copy, &room)?;
+            set_aside.push((output, room));
+        }
+    }
+    forget(disk, list)?;
+    Ok(set_aside)
+}
+
+/// The outputs of a list, and where the copies of those are that were there. Where
+/// there is no list nothing was begun, or all was settled.
+fn listed(disk: &dyn Disk, list: &Path) -> DiskResult<Vec<(PathBuf, Option<PathBuf>)>> {
+    let path = list.join(LIST);
+    if disk.look(&path)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut text = Vec::new();
+    let read = disk.open(&path)?.read_to_end(&mut text);
+    read.map_err(|source| DiskError { doing: "read", path, source })?;
+    let mut parts = text.split(|&byte| byte == 0);
+    let mut listed = Vec::new();
+    while let (Some(output), Some(copy)) = (parts.next(), parts.next()) {
+        let copy = (!copy.is_empty()).then(|| path_of(copy.to_vec()));
+        listed.push((path_of(output.to_vec()), copy));
+    }
+    Ok(listed)
+}
+
+/// Removes a list, durably.
+fn forget(disk: &dyn Disk, list: &Path) -> DiskResult<()> {
+    if disk.look(&list.join(LIST))?.is_some() {
+        disk.remove_file(&list.join(LIST))?;
+        disk.sync(list)?;
+    }
+    Ok(())
 }
 
 /// A path as it is written below another folder.

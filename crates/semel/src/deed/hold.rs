@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use crate::deed::lease::{Holder, Lease, LeaseError};
+use crate::deed::mask_all;
 use crate::deed::run::Setting;
 use crate::ground::home::Home;
 
@@ -16,7 +17,7 @@ pub(super) fn holder_of(setting: &Setting<'_>) -> Holder {
         host: by.host.clone(),
         user: by.user.clone(),
         pid: by.pid,
-        command: setting.command.to_owned(),
+        command: mask_all(setting.pipeline, setting.env).text(setting.command).into_owned(),
         since: Timestamp::now(),
     }
 }

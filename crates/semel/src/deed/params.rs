@@ -5,10 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::deed::capture::{self, Answer, Question};
-use crate::deed::{Trouble, command};
+use crate::deed::{Trouble, command, mask_all};
 use crate::ground::world::process::Stop;
 use crate::thought::bind::{Bindings, Params};
-use crate::thought::mask::Mask;
 use crate::words::pipeline::{Fault, ParamValue, Pipeline};
 
 /// How long such a command may take.
@@ -31,8 +30,7 @@ pub fn ask(
     env: &BTreeMap<String, Vec<u8>>,
 ) -> Result<BTreeMap<String, String>, Trouble> {
     let mut values = BTreeMap::new();
-    let secrets = pipeline.steps.iter().flat_map(|step| &step.secret_env);
-    let mask = Mask::of(secrets.filter_map(|(name, _)| env.get(name).cloned()));
+    let mask = mask_all(pipeline, env);
     for param in &pipeline.params {
         let is_given = given.iter().any(|(name, _)| *name == param.name);
         let ParamValue::Command(asked) = &param.value else {

@@ -8,10 +8,10 @@
 use std::fs::File;
 use std::path::Path;
 
-use crate::deed::aside::{self, MadeRoom};
+use crate::deed::aside::{self, Fate, MadeRoom};
 use crate::deed::lease::Gate;
 use crate::deed::log::RunLog;
-use crate::deed::stage::{clear_run, put_back_all, save_older};
+use crate::deed::stage::{clear_run, save_older, settle_kept};
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError};
 use crate::ground::world::disk::{Disk, DiskError, Kind};
@@ -24,8 +24,9 @@ pub struct Recovered {
     pub number: Option<i64>,
     /// How many attempts were cut short.
     pub attempts: usize,
-    /// What was found where a command wrote in place, and where it was moved to
-    /// when what had been there was put back.
+    /// What was found where a command wrote in place, and where it was moved to when
+    /// what had been there was put back; or what had been there, where what was found
+    /// was accepted.
     pub made_room: MadeRoom,
 }
 
@@ -66,9 +67,11 @@ pub fn recover(
             continue;
         };
         let number = manifest.run_number(&run_id)?;
-        let open = match number {
-            Some(number) => manifest.open_attempts_of(number)?,
-            None => Vec::new(),
+        let (open, accepted) = match number {
+            Some(number) => {
+                (manifest.open_attempts_of(number)?, manifest.accepted_attempts_of(number)?)
+            }
+            None => (Vec::new(), Vec::new()),
         };
         let attempts = attempts_in(disk, &folder, &open)?;
         if let Some(number) = number {
@@ -76,8 +79,12 @@ pub fn recover(
             manifest.close_dead_run(number, &logs)?;
         }
         let displaced = home.displaced(number.unwrap_or(0));
-        let is_open = &mut |number| open.contains(&number);
-        let mut made_room = put_back_all(disk, &folder, &displaced, is_open)?;
+        let fate_of = |number| match () {
+            () if accepted.contains(&number) => Fate::SetAside,
+            () if open.contains(&number) => Fate::PutBack,
+            () => Fate::Removed,
+        };
+        let mut made_room = settle_kept(disk, &folder, &displaced, &fate_of)?;
         made_room.extend(save_older(disk, &folder, &displaced)?);
         clear_run(disk, &folder, &mut |once| open.contains(&once))?;
         if attempts > 0 || !made_room.is_empty() {

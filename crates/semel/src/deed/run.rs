@@ -35,7 +35,7 @@ use crate::deed::hook::{self, Debt, Ledger, Occasion};
 use crate::deed::lease::{Holder, Lease, LeaseError};
 use crate::deed::memory::{self, Access, Found};
 use crate::deed::recover::{RecoverError, recover};
-use crate::deed::{Asked, Site, Trouble, former, list, rebuild};
+use crate::deed::{Asked, Site, Trouble, former, list, mask_all, rebuild};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::SqliteManifest;
@@ -472,9 +472,7 @@ impl Preparation<'_> {
 
     /// What masks the secrets of all steps.
     fn mask(&self) -> Mask {
-        let steps = self.setting.pipeline.steps.iter();
-        let names = steps.flat_map(|step| &step.secret_env);
-        Mask::of(names.filter_map(|(name, _)| self.setting.env.get(name).cloned()))
+        mask_all(self.setting.pipeline, self.setting.env)
     }
 
     /// What the run owes once its first task begins.

@@ -17,7 +17,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::deed::aside::{self, Keeping, Kept, MadeRoom};
+use crate::deed::aside::{self, Fate, Keeping, Kept, MadeRoom};
 use crate::deed::lease::{Gate, Holder, Lease, LeaseError};
 use crate::ground::digests;
 use crate::ground::home::Home;
@@ -147,16 +147,27 @@ impl<'a> Staging<'a> {
         let name = aside::folder_name(number);
         let list = self.folder.join(&name);
         let mut outputs = Vec::with_capacity(task.outs.len());
+        let mut beside = Vec::new();
         for (path, out) in task.outs.iter().zip(&step.outs) {
             let folder = self.base_for(path)?.join(&name);
             if !place.folders.contains(&folder) && folder != list {
                 place.folders.push(folder.clone());
             }
+            if !out.folder {
+                let more = aside::beside(path).filter(|path| !task.outs.contains(path));
+                beside.extend(more.map(|path| (path, folder.clone())));
+            }
             outputs.push(Keeping { path, is_folder: out.folder, folder });
         }
+        let beside = beside.iter().map(|(path, folder)| {
+            let folder = folder.clone();
+            Keeping { path, is_folder: false, folder }
+        });
+        outputs.extend(beside);
         // The list goes last: while it is there, what it names is.
         place.folders.push(list.clone());
         place.kept = aside::keep(self.disk, &list, &outputs)?;
+        place.kept.truncate(task.outs.len());
         Ok(place)
     }
 
@@ -330,17 +341,16 @@ pub fn kept_outputs(
     Ok(Some(found))
 }
 
-/// Puts back what attempts of a dead run would have overwritten in place, but for
-/// those that have their receipts, and removes what was kept. What made room is
-/// kept in turn, below `displaced`.
+/// Settles what attempts of a dead run kept of what they would have overwritten in
+/// place, and removes the rest. What made room is kept in turn, below `displaced`.
 ///
 /// # Errors
 /// If something cannot be put back or removed.
-pub fn put_back_all(
+pub fn settle_kept(
     disk: &dyn Disk,
     folder: &Path,
     displaced: &Path,
-    has_no_receipt: &mut dyn FnMut(u64) -> bool,
+    fate_of: &dyn Fn(u64) -> Fate,
 ) -> DiskResult<MadeRoom> {
     let mut made_room = Vec::new();
     let bases = bases(disk, folder)?;
@@ -348,9 +358,12 @@ pub fn put_back_all(
         let Some(number) = aside::number_of(&entry.name.to_string_lossy()) else {
             continue;
         };
-        if has_no_receipt(number) {
-            made_room.extend(aside::put_back(disk, &folder.join(&entry.name), Some(displaced))?);
-        }
+        let list = folder.join(&entry.name);
+        made_room.extend(match fate_of(number) {
+            Fate::PutBack => aside::put_back(disk, &list, Some(displaced))?,
+            Fate::SetAside => aside::set_aside(disk, &list, displaced)?,
+            Fate::Removed => Vec::new(),
+        });
         // The list lies in the first of them, and goes last.
         bases.iter().rev().try_for_each(|base| disk.remove_all(&base.join(&entry.name)))?;
     }

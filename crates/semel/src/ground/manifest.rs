@@ -442,6 +442,9 @@ pub trait Manifest: Send {
     /// receipt.
     fn open_attempts_of(&self, run: i64) -> ManifestResult<Vec<u64>>;
 
+    /// Those of them whose tasks a human said were done, which no run has acted on.
+    fn accepted_attempts_of(&self, run: i64) -> ManifestResult<Vec<u64>>;
+
     /// What was done, or begun, of `once` steps of a pipeline, but for those of
     /// these names.
     fn once_but(&self, pipeline: &str, steps: &[&str]) -> ManifestResult<Vec<Gone>>;

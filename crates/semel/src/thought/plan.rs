@@ -106,7 +106,7 @@ pub fn chain_width(pipeline: &Pipeline, step: &Step) -> usize {
 /// The steps of a pipeline in an order in which none comes before what it waits
 /// for, and for each how long the longest chain before it is.
 ///
-/// `lists` are the steps whose list of items is an output of another step.
+/// `lists` are the steps whose list of items is made by another step.
 ///
 /// # Errors
 /// If the steps wait for each other, which only a list can cause here.
@@ -152,7 +152,9 @@ pub fn order(
     Ok(order)
 }
 
-/// The steps whose list of items is an output of another step: they wait for it.
+/// The steps whose list of items is not known before other steps were brought to
+/// their state, each with the last of these: it is their output, or a command makes
+/// it that may read what they left.
 #[must_use]
 pub fn lists_made_by_steps(
     pipeline: &Pipeline,
@@ -164,7 +166,11 @@ pub fn lists_made_by_steps(
     };
     let mut lists = BTreeMap::new();
     for (id, step) in pipeline.ids() {
-        let Some(path) = step.each.as_ref().and_then(|each| each.source.list()) else {
+        let Some(each) = &step.each else { continue };
+        if matches!(each.source, EachSource::Command(_)) {
+            lists.extend(step.upstream().last().map(|before| (id, before)));
+        }
+        let Some(path) = each.source.list() else {
             continue;
         };
         let list = render(step, path);

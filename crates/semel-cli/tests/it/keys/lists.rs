@@ -326,7 +326,6 @@ fn a_list_that_another_step_makes_is_read_when_it_is_there() {
 
 /// A list that a command makes is that of what the steps before it left.
 #[test]
-#[ignore = "defect: the list is asked for before the steps in `needs` were brought to their state"]
 fn a_list_command_is_asked_after_the_steps_that_come_before() {
     let scratch = pipeline(
         "[step.make]\nin = 'in'\nout = 'list'\nrun = 'cp {{ in }} {{ out }}'\n[step.a]\nneeds = ['make']\neach = { command = 'cat list' }\nrun = 'echo {{ item }} >> trace'",

@@ -154,7 +154,6 @@ fn an_interrupted_command_leaves_no_secret() {
 }
 
 #[test]
-#[ignore = "defect: what to type next shows the secret"]
 fn a_secret_typed_as_a_parameter_is_masked_in_history() {
     let scratch = pipeline(
         "[params]\nkey = 'none'\n[step.a]\nsecret-env = ['TOKEN']\nrun = 'test {{ params.key }} != x; exit 1'",

@@ -47,7 +47,8 @@ impl<'r, 's> Engine<'r, 's> {
         }
         state.is_open = true;
         // What only comes after can be judged though what is before it would act.
-        let would_matter = state.before.would_act && self.pipeline.step(id).reads_upstream();
+        let would_matter =
+            state.before.would_act && (!is_listed || self.pipeline.step(id).reads_upstream());
         match (state.before.not_reached.clone(), would_matter) {
             (None, false) => {
                 let order = Order::Prepare {

@@ -360,6 +360,16 @@ impl Manifest for SqliteManifest {
         self.rows("read the attempts", sql, [run], |row| row.get(0).map(unsigned))
     }
 
+    fn accepted_attempts_of(&self, run: i64) -> ManifestResult<Vec<u64>> {
+        let sql = "select number from attempt a where run = ? and open = 1
+             and (select verb from resolution r
+                  where (r.pipeline, r.step, r.instance, r.item)
+                      = (a.pipeline, a.step, a.instance, a.item) and r.acted_by is null
+                  order by id desc limit 1) = 'done'
+             order by number";
+        self.rows("read the attempts", sql, [run], |row| row.get(0).map(unsigned))
+    }
+
     fn once_but(&self, pipeline: &str, steps: &[&str]) -> ManifestResult<Vec<Gone>> {
         let steps = serde_json::to_string(steps).unwrap_or_default();
         self.rows(
