@@ -144,7 +144,7 @@ fn every_invariant_is_cited_and_tested() {
     let page = text("ARCHITECTURE.md");
     let numbers = page.lines().filter_map(|line| line.strip_prefix("- **I")?.split_once("**"));
     let numbers: Vec<_> = numbers.map(|(number, _)| number).collect();
-    assert_eq!(numbers.len(), 8);
+    assert_eq!(numbers.len(), 9);
     for number in numbers {
         assert!(code.contains(&format!("*I{number}*")), "I{number} is not cited in the code");
         let tests = code.lines().filter_map(|line| line.trim().strip_prefix("fn "));
@@ -292,6 +292,61 @@ fn the_guide_to_care_is_true() {
 }
 
 #[test]
+fn the_guide_to_decisions_is_true() {
+    run_all("docs/guide/decision.md");
+}
+
+#[test]
+fn the_guide_to_what_counts_is_true() {
+    run_all("docs/guide/fingerprint.md");
+}
+
+#[test]
+fn the_guide_to_effects_is_true() {
+    run_all("docs/guide/effects.md");
+}
+
+#[test]
+fn the_guide_to_what_is_done_once_is_true() {
+    run_all("docs/guide/once.md");
+}
+
+#[test]
+fn the_guide_to_instances_is_true() {
+    run_all("docs/guide/per.md");
+}
+
+#[test]
+fn the_guide_to_lists_is_true() {
+    run_all("docs/guide/lists.md");
+}
+
+#[test]
+fn the_guide_to_hooks_and_monitors_is_true() {
+    run_all("docs/guide/hooks-and-monitors.md");
+}
+
+#[test]
+fn the_example_with_every_key_is_run_so() {
+    run_all("examples/every-key/README.md");
+}
+
+/// Nobody finds a page that no map names, and none is true that no test runs.
+#[test]
+fn every_page_is_on_the_map_and_is_run() {
+    let (map, tests) = (text("docs/README.md"), include_str!("docs.rs"));
+    for entry in std::fs::read_dir(root().join("docs/guide")).unwrap().flatten() {
+        let page = format!("guide/{}", entry.file_name().to_string_lossy());
+        assert!(map.contains(&format!("({page})")), "docs/README.md does not name {page}");
+        assert!(tests.contains(&format!("run_all(\"docs/{page}\")")), "{page} is not run");
+    }
+    for entry in std::fs::read_dir(root().join("docs/reference")).unwrap().flatten() {
+        let page = format!("reference/{}", entry.file_name().to_string_lossy());
+        assert!(map.contains(&format!("({page})")), "docs/README.md does not name {page}");
+    }
+}
+
+#[test]
 fn the_warnings_are_shown_so() {
     run_all("docs/reference/lint.md");
 }
@@ -304,6 +359,8 @@ fn every_link_in_the_docs_leads_somewhere() {
         "CONTRIBUTING.md".into(),
         "CHANGELOG.md".into(),
         "benches/README.md".into(),
+        "examples/every-key/README.md".into(),
+        "examples/flights/README.md".into(),
     ];
     let mut open = vec![PathBuf::from("docs")];
     while let Some(folder) = open.pop() {
