@@ -154,6 +154,24 @@ fn every_invariant_is_cited_and_tested() {
     }
 }
 
+/// The tree in the docs has every module of the library.
+#[test]
+fn the_architecture_names_every_module() {
+    let page = text("ARCHITECTURE.md");
+    for storey in ["words", "ground", "thought", "deed"] {
+        let code = text(&format!("crates/semel/src/{storey}.rs"));
+        let names = code.lines().filter_map(|line| {
+            let name = line.strip_suffix(';')?.split_once("mod ")?.1;
+            Some(name.to_owned())
+        });
+        let names: Vec<_> = names.collect();
+        assert!(names.len() > 4, "{storey}: {names:?}");
+        for name in names {
+            assert!(page.contains(&format!("`{name}`")), "ARCHITECTURE.md has no {storey}::{name}");
+        }
+    }
+}
+
 /// A transcript in a page: where it is run, and its lines.
 struct Transcript {
     place: Option<String>,
