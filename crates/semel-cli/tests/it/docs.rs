@@ -172,6 +172,18 @@ fn the_architecture_names_every_module() {
     }
 }
 
+/// Each failure of another tool names the test that shows what semel does.
+#[test]
+fn every_failure_of_other_tools_has_its_test() {
+    let (page, tests) = (text("docs/rerun-safety.md"), include_str!("peers.rs"));
+    let rows = page.lines().filter(|line| line.starts_with("| R"));
+    let named: Vec<_> = rows.map(|row| row.rsplit('`').nth(1).unwrap_or_default()).collect();
+    for name in &named {
+        assert!(tests.contains(&format!("fn {name}()")), "peers.rs has no test {name}");
+    }
+    assert_eq!(named.len(), tests.matches("\nfn r").count());
+}
+
 /// A transcript in a page: where it is run, and its lines.
 struct Transcript {
     place: Option<String>,
