@@ -342,6 +342,11 @@ fn the_guide_to_what_is_done_once_is_true() {
 }
 
 #[test]
+fn the_guide_to_a_lost_memory_is_true() {
+    run_all("docs/guide/memory.md");
+}
+
+#[test]
 fn the_guide_to_instances_is_true() {
     run_all("docs/guide/per.md");
 }
