@@ -173,7 +173,7 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) fail_fast: bool,
     /// Do ordinary steps afresh, whatever their receipts say
-    #[arg(long)]
+    #[arg(long, conflicts_with = "keep")]
     pub(crate) fresh: bool,
     /// Read every file anew; believe no remembered digest
     #[arg(long)]
@@ -198,7 +198,7 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "STEP")]
     pub(crate) keep: Vec<String>,
     /// As if everything were done afresh
-    #[arg(long)]
+    #[arg(long, conflicts_with = "keep")]
     pub(crate) fresh: bool,
     /// Read every file anew; believe no remembered digest
     #[arg(long)]

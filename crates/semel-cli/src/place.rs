@@ -102,7 +102,7 @@ impl Place {
         if self.is_complete {
             return Ok(self);
         }
-        match params::ask(&self.file.pipeline, self.disk.root(), &self.given) {
+        match params::ask(&self.file.pipeline, self.disk.root(), &self.given, &self.env) {
             Ok(asked) => {
                 self.params =
                     Params::of(&self.file.pipeline, &self.given, &asked).map_err(Failed::Params)?;

@@ -295,7 +295,12 @@ impl fmt::Debug for Ran {
 }
 
 impl Ran {
-    fn of(scratch: &Scratch, mut command: Command) -> Self {
+    /// Runs a command that was made ready in a folder.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn of(scratch: &Scratch, mut command: Command) -> Self {
         Self::from_output(scratch.path(), &command.output().expect("the command starts"))
     }
 

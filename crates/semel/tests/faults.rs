@@ -67,6 +67,20 @@ out   = "used"
 run   = 'cat answer parts/1 > {{ out }}'
 "#;
 
+/// A command that writes in place, and is not done at once: it fails, or takes semel
+/// with it.
+const IN_PLACE: &str = r#"
+name = "faults"
+jobs = 1
+
+[step.add]
+in       = "in"
+in-place = true
+out      = ["log", "folder/", "new"]
+retry    = { times = 1, wait = "1ms" }
+run      = 'cat in >> log; cat in >> folder/log; rm -f folder/old; cat in >> new; [ -e tried ] || { touch tried; END; }'
+"#;
+
 /// The child: runs the pipeline in `SEMEL_FAULT_FOLDER`, on a disk that does what
 /// `SEMEL_FAULT` says at the change of that number.
 #[test]
@@ -214,6 +228,33 @@ fn goes_on(folder: &Path) -> Option<i32> {
         }
         ended => ended,
     }
+}
+
+/// A folder in which what is written in place stands already.
+fn to_be_added_to(folder: &Path, end: &str) {
+    file(folder, "semel.toml", &IN_PLACE.replace("END", end));
+    file(folder, "in", "2\n");
+    file(folder, "log", "precious\n");
+    file(folder, "folder/log", "1\n");
+    file(folder, "folder/old", "old\n");
+}
+
+/// The first attempt fails: all is put back within the run.
+fn failing(folder: &Path) {
+    to_be_added_to(folder, "exit 1");
+}
+
+/// The first attempt was killed with semel: the next run puts all back.
+fn half_written(folder: &Path) {
+    to_be_added_to(folder, "kill -9 $PPID; exit 1");
+    assert_eq!(child_in(folder, "none 0"), None, "the command kills semel");
+    assert_eq!(std::fs::read(folder.join("log")).unwrap(), b"precious\n2\n");
+}
+
+/// And somebody put something else into the place since.
+fn half_written_and_mended(folder: &Path) {
+    half_written(folder);
+    file(folder, "new", "mended");
 }
 
 /// All that is there, but semel's own.
@@ -424,4 +465,25 @@ fn i6_killed_after_any_change_while_a_lost_memory_is_made_anew() {
     }
     explore(lost, "die", b"told\n");
     explore(lost, "full", b"told\n");
+}
+
+#[test]
+fn i8_i9_killed_after_any_change_while_a_command_writes_in_place_and_fails() {
+    explore(failing, "die", b"precious\n");
+}
+
+#[test]
+fn i8_i9_a_full_disk_while_a_command_writes_in_place_and_fails() {
+    explore(failing, "full", b"precious\n");
+}
+
+#[test]
+fn i8_i9_killed_after_any_change_while_what_was_there_is_put_back() {
+    explore(half_written, "die", b"precious\n");
+    explore(half_written_and_mended, "die", b"mended");
+}
+
+#[test]
+fn i8_i9_a_full_disk_while_what_was_there_is_put_back() {
+    explore(half_written, "full", b"precious\n");
 }

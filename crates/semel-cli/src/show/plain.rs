@@ -74,6 +74,8 @@ impl<'a, W: Write> Plain<'a, W> {
                     count(*attempts as u64, "half attempt")
                 ));
             }
+            // The line of its step is the same.
+            Event::AttemptFailed { task, again_in: None, .. } if task.step.each.is_none() => {}
             Event::AttemptFailed { task, tries, failure, again_in, .. } => {
                 let after = match again_in {
                     Some(pause) => format!("; again in {}", clock(*pause)),

@@ -83,7 +83,8 @@ pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Ex
     };
     let about =
         about.map(|time| format!(", about {}", semel::words::clock(time))).unwrap_or_default();
-    writeln!(out, "\n{figure}{about}; nothing was run")?;
+    let trouble = if exit == Exit::DONE { String::new() } else { format!("; exit {}", exit.0) };
+    writeln!(out, "\n{figure}{about}; nothing was run{trouble}")?;
     for step in changed_commands(&ended.report) {
         writeln!(
             out,

@@ -85,9 +85,10 @@ fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, 
         [only] => only.task.to_string(),
         all => count(all.len() as u64, "task"),
     };
-    let then = match verb {
-        Verb::Done => "the next run accepts what is there",
-        Verb::Redo => "the next run does it again, once",
+    let then = match (verb, resolutions.len()) {
+        (Verb::Done, _) => "the next run accepts what is there",
+        (Verb::Redo, 1) => "the next run does it again, once",
+        (Verb::Redo, _) => "the next run does each of them again, once",
     };
     writeln!(out, "{}  {what}: {then}", Styles::for_stderr().state("done"))?;
     writeln!(out, "\n  next\n    semel run{}", place.again)?;

@@ -227,3 +227,25 @@ fn equal_items_that_come_together_are_worked_on_once() {
     assert_eq!((&*scratch.text("out/c"), &*scratch.text("out/d")), ("one", "two"));
     scratch.semel("run --expect-noop").exits(0);
 }
+
+/// Names are swapped, and one goes on under a third: each has its own content in the
+/// end, whoever was faster.
+#[test]
+fn swapped_and_rotated_names_end_with_their_own_content() {
+    let scratch = scratch();
+    let names: Vec<_> = (0..12).map(|at| format!("raw/{at}")).collect();
+    for name in &names {
+        scratch.file(name, format!("content of {name}"));
+    }
+    scratch
+        .pipeline("[step.a]\neach = 'raw/*'\nout = 'out/{{ item.name }}'\nrun = 'cp {{ item }} {{ out }}'")
+        .semel("run")
+        .exits(0);
+    scratch.sh("cd raw; mv 0 t; mv 1 0; mv t 1; mv 2 new; mv 3 2; mv 4 3; mv new 12");
+    scratch.semel("run -j 4").exits(0);
+    for name in scratch.list("raw") {
+        let (made, read) = (format!("out/{name}"), format!("raw/{name}"));
+        assert_eq!(scratch.text(made), scratch.text(read), "{name}");
+    }
+    scratch.semel("run --expect-noop").exits(0);
+}

@@ -15,6 +15,7 @@ mod docs;
 mod effects;
 mod engine;
 mod flights;
+mod keys;
 mod killed;
 mod lint;
 mod manifest_verbs;

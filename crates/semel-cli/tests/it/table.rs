@@ -6,6 +6,7 @@
 //! for what has no receipt, or an attempt since, in `open.rs`.
 
 mod open;
+mod special;
 
 use semel_testkit::{Gate, Scratch, eventually};
 use serde_json::Value;
@@ -487,7 +488,11 @@ const ROWS: [(&str, &str, &str); 18] = [
     ("complete, same", "proven, claimed, unknown", "complete_same_unknown"),
     ("complete, same", "missing", "complete_same_missing"),
     ("complete, same", "altered", "complete_same_altered"),
-    ("complete, other *how*", "proven, claimed, unknown, under `--keep`", ""),
+    (
+        "complete, other *how*",
+        "proven, claimed, unknown, under `--keep`",
+        "complete_other_how_kept",
+    ),
     ("complete, other *how*", "any", "complete_other_how"),
     ("complete, other *what*", "proven", "complete_other_what_proven"),
     ("complete, other *what*", "else", "complete_other_what_else"),
@@ -512,7 +517,9 @@ fn every_row_has_its_tests() {
     });
     let known = ROWS.map(|(memory, truth, _)| (memory.to_owned(), truth.to_owned()));
     assert_eq!(rows.collect::<Vec<_>>(), known);
-    let tests = [include_str!("table.rs"), include_str!("table/open.rs")].concat();
+    let tests =
+        [include_str!("table.rs"), include_str!("table/open.rs"), include_str!("table/special.rs")]
+            .concat();
     for (memory, truth, name) in ROWS {
         assert!(tests.contains(&format!("\nfn {name}")), "{memory} | {truth}");
     }

@@ -322,11 +322,12 @@ pub fn take_kept(
     Ok(Staged { place, contents, took: Duration::ZERO })
 }
 
-/// Takes copies of the outputs of a task that did the same.
+/// Takes copies of the outputs of a task that did the same; `None` if they are no
+/// longer what that task made.
 ///
 /// # Errors
-/// If they cannot be copied, or changed meanwhile.
-pub fn copy_twin(workshop: &Workshop<'_>, job: &Job<'_>) -> Result<Staged, Failure> {
+/// If they cannot be copied.
+pub fn copy_twin(workshop: &Workshop<'_>, job: &Job<'_>) -> Result<Option<Staged>, Failure> {
     let broken = |error: DiskError| Failure::Broken(error.to_string());
     let disk = workshop.site.disk;
     let place = workshop.staging.place(job.view.step, job.task, job.number).map_err(broken)?;
@@ -336,16 +337,22 @@ pub fn copy_twin(workshop: &Workshop<'_>, job: &Job<'_>) -> Result<Staged, Failu
         let original = original.ok_or_else(|| {
             Failure::BadEffect("the task with the same content has other outputs".to_owned())
         })?;
-        copy_all(disk, &original.path, to).map_err(broken)?;
-        let meta = disk.look_at_link(to).map_err(broken)?;
-        let copied = meta.map(|meta| read_staged(workshop.site, to, &meta, None)).transpose()?;
+        // That task may be at work on another input by now.
+        let copied = match copy_all(disk, &original.path, to) {
+            Err(error) if error.is_absence() => None,
+            copied => {
+                copied.map_err(broken)?;
+                let meta = disk.look_at_link(to).map_err(broken)?;
+                meta.map(|meta| read_staged(workshop.site, to, &meta, None)).transpose()?
+            }
+        };
         if copied.is_none_or(|copied| copied.content.digest != original.digest) {
-            let what = format!("{} changed while it was copied", show(&original.path));
-            return Err(Failure::BadEffect(what));
+            workshop.staging.clear(&place).map_err(broken)?;
+            return Ok(None);
         }
     }
     let contents = contents(workshop.site, job, &place)?;
-    Ok(Staged { place, contents, took: Duration::ZERO })
+    Ok(Some(Staged { place, contents, took: Duration::ZERO }))
 }
 
 fn failed(failure: Failure, provably_undone: bool) -> Acted {

@@ -98,6 +98,20 @@ pub(crate) fn keep(
     Ok(kept)
 }
 
+/// Whether something that was kept is still to be put back.
+pub(crate) fn is_owed(disk: &dyn Disk, list: &Path) -> DiskResult<bool> {
+    Ok(disk.look(&list.join(LIST))?.is_some())
+}
+
+/// Makes one more copy of what was kept; the kept one stays where it is.
+pub(crate) fn copy_to(disk: &dyn Disk, kept: &Path, to: &Path, is_folder: bool) -> DiskResult<()> {
+    if let Some(parent) = to.parent() {
+        disk.make_folders(parent)?;
+    }
+    copy_all(disk, kept, to)?;
+    sync_all(disk, to, is_folder)
+}
+
 /// What made room for a copy, and where it is now.
 pub(crate) type MadeRoom = Vec<(PathBuf, PathBuf)>;
 

@@ -68,7 +68,9 @@ pub(crate) fn ask(question: &Question<'_>, stop: &Stop) -> Result<Answer, String
     let order = Order { words, folder, env, streams: Streams::Apart, input };
     let (mut said, mut complained) = (Vec::new(), Vec::new());
     let mut is_cut = false;
-    let running = start(&order).map_err(|error| format!("it could not be started: {error}"))?;
+    let program = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+    let running =
+        start(&order).map_err(|error| format!("`{program}` could not be started: {error}"))?;
     let end = running.wait(Some(limit), stop, |stream, bytes| {
         let (kept, most) = match stream {
             Stream::Output => (&mut said, most),

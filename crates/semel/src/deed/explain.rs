@@ -64,7 +64,7 @@ pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Fa
         verdict: found.verdict,
         receipt: receipt.map(|receipt| (receipt.run, receipt.at)),
         cues,
-        memory: found.case.memory,
+        memory: found.case.memory(),
         truth: found.case.truth(),
         not_seen,
         attempt: open.map(|attempt| {

@@ -9,7 +9,9 @@ use crate::ground::glob::{GlobError, Matcher, glob};
 use crate::ground::world::disk::DiskError;
 use crate::thought::bind::Bindings;
 use crate::words::path::{bytes_of, normal, show, within};
-use crate::words::pipeline::{Command, Each, EachSource, Fault, InputSource, Items, Span, Step};
+use crate::words::pipeline::{
+    Command, Each, EachSource, Fault, InputSource, Items, Pipeline, Span, Step,
+};
 use crate::words::task::{Item, Task};
 use crate::words::template::{Name, Template};
 
@@ -40,8 +42,21 @@ pub fn items(site: &Site<'_>, step: &Step, each: &Each) -> Result<Vec<Item>, Tro
     }
     if each.items == Items::Rows {
         columns_are_there(step, each, &items)?;
+        columns_are_passed_on(site.pipeline, step, &items)?;
     }
     Ok(items)
+}
+
+/// Every column is there that a step names which takes these items from another.
+fn columns_are_passed_on(pipeline: &Pipeline, from: &Step, items: &[Item]) -> Result<(), Trouble> {
+    for (_, step) in pipeline.ids() {
+        let Some(each) = &step.each else { continue };
+        if matches!(each.source, EachSource::ItemsOf(of) if pipeline.step(of).name == from.name) {
+            columns_are_there(step, each, items)?;
+            columns_are_passed_on(pipeline, step, items)?;
+        }
+    }
+    Ok(())
 }
 
 const fn nothing_found(each: &Each) -> &'static str {
@@ -189,7 +204,9 @@ fn glob_within(site: &Site<'_>, pattern: Vec<u8>) -> Vec<u8> {
 
 fn missing(path: &Path, span: &Span) -> Trouble {
     let title = format!("an input that is not there: {}", show(path));
-    Trouble::Input(Fault::new(title, span, "names a file that does not exist"))
+    let fault = Fault::new(title, span, "names a file that does not exist");
+    let is_home = path.starts_with("~");
+    Trouble::Input(if is_home { fault.help("`~` is not filled in: write the path") } else { fault })
 }
 
 fn unreadable(error: &DiskError, span: &Span) -> Trouble {

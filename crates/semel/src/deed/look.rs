@@ -110,13 +110,18 @@ pub fn look(
     // What a human said was acted on by the attempt that this run made.
     let said = view.said(&name).filter(|_| known.tried.is_none());
     let open = view.open_attempt(&name);
-    // A new one is run; unless it is unsafe to repeat, and may not be new.
-    let may_be_done = view.step.once && !(view.memory_is_whole && view.memory.gone.is_empty());
+    let comes_too_late = view.comes_too_late(task.item.as_deref());
+    // A new one is run; unless it is unsafe to repeat and may not be new, or comes too
+    // late: then its content matters.
+    let memory = &view.memory;
+    let may_be_done = view.step.once
+        && !(view.memory_is_whole && memory.gone.is_empty() && memory.receipts.is_empty());
     let leaves_unread = manner.reads_no_new_items
         && receipt.is_none()
         && open.is_none()
         && said.is_none()
-        && !may_be_done;
+        && !may_be_done
+        && !comes_too_late;
     let item = match item(site, view, task, known.made, leaves_unread, hints)? {
         Item::Unread => return Ok(unread()),
         Item::Seen(seen) => Some(seen),
@@ -130,7 +135,7 @@ pub fn look(
     case.keeps = site.kept.contains(&view.id);
     case.too_old = view.is_too_old(&name);
     case.deterministic = view.step.deterministic;
-    case.comes_too_late = view.comes_too_late(task.item.as_deref());
+    case.comes_too_late = comes_too_late;
     case.memory_is_whole = view.memory_is_whole;
     case.same_content = view.step.same == Some(Same::Content);
     case.provably_undone = open.is_some_and(|attempt| attempt.provably_undone);

@@ -8,6 +8,7 @@ use crate::deed::capture::{self, Answer, Question};
 use crate::deed::{Trouble, command};
 use crate::ground::world::process::Stop;
 use crate::thought::bind::{Bindings, Params};
+use crate::thought::mask::Mask;
 use crate::words::pipeline::{Fault, ParamValue, Pipeline};
 
 /// How long such a command may take.
@@ -17,7 +18,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const MOST: usize = 1 << 16;
 
 /// Asks the commands of all parameters that are not given, in the pipeline's
-/// folder. A value is what is printed, without the newline at its end.
+/// folder. A value is what is printed, without the newline at its end. `env` holds
+/// the secrets of steps, which no complaint may show.
 ///
 /// # Errors
 /// If one fails, takes too long, or prints no value; with the place of the
@@ -26,8 +28,11 @@ pub fn ask(
     pipeline: &Pipeline,
     folder: &Path,
     given: &[(String, String)],
+    env: &BTreeMap<String, Vec<u8>>,
 ) -> Result<BTreeMap<String, String>, Trouble> {
     let mut values = BTreeMap::new();
+    let secrets = pipeline.steps.iter().flat_map(|step| &step.secret_env);
+    let mask = Mask::of(secrets.filter_map(|(name, _)| env.get(name).cloned()));
     for param in &pipeline.params {
         let is_given = given.iter().any(|(name, _)| *name == param.name);
         let ParamValue::Command(asked) = &param.value else {
@@ -37,6 +42,7 @@ pub fn ask(
             continue;
         }
         let wrong = |why: String| {
+            let why = mask.text(&why);
             let title = format!("parameter `{}` cannot be had: {why}", param.name);
             let help = format!("to do without the command:  -p {}=VALUE", param.name);
             Trouble::Input(Fault::new(title, &param.span, "this command gives it").help(help))

@@ -220,7 +220,8 @@ pub fn run(
     // Nothing is there to adopt into, and nothing may be made.
     let looks_only = options.mode == Mode::ExpectNoop && !had_memory;
     let mode = if looks_only { Mode::Plan } else { options.mode };
-    let first = Preparation { setting, options, mode, home: &home, run_id: &run_id };
+    let asked = Asked::default();
+    let first = Preparation { setting, options, mode, home: &home, run_id: &run_id, asked: &asked };
     let run = |report: &mut dyn FnMut(&Event<'_>)| {
         let made = if !had_memory && mode == Mode::Act { first.make_memory()? } else { None };
         std::thread::scope(|scope| {
@@ -243,6 +244,8 @@ struct Preparation<'a> {
     mode: Mode,
     home: &'a Home,
     run_id: &'a str,
+    /// Lists of commands, which are asked once though they are looked at twice.
+    asked: &'a Asked,
 }
 
 /// What is known before anything is begun.
@@ -271,7 +274,7 @@ impl Preparation<'_> {
             run_id: self.run_id,
             env,
             outputs: &plain_outputs(pipeline, params, disk.root()),
-            asked: &Asked::default(),
+            asked: self.asked,
             kept: &[],
             memory_is_whole: true,
             manifest: None,
@@ -347,7 +350,7 @@ impl Preparation<'_> {
             run_id: self.run_id,
             env,
             outputs: &outputs,
-            asked: &Asked::default(),
+            asked: self.asked,
             kept: &self.options.keeps,
             memory_is_whole,
             manifest: asked.as_ref(),

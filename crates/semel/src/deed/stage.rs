@@ -195,7 +195,12 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// If something cannot be removed.
     pub fn clear_failed(&self, place: &Place) -> DiskResult<()> {
-        if place.keeps_what_failed { Ok(()) } else { self.clear(place) }
+        // What could not be put back is here and nowhere else: the next run tries again.
+        let is_owed = match place.folders.last().filter(|_| !place.kept.is_empty()) {
+            Some(list) => aside::is_owed(self.disk, list)?,
+            None => false,
+        };
+        if place.keeps_what_failed || is_owed { Ok(()) } else { self.clear(place) }
     }
 
     /// Removes what is left of an attempt.

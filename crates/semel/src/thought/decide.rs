@@ -83,7 +83,8 @@ impl Case {
 
     /// What memory says, once the age of the receipt is taken into account: an
     /// old one counts as one for other inputs.
-    const fn memory(&self) -> Memory {
+    #[must_use]
+    pub const fn memory(&self) -> Memory {
         match self.memory {
             Memory::Complete(_) if self.too_old => Memory::Complete(Likeness::OtherWhat),
             memory => memory,
@@ -510,34 +511,29 @@ pub fn table() -> String {
 
 /// The verdicts of a cell; those that differ in their reason only are one.
 fn cell(choices: &[Choice]) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    for (at, choice) in choices.iter().enumerate() {
-        let text = match choice.then {
-            Then::AsIfSame => "as *same*".to_owned(),
-            Then::AsIfNotFresh => "as without it".to_owned(),
-            Then::Give(ruling, reason) => {
-                let differs =
-                    |other: &&Choice| !matches!(other.then, Then::Give(same, _) if same == ruling);
-                if choices[at + 1..].iter().any(|other| !differs(&other)) {
-                    continue;
-                }
-                match (ruling, choice.when) {
-                    (
-                        Ruling::Skip
-                        | Ruling::Adopt
-                        | Ruling::Reuse
-                        | Ruling::Wait
-                        | Ruling::Blocked,
-                        When::Always,
-                    ) => ruling.to_string(),
-                    (_, When::Always) => format!("{ruling}: {reason}"),
-                    (_, when) => format!("{ruling} {}", when.text()),
-                }
-            }
-        };
-        texts.push(text);
+    let same = |one: &Choice, other: &Choice| match (one.then, other.then) {
+        (Then::Give(one, _), Then::Give(other, _)) => one == other,
+        _ => false,
+    };
+    choices.chunk_by(same).map(alternatives).collect::<Vec<_>>().join("; else ")
+}
+
+/// Choices of a cell that give one verdict, each under its condition.
+fn alternatives(choices: &[Choice]) -> String {
+    let [.., last] = choices else {
+        return String::new();
+    };
+    let (ruling, reason) = match last.then {
+        Then::AsIfSame => return "as *same*".to_owned(),
+        Then::AsIfNotFresh => return "as without it".to_owned(),
+        Then::Give(ruling, reason) => (ruling, reason),
+    };
+    if matches!(last.when, When::Always) {
+        let tells_why = matches!(ruling, Ruling::Run | Ruling::Refuse) && choices.len() == 1;
+        return if tells_why { format!("{ruling}: {reason}") } else { ruling.to_string() };
     }
-    texts.join("; else ")
+    let conditions: Vec<_> = choices.iter().map(|choice| choice.when.text()).collect();
+    format!("{ruling} {}", conditions.join(", or "))
 }
 
 #[cfg(test)]

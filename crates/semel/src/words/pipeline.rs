@@ -413,6 +413,13 @@ pub struct Expect {
     pub span: Span,
 }
 
+impl Expect {
+    /// Whether any output would do.
+    pub(crate) const fn expects_nothing(&self) -> bool {
+        self.rows.is_none() && self.bytes.is_none() && !self.same_rows_as_in
+    }
+}
+
 /// A condition on a number: `>= 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {

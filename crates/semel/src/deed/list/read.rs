@@ -3,6 +3,7 @@
 //! Invariant: two items of one list have different names; the fault that they do
 //! not tells both places.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::deed::{Site, Trouble, command};
 use crate::ground::world::disk::{DiskError, Kind};
 use crate::ground::world::process::Stop;
 use crate::thought::bind::Bindings;
+use crate::thought::mask::Mask;
 use crate::words::path::{bytes_of, normal, show};
 use crate::words::pipeline::{Command, Each, Fault, Span, Step};
 use crate::words::task::{Item, Row};
@@ -34,13 +36,15 @@ struct Gathering<'a> {
     /// What an item of it is called there: `line`.
     unit: &'static str,
     span: &'a Span,
+    secrets: Mask,
     seen: HashMap<Box<[u8]>, usize>,
     items: Vec<Item>,
 }
 
 impl<'a> Gathering<'a> {
-    fn new(of: String, unit: &'static str, span: &'a Span) -> Self {
-        Self { of, unit, span, seen: HashMap::new(), items: Vec::new() }
+    fn new(site: &Site<'_>, of: String, unit: &'static str, span: &'a Span) -> Self {
+        let secrets = site.mask_all();
+        Self { of, unit, span, secrets, seen: HashMap::new(), items: Vec::new() }
     }
 
     fn wrong(&self, title: String, at: usize, help: &str) -> Trouble {
@@ -54,11 +58,23 @@ impl<'a> Gathering<'a> {
             let title = "an item with a NUL byte".to_owned();
             return Err(self.wrong(title, at, "no command can be given one"));
         }
+        if item.name.is_empty() {
+            let title = "an item without a name".to_owned();
+            return Err(self.wrong(title, at, "the value that names it is empty"));
+        }
+        if !self.secrets.is_empty() && self.secrets.bytes(&item.name) != *item.name {
+            let title = "an item with a secret in its name".to_owned();
+            return Err(self.wrong(title, at, "the names of tasks are shown and kept"));
+        }
         if let Some(first) = self.seen.insert(item.name.clone(), at) {
             let value = String::from_utf8_lossy(&item.name);
             let unit = self.unit;
             let title = format!("`{value}` comes twice: in {unit} {first} and in {unit} {at}");
-            let help = "each is a piece of work of its own; two of one name would be one";
+            let help = if item.row.is_some() {
+                "each row wants a name of its own:  each = { …, name = \"a column\" }"
+            } else {
+                "each is a piece of work of its own; two of one name would be one"
+            };
             return Err(self.wrong(title, at, help));
         }
         self.items.push(item);
@@ -104,7 +120,7 @@ pub(super) fn lines(
     span: &Span,
 ) -> Result<Vec<Item>, Trouble> {
     let path = plain_path(site, step, path);
-    let mut gathering = Gathering::new(show(&path), "line", span);
+    let mut gathering = Gathering::new(site, show(&path), "line", span);
     gathering.add_lines(&read(site, &path, span)?, Item::plain)?;
     Ok(gathering.items)
 }
@@ -118,7 +134,7 @@ pub(super) fn files_from(
     span: &Span,
 ) -> Result<Vec<Item>, Trouble> {
     let path = plain_path(site, step, path);
-    let mut gathering = Gathering::new(show(&path), "line", span);
+    let mut gathering = Gathering::new(site, show(&path), "line", span);
     gathering.add_lines(&read(site, &path, span)?, |line| {
         let normal = normal(line);
         let inside = normal.strip_prefix(site.disk.root()).unwrap_or(&normal);
@@ -156,7 +172,7 @@ pub(super) fn command(
         most: MOST,
     };
     let said = capture::ask(&question, &stop).and_then(Answer::when_well).map_err(wrong)?;
-    let mut gathering = Gathering::new("what the command prints".to_owned(), "line", span);
+    let mut gathering = Gathering::new(site, "what the command prints".to_owned(), "line", span);
     gathering.add_lines(&said, Item::plain)?;
     asked.insert(step.name.clone(), gathering.items.clone());
     Ok(gathering.items)
@@ -179,7 +195,7 @@ pub(super) fn csv(
     let mut reader = ::csv::ReaderBuilder::new().from_reader(text);
     let columns: Vec<Box<str>> = reader.headers().map_err(not_csv)?.iter().map(Box::from).collect();
     names_are_told_apart(&columns, &path, &each.span)?;
-    let mut gathering = Gathering::new(show(&path), "row", &each.span);
+    let mut gathering = Gathering::new(site, show(&path), "row", &each.span);
     for (at, record) in reader.records().enumerate() {
         let record = record.map_err(not_csv)?;
         let values = columns.iter().cloned().zip(record.iter().map(Box::from));
@@ -214,7 +230,7 @@ pub(super) fn json(
     };
     let list: Vec<Value> = serde_json::from_slice(&text)
         .map_err(|error| wrong(format!("{} is not a list in JSON: {error}", show(&path))))?;
-    let mut gathering = Gathering::new(show(&path), "element", &each.span);
+    let mut gathering = Gathering::new(site, show(&path), "element", &each.span);
     for (at, element) in list.iter().enumerate() {
         let nested = |what: &str| wrong(format!("element {} of {} {what}", at + 1, show(&path)));
         let item = match element {
@@ -248,10 +264,11 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// A row with its name: the value of the column that names it, or all its values.
+/// A row with its name: the value of the column that names it, or all its values, as
+/// a line of CSV has them.
 fn named(row: Row, each: &Each, gathering: &Gathering<'_>, at: usize) -> Result<Item, Trouble> {
     let name = match &each.name {
-        None => row.0.iter().map(|(_, value)| &**value).collect::<Vec<_>>().join(","),
+        None => row.0.iter().map(|(_, value)| in_csv(value)).collect::<Vec<_>>().join(","),
         Some(column) => match row.get(column) {
             Some(value) => value.to_owned(),
             None => {
@@ -262,9 +279,15 @@ fn named(row: Row, each: &Each, gathering: &Gathering<'_>, at: usize) -> Result<
             }
         },
     };
-    if name.is_empty() {
-        let title = "an item without a name".to_owned();
-        return Err(gathering.wrong(title, at, "the value that names it is empty"));
-    }
     Ok(Item { name: name.into_bytes().into(), row: Some(Box::new(row)) })
+}
+
+/// A value as it stands in a line of CSV (RFC 4180): two rows that differ never look
+/// the same.
+fn in_csv(value: &str) -> Cow<'_, str> {
+    if value.contains([',', '"', '\n', '\r']) {
+        Cow::Owned(format!("\"{}\"", value.replace('"', "\"\"")))
+    } else {
+        Cow::Borrowed(value)
+    }
 }

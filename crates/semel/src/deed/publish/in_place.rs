@@ -85,8 +85,10 @@ impl Publication<'_> {
                 continue;
             }
             let aside = self.aside_for(path)?;
-            // The check holds: nothing is put back any more.
-            aside::make_room(disk, &kept.copy, &aside).map_err(|error| broken(&error))?;
+            // *I9* Until there is a receipt, the kept one may have to be put back.
+            let is_folder = self.job.view.step.outs[at].folder;
+            let copied = aside::copy_to(disk, &kept.copy, &aside, is_folder);
+            copied.map_err(|error| broken(&error))?;
             self.unsynced.extend(aside.parent().map(std::path::Path::to_owned));
             self.moved_aside.push((path.clone(), aside));
         }

@@ -97,6 +97,9 @@ impl Crew<'_> {
         let (recorder, recorder_inbox) = record::orders();
         // One after the other, in the order of the list, means to look so too.
         let lookers = if jobs == 1 { 1 } else { preparation.threads() };
+        // Where a failure keeps others from beginning, none is handed out ahead.
+        let stops_early = preparation.options.fails_fast
+            || site.pipeline.steps.iter().any(|step| step.max_failures.is_some());
         let pipeline = &*site.pipeline.name;
         let once = match (&*manifest, number) {
             (Some(manifest), Some(number)) => {
@@ -147,9 +150,9 @@ impl Crew<'_> {
                 limit: preparation.setting.pipeline.timeout,
                 lookers,
                 // Commands are limited by permits; publishing overlaps with them.
-                most_acts: jobs + jobs.min(8) + 1,
+                most_acts: if stops_early { jobs } else { jobs + jobs.min(8) + 1 },
                 // An item waits for receipts between its steps; others go on then.
-                most_roots: if jobs == 1 { 1 } else { 4 * jobs + 8 },
+                most_roots: if stops_early || jobs == 1 { jobs } else { 4 * jobs + 8 },
                 report: tell,
                 recorder: Some(recorder.clone()),
                 look_orders,

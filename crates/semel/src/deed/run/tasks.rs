@@ -207,6 +207,12 @@ impl<'s> Engine<'_, 's> {
         let (failure, provably_undone) = match why {
             // It stays unsettled: the run ends before it.
             WhyNot::Stopped => return,
+            WhyNot::TwinChanged => {
+                if !self.is_stopping {
+                    self.look_again(id, task, None);
+                }
+                return;
+            }
             WhyNot::Void(input) => match self.void(id, task, &input) {
                 Some(failure) => (failure, false),
                 None => return,

@@ -128,8 +128,13 @@ pub(super) struct FailedAct {
 
 /// Why an attempt did not succeed.
 pub(super) enum WhyNot {
-    Failed { failure: Failure, provably_undone: bool },
+    Failed {
+        failure: Failure,
+        provably_undone: bool,
+    },
     Void(PathBuf),
+    /// What was to be copied is no longer what it was.
+    TwinChanged,
     Stopped,
 }
 
@@ -236,9 +241,11 @@ impl<'a> Shop<'_, 'a> {
                         messages,
                         recorder,
                     };
-                    let failed = act.act();
-                    let _ = messages.send(Message::Acted { step });
-                    failed.map(|failed| Message::Failed(Box::new(failed)))
+                    // A failure is told before there is room for another.
+                    if let Some(failed) = act.act() {
+                        let _ = messages.send(Message::Failed(Box::new(failed)));
+                    }
+                    Some(Message::Acted { step })
                 }
             };
             if let Some(message) = message {
@@ -451,8 +458,11 @@ impl Act<'_, '_> {
             self.record(completion, Vec::new(), self.made(&[], None), Vec::new());
             return None;
         }
-        let staged = act::copy_twin(self.workshop(), &job);
-        self.publish(&job, staged, Origin::Reused, None, Vec::new())
+        match act::copy_twin(self.workshop(), &job) {
+            Ok(Some(staged)) => self.publish(&job, Ok(staged), Origin::Reused, None, Vec::new()),
+            Ok(None) => Some(self.failed(WhyNot::TwinChanged, Vec::new())),
+            Err(failure) => self.publish(&job, Err(failure), Origin::Reused, None, Vec::new()),
+        }
     }
 
     /// A step that is a check alone does nothing but ask.

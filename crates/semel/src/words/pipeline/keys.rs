@@ -174,8 +174,17 @@ fn retry(value: &Value<'_>) -> Read<Retry> {
     match value.as_table() {
         Some(table) => {
             fill(&table, RETRY, &mut retry, "`retry`")?;
-            if table.get("up-to").is_none() {
-                retry.up_to = retry.up_to.max(retry.wait);
+            if table.get("times").is_none() {
+                let label = "says when, and not how often";
+                return Err(vec![value.fault("`retry` without `times`", label)]);
+            }
+            match table.get("up-to") {
+                None => retry.up_to = retry.up_to.max(retry.wait),
+                Some(up_to) if retry.up_to < retry.wait => {
+                    let title = "`up-to` is shorter than `wait`";
+                    return Err(vec![up_to.fault(title, "the first pause is longer already")]);
+                }
+                Some(_) => {}
             }
         }
         None => retry.times = times(value)?,

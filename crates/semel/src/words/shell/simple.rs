@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::{after_options, base_name, script_of};
+use super::programs::{after_options, base_name, script_of};
 
 /// A word of a simple command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -155,6 +155,9 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         read: |step, value| {
             let mut expect = Expect { span: value.span(), ..Expect::default() };
             fill(&value.table()?, EXPECT, &mut expect, "`expect`")?;
+            if expect.expects_nothing() {
+                return Err(vec![value.fault("`expect` expects nothing", "any output would do")]);
+            }
             step.expect = Some(expect);
             Ok(())
         },
@@ -249,7 +252,7 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         about: "how many further attempts follow a failed one, or `{ times, wait, up-to }`",
         shape: RETRY_SHAPE,
         read: |step, value| {
-            step.retry = Some(retry(value)?);
+            step.retry = Some(Placed { what: retry(value)?, span: value.span() });
             Ok(())
         },
     },
@@ -258,7 +261,7 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         about: "the limit of an attempt",
         shape: Shape::Time,
         read: |step, value| {
-            step.timeout = Some(value.limit()?);
+            step.timeout = Some(Placed { what: value.limit()?, span: value.span() });
             Ok(())
         },
     },

@@ -104,7 +104,8 @@ impl<'a> Faults<'a> {
             let span = text.place(&hole.range);
             match &hole.name {
                 Name::Param(name) if names_params => self.parameter_exists(name, &span),
-                Name::RunId => {}
+                // Parameters are there before there is a run.
+                Name::RunId if names_params => {}
                 _ => self.say(Fault::new(
                     "a placeholder without a value",
                     &span,

@@ -306,6 +306,22 @@ impl<'a> Faults<'a> {
         if let Some(age) = &step.max_age {
             say("max-age", &age.span);
         }
+        if let Some(place) = &step.in_place {
+            say("in-place", &place.span);
+        }
+        let mut belongs_to_check = |what: &str, span: &Span| {
+            let title = format!("`{what}` in a step that is a check alone");
+            self.say(
+                Fault::new(title, span, "it has no command")
+                    .help(format!("put it into the check:  check = {{ run = '…', {what} = … }}")),
+            );
+        };
+        if let Some(retry) = &step.retry {
+            belongs_to_check("retry", &retry.span);
+        }
+        if let Some(timeout) = &step.timeout {
+            belongs_to_check("timeout", &timeout.span);
+        }
     }
 
     fn prelude_has_a_shell(&mut self, step: &'a StepDraft) {
