@@ -154,6 +154,36 @@ fn every_invariant_is_cited_and_tested() {
     }
 }
 
+/// The tree in the docs has every module of the library.
+#[test]
+fn the_architecture_names_every_module() {
+    let page = text("ARCHITECTURE.md");
+    for storey in ["words", "ground", "thought", "deed"] {
+        let code = text(&format!("crates/semel/src/{storey}.rs"));
+        let names = code.lines().filter_map(|line| {
+            let name = line.strip_suffix(';')?.split_once("mod ")?.1;
+            Some(name.to_owned())
+        });
+        let names: Vec<_> = names.collect();
+        assert!(names.len() > 4, "{storey}: {names:?}");
+        for name in names {
+            assert!(page.contains(&format!("`{name}`")), "ARCHITECTURE.md has no {storey}::{name}");
+        }
+    }
+}
+
+/// Each failure of another tool names the test that shows what semel does.
+#[test]
+fn every_failure_of_other_tools_has_its_test() {
+    let (page, tests) = (text("docs/rerun-safety.md"), include_str!("peers.rs"));
+    let rows = page.lines().filter(|line| line.starts_with("| R"));
+    let named: Vec<_> = rows.map(|row| row.rsplit('`').nth(1).unwrap_or_default()).collect();
+    for name in &named {
+        assert!(tests.contains(&format!("fn {name}()")), "peers.rs has no test {name}");
+    }
+    assert_eq!(named.len(), tests.matches("\nfn r").count());
+}
+
 /// A transcript in a page: where it is run, and its lines.
 struct Transcript {
     place: Option<String>,
@@ -292,6 +322,66 @@ fn the_guide_to_care_is_true() {
 }
 
 #[test]
+fn the_guide_to_decisions_is_true() {
+    run_all("docs/guide/decision.md");
+}
+
+#[test]
+fn the_guide_to_what_counts_is_true() {
+    run_all("docs/guide/fingerprint.md");
+}
+
+#[test]
+fn the_guide_to_effects_is_true() {
+    run_all("docs/guide/effects.md");
+}
+
+#[test]
+fn the_guide_to_what_is_done_once_is_true() {
+    run_all("docs/guide/once.md");
+}
+
+#[test]
+fn the_guide_to_a_lost_memory_is_true() {
+    run_all("docs/guide/memory.md");
+}
+
+#[test]
+fn the_guide_to_instances_is_true() {
+    run_all("docs/guide/per.md");
+}
+
+#[test]
+fn the_guide_to_lists_is_true() {
+    run_all("docs/guide/lists.md");
+}
+
+#[test]
+fn the_guide_to_hooks_and_monitors_is_true() {
+    run_all("docs/guide/hooks-and-monitors.md");
+}
+
+#[test]
+fn the_example_with_every_key_is_run_so() {
+    run_all("examples/every-key/README.md");
+}
+
+/// Nobody finds a page that no map names, and none is true that no test runs.
+#[test]
+fn every_page_is_on_the_map_and_is_run() {
+    let (map, tests) = (text("docs/README.md"), include_str!("docs.rs"));
+    for entry in std::fs::read_dir(root().join("docs/guide")).unwrap().flatten() {
+        let page = format!("guide/{}", entry.file_name().to_string_lossy());
+        assert!(map.contains(&format!("({page})")), "docs/README.md does not name {page}");
+        assert!(tests.contains(&format!("run_all(\"docs/{page}\")")), "{page} is not run");
+    }
+    for entry in std::fs::read_dir(root().join("docs/reference")).unwrap().flatten() {
+        let page = format!("reference/{}", entry.file_name().to_string_lossy());
+        assert!(map.contains(&format!("({page})")), "docs/README.md does not name {page}");
+    }
+}
+
+#[test]
 fn the_warnings_are_shown_so() {
     run_all("docs/reference/lint.md");
 }
@@ -304,6 +394,8 @@ fn every_link_in_the_docs_leads_somewhere() {
         "CONTRIBUTING.md".into(),
         "CHANGELOG.md".into(),
         "benches/README.md".into(),
+        "examples/every-key/README.md".into(),
+        "examples/flights/README.md".into(),
     ];
     let mut open = vec![PathBuf::from("docs")];
     while let Some(folder) = open.pop() {

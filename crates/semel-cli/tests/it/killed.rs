@@ -172,3 +172,36 @@ fn staging_of_a_run_that_lives_is_left_alone() {
     running.end().exits(0);
     assert_eq!(scratch.text("out-01"), "x\n");
 }
+
+/// The old output is back before anything is begun: the command that is run again
+/// finds it, not what its killed self left.
+#[test]
+fn i9_what_a_killed_command_overwrote_in_place_is_back_before_the_next_one_begins() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.file("in", "old").file("open", "").pipeline(&format!(
+        "[step.make]\nin = 'in'\nout = ['table', 'parts/']\nin-place = true\nrun = '''
+mkdir -p parts; cat table parts/* >> found 2> /dev/null || true
+echo half > table; rm -f parts/*; echo half > parts/new
+[ -e open ] || {{ {}; }}
+cat {{{{ in }}}} > table; rm parts/*; cat {{{{ in }}}} > parts/a'''",
+        gate.wait()
+    ));
+    scratch.semel("run").exits(0);
+    scratch.remove("open").remove("found").file("in", "new");
+    let running = scratch.start("run");
+    gate.until_arrived();
+    running.kill();
+    assert_eq!(scratch.text("table"), "half\n");
+    scratch.file("open", "").remove("found");
+    scratch
+        .semel("run")
+        .exits(0)
+        .says("run 2 was killed: 1 half attempt cleaned up")
+        .says("displaced/2/table");
+    assert_eq!(scratch.text("found"), "oldold", "it began with what was there before");
+    assert_eq!(scratch.list("parts"), ["a"]);
+    assert_eq!(scratch.text("table") + &scratch.text("parts/a"), "newnew");
+    assert_eq!(scratch.text(".semel/displaced/2/table"), "half\n");
+    scratch.semel("run").exits(0).says("nothing to do");
+}

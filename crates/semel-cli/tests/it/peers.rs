@@ -1,6 +1,7 @@
 //! Failures of other tools that were reproduced, as tests that semel passes.
 //! `docs/rerun-safety.md` tells what each tool did.
 
+use rustix::process::Signal;
 use semel_testkit::Gate;
 
 use crate::{ran, scratch, trace};
@@ -90,6 +91,31 @@ fn r5_a_failed_recipe_does_not_turn_green_by_running_again() {
     }
 }
 
+/// R6: ended by Ctrl-C while nobody reads what it says any more, it leaves nothing
+/// partial.
+#[test]
+fn r6_ctrl_c_leaves_nothing_partial_though_its_reader_is_gone() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.pipeline(&format!(
+        "[step.make]\nout = 'target'\nrun = '''echo partial > {{{{ out }}}}; [ -e open ] || {{ {}; }}; echo whole > {{{{ out }}}}'''",
+        gate.wait()
+    ));
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = scratch.command(["run"]);
+    command.stderr(writer.try_clone().unwrap()).stdout(writer);
+    let mut child = command.spawn().unwrap();
+    drop((command, reader));
+    gate.until_arrived();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::INT).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert!(!scratch.has("target"));
+    scratch.semel("run --expect-noop").exits(6);
+    scratch.file("open", "").semel("run").exits(0);
+    assert_eq!(scratch.text("target"), "whole\n");
+}
+
 /// R7: content decides, not times; and a step without outputs runs once.
 #[test]
 fn r7_tampering_and_older_times_are_seen_and_no_output_is_no_reason() {
@@ -147,4 +173,37 @@ fn r9_an_item_inserted_at_the_front_is_the_one_that_runs() {
         ran(&[("call a", 1), ("call b", 1), ("call c", 1)]),
         "a changed command is not skipped"
     );
+}
+
+/// R10: after an effect that was cut short, nothing says that all is well.
+#[test]
+fn r10_after_a_killed_effect_nothing_says_that_all_is_well() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.pipeline(&format!(
+        "[step.pay]\nonce = true\nrun = '''echo paid >> ledger; [ -e open ] || {{ {}; }}'''",
+        gate.wait()
+    ));
+    let running = scratch.start("run");
+    gate.until_arrived();
+    running.kill();
+    scratch.file("open", "");
+    scratch.semel("run --expect-noop").exits(3);
+    for _ in 0..2 {
+        scratch.semel("run").exits(3);
+        scratch.semel("status").exits(3).says("refused");
+    }
+    assert_eq!(scratch.text("ledger"), "paid\n");
+}
+
+/// R12: the exit status of a command is told, and kept.
+#[test]
+fn r12_the_exit_status_of_a_command_is_not_lost() {
+    let scratch = scratch();
+    scratch
+        .file("list", "3\n255\n")
+        .pipeline("[step.visit]\neach = { lines = 'list' }\nrun = 'exit {{ item }}'");
+    scratch.semel("run").exits(1).says("exit status 3").says("exit status 255");
+    let kept = scratch.query("select item, status from attempt order by status");
+    assert_eq!(kept, ["3 3", "255 255"]);
 }
