@@ -12,7 +12,7 @@ use semel::thought::bind::ParamsError;
 use semel::words::pipeline::Fault;
 
 use super::style::Styles;
-use super::text::{length, when_here};
+use super::text::{self, length, when_here};
 use crate::exit::Exit;
 use crate::file::{self, NoPipeline, PipelineFile};
 
@@ -101,12 +101,8 @@ impl Failed {
 
     fn write(&self, out: &mut impl Write, styles: Styles, again: &str) -> std::io::Result<Exit> {
         let exit = self.exit();
-        let next = |out: &mut dyn Write, lines: &[(String, &str)]| -> std::io::Result<()> {
-            writeln!(out, "\n  next")?;
-            for (command, what) in lines {
-                writeln!(out, "    {command:<25} {what}")?;
-            }
-            Ok(())
+        let next = |command: &str, about: &str| {
+            format!("\n  next\n{}", text::next(&format!("{command}{again}"), about))
         };
         let error = styles.state("failed");
         match self {
@@ -168,7 +164,7 @@ impl Failed {
                     )?;
                     writeln!(out, "  since  {since}, {for_long}; alive now")?;
                 }
-                next(out, &[(format!("semel status{again}"), "watch it")])?;
+                writeln!(out, "{}", next("semel status", "watch it"))?;
             }
             Self::NoMemory(once) => {
                 writeln!(out, "{}  there is no memory here", styles.state("refused"))?;
@@ -187,7 +183,7 @@ impl Failed {
                         writeln!(out, "  use that semel, or a newer one")?;
                     }
                     ManifestError::Absent => {
-                        next(out, &[(format!("semel run{again}"), "makes it")])?;
+                        writeln!(out, "{}", next("semel run", "makes it"))?;
                     }
                     ManifestError::Foreign | ManifestError::Damaged(_) => {
                         writeln!(out, "\n  set it aside, and make a new one of its last backup,")?;
@@ -203,7 +199,11 @@ impl Failed {
         if !matches!(self, Self::Trouble(_, Trouble::File(_) | Trouble::Input(_))) {
             writeln!(out)?;
         }
-        writeln!(out, "nothing was started; exit {}", exit.0)?;
+        // What cannot begin is told to `[on-failure]`.
+        let has_told = matches!(self, Self::Trouble(file, Trouble::Input(_) | Trouble::Broken(_))
+            if file.pipeline.on_failure.is_some());
+        let what = if has_told { "no step" } else { "nothing" };
+        writeln!(out, "{what} was started; exit {}", exit.0)?;
         Ok(exit)
     }
 

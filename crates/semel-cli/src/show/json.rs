@@ -67,6 +67,7 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
             "event": "command-changed", "step": step.name, "tasks": tasks,
             "usual-seconds": usual.map(|usual| usual.as_secs_f64()),
         }),
+        Event::PaidDebt { number } => json!({ "event": "finally-owed", "run": number }),
         Event::HookFailed { hook, why } => {
             json!({ "event": "hook-failed", "hook": hook, "why": why })
         }

@@ -74,6 +74,9 @@ impl<'a, W: Write> Plain<'a, W> {
                     count(*attempts as u64, "half attempt")
                 ));
             }
+            Event::PaidDebt { number } => {
+                self.say(&format!("the [finally] that run {number} owed was run"));
+            }
             // The line of its step is the same.
             Event::AttemptFailed { task, again_in: None, .. } if task.step.each.is_none() => {}
             Event::AttemptFailed { task, tries, failure, again_in, .. } => {

@@ -22,7 +22,7 @@ use semel::words::verdict::Reason;
 use super::board::{ended_line, name_width};
 use super::renamed;
 use super::style::Styles;
-use super::text::{WIDTH, count, instance, shorten, thousands, visible, when_here};
+use super::text::{WIDTH, count, instance, next, shorten, thousands, visible, when_here};
 use crate::place::Place;
 
 /// How many tasks in trouble are told in full.
@@ -372,20 +372,19 @@ impl Summary<'_> {
             troubles.iter().any(|trouble| matches!(trouble.outcome, Outcome::Failed(_)));
         writeln!(out, "  next")?;
         if has_printed {
-            writeln!(out, "    {:<25} all it printed, every try", format!("semel log{again}"))?;
+            writeln!(out, "{}", next(&format!("semel log{again}"), "all it printed, every try"))?;
         }
         let what = if has_failed {
             "after the fix: what failed, then what is blocked"
         } else {
             "then, for what is left"
         };
-        writeln!(out, "    {:<25} {what}", format!("semel run{targets}{again}"))?;
+        writeln!(out, "{}", next(&format!("semel run{targets}{again}"), what))?;
         for (step, done) in self.mendable(troubles) {
             let command = format!("semel run{targets}{again} --keep {step}");
             let done = count(done, "done task");
-            // A long command has its line for itself.
-            let gap = if command.len() > 25 { format!("\n{:29}", "") } else { String::new() };
-            writeln!(out, "    {command:<25}{gap} the same, if you mend the command of {step}")?;
+            let about = format!("the same, if you mend the command of {step}");
+            writeln!(out, "{}", next(&command, &about))?;
             writeln!(out, "{:30}and its {done} need not be done again", "")?;
         }
         writeln!(out)

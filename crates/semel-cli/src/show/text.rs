@@ -15,6 +15,18 @@ use crate::place::Place;
 /// How wide lines are.
 pub(crate) const WIDTH: usize = 80;
 
+/// A command to type next and what it does: beside it, or below where the command is
+/// long, so that nobody copies the one with the other.
+pub(crate) fn next(command: &str, about: &str) -> String {
+    const COLUMN: usize = 26;
+    let command_width = command.width();
+    if command_width + 2 <= COLUMN {
+        format!("    {command}{:gap$}{about}", "", gap = COLUMN - command_width)
+    } else {
+        format!("    {command}\n    {:COLUMN$}{about}", "")
+    }
+}
+
 /// `24,951`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();

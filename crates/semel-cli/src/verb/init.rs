@@ -8,6 +8,7 @@ use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::world::disk::{Disk, RealDisk};
 use semel::words::event::Event;
+use semel::words::shell::quote_words;
 
 use crate::args::{self, Common};
 use crate::exit::Exit;
@@ -72,9 +73,11 @@ pub(crate) fn init(common: &Common, options: &args::Init) -> Result<Exit, Failed
     } else {
         writeln!(out, "done  {} was there already", shown.display())?;
     }
-    writeln!(
-        out,
-        "\n  next\n    semel plan                what a run would do\n    semel run                 do it"
-    )?;
+    let again = common.file.as_ref().map_or_else(String::new, |named| {
+        format!(" {}", quote_words(["-f", &named.display().to_string()]))
+    });
+    writeln!(out, "\n  next")?;
+    writeln!(out, "{}", text::next(&format!("semel plan{again}"), "what a run would do"))?;
+    writeln!(out, "{}", text::next(&format!("semel run{again}"), "do it"))?;
     Ok(Exit::DONE)
 }

@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::place::Place;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
-use crate::show::text::{bytes, count, in_home, thousands, visible, when_here};
+use crate::show::text::{bytes, count, in_home, next, thousands, visible, when_here};
 
 /// How many conflicts, or paths, are named.
 const MOST: usize = 50;
@@ -174,7 +174,7 @@ fn write_imported(out: &mut impl Write, imported: &Imported, again: &str) -> std
     }
     writeln!(out, "  unknown  what happened between the export and now: a `once` task")?;
     writeln!(out, "           without a receipt refuses until it is settled")?;
-    writeln!(out, "\n  next\n    {:<25} what a run would do", format!("semel plan{again}"))
+    writeln!(out, "\n  next\n{}", next(&format!("semel plan{again}"), "what a run would do"))
 }
 
 /// Nothing was imported: some tasks have another receipt.

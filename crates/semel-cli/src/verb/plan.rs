@@ -189,8 +189,12 @@ fn write_steps(
         }
         let quiet =
             |many: u64, word: &str, why: String| (many > 0).then(|| (word.to_owned(), many, why));
-        rows.extend(quiet(counts.skipped, "skip", reasons(|reason| !reason.acts())));
-        rows.extend(quiet(counts.adopted, "adopt", "its effect is there".to_owned()));
+        rows.extend(quiet(
+            counts.skipped,
+            "skip",
+            reasons(|reason| !reason.acts() && !reason.adopts()),
+        ));
+        rows.extend(quiet(counts.adopted, "adopt", reasons(Reason::adopts)));
         rows.extend(quiet(counts.refused, "refuse", step.note.clone()));
         rows.extend(quiet(counts.failed, "failed", step.note.clone()));
         rows.extend(quiet(counts.busy, "wait", step.note.clone()));

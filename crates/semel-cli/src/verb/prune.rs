@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::place::Place;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
-use crate::show::text::{bytes, count, in_home, visible};
+use crate::show::text::{bytes, count, in_home, next, visible};
 
 pub(crate) fn prune(place: Place, options: &args::Prune, typed: &str) -> Result<Exit, Failed> {
     let Some(manifest) = place.manifest()? else {
@@ -58,8 +58,8 @@ pub(crate) fn prune(place: Place, options: &args::Prune, typed: &str) -> Result<
     let many = count(found.movable.len() as u64, "output");
     writeln!(
         out,
-        "\n  next\n    {:<25} moves them to .semel/displaced/",
-        format!("semel prune --yes{}", place.again)
+        "\n  next\n{}",
+        next(&format!("semel prune --yes{}", place.again), "moves them to .semel/displaced/")
     )?;
     writeln!(out, "\n{many} that no task makes any more, {}; nothing was moved", bytes(size))?;
     Ok(Exit::DONE)

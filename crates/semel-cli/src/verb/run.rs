@@ -153,6 +153,9 @@ impl<'a> View<'a> {
                             terminal.print(&line);
                         }
                     }
+                    Event::PaidDebt { number } => {
+                        terminal.print(&format!("the [finally] that run {number} owed was run"));
+                    }
                     Event::HookFailed { hook, why } => {
                         terminal.print(&format!("{hook} failed: {why}"));
                     }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use semel::deed::view::is_older;
 use semel::deed::{former, lease};
 use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt};
 use semel::words::clock;
@@ -19,7 +20,7 @@ use crate::place::Place;
 use crate::show::board::name_width;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
-use crate::show::text::{ago, fit, instance, shorten, thousands, when_here};
+use crate::show::text::{ago, fit, instance, next, shorten, thousands, when_here};
 
 /// How many of the last runs are looked at, to find those of other instances.
 const MOST_RUNS: u32 = 1000;
@@ -31,6 +32,8 @@ struct Standing {
     counts: Option<Counts>,
     at: Option<Timestamp>,
     note: String,
+    /// Whether an attempt at it is kept, with what it printed.
+    was_tried: bool,
 }
 
 /// How the pipeline stands.
@@ -68,8 +71,9 @@ pub(crate) fn status(place: &Place, options: &args::Status) -> Result<Exit, Fail
             )?;
             writeln!(
                 out,
-                "\n  next\n    semel plan{0}                what a run would do\n    semel run{0}                 do it",
-                place.again
+                "\n  next\n{}\n{}",
+                next(&format!("semel plan{}", place.again), "what a run would do"),
+                next(&format!("semel run{}", place.again), "do it")
             )?;
         }
         return Ok(Exit::FAILED);
@@ -191,13 +195,41 @@ fn standing(
         }
         None => ("never run", None, String::new()),
     };
-    Ok(Standing {
+    let mut standing = Standing {
         name: step.name.clone(),
         state,
         counts,
         at: manifest.last_receipt(name, &step.name, instance)?,
         note,
-    })
+        was_tried: !memory.open.is_empty(),
+    };
+    if standing.state == "done" {
+        mark_too_old(&mut standing, manifest, name, step, instance)?;
+    }
+    Ok(standing)
+}
+
+/// A step that is done and whose receipts are older than it allows will be done again
+/// by the next run: it is not in its desired state.
+fn mark_too_old(
+    standing: &mut Standing,
+    manifest: &dyn Manifest,
+    pipeline: &str,
+    step: &Step,
+    instance: &Instance,
+) -> Result<(), ManifestError> {
+    let (Some(limit), Some(counts)) = (step.max_age, standing.counts) else {
+        return Ok(());
+    };
+    let times = manifest.receipt_times(pipeline, &step.name, instance)?;
+    let fresh = times.iter().filter(|(_, at)| !is_older(*at, limit)).count() as u64;
+    // Items that are gone have old receipts, too.
+    if fresh < counts.total {
+        standing.state = "too old";
+        standing.counts = Some(Counts { total: counts.total, skipped: fresh, ..Counts::default() });
+        standing.note = format!("max-age is {}", clock(limit));
+    }
+    Ok(())
 }
 
 /// Whether a run was asked for some steps or tasks only.
@@ -374,11 +406,16 @@ impl Overview {
         }
         if exit == Exit::FAILED || exit == Exit::REFUSED {
             writeln!(out, "\n  next")?;
-            if self.steps.iter().any(|step| step.state == "failed") {
-                writeln!(out, "    {:<25} what it printed", format!("semel log{}", place.again))?;
+            if self.steps.iter().any(|step| step.state == "failed" && step.was_tried) {
+                let command = format!("semel log{}", place.again);
+                writeln!(out, "{}", next(&command, "what it printed"))?;
             }
-            let what = if exit == Exit::REFUSED { "says what must be settled" } else { "goes on" };
-            writeln!(out, "    {:<25} {what}", format!("semel run{}", place.again))?;
+            let about = match exit {
+                Exit::REFUSED => "says what must be settled",
+                _ if self.last.is_none() => "do it",
+                _ => "goes on",
+            };
+            writeln!(out, "{}", next(&format!("semel run{}", place.again), about))?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::place::Place;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
-use crate::show::text::{bytes, count, fit, shorten, thousands, visible};
+use crate::show::text::{bytes, count, fit, next, shorten, thousands, visible};
 
 /// How many that are not as they should be are named.
 const MOST: usize = 50;
@@ -262,11 +262,11 @@ fn write_next(out: &mut impl Write, verified: &Verified, again: &str) -> std::io
     if mends {
         let rehash = if wrong().any(|one| one.is_hidden) { " --rehash" } else { "" };
         let command = format!("semel run{rehash}{again}");
-        writeln!(out, "    {command:<25} repairs; what was there is kept aside")?;
+        writeln!(out, "{}", next(&command, "repairs; what was there is kept aside"))?;
     }
     if gone {
         let command = format!("semel prune{again}");
-        writeln!(out, "    {command:<25} shows what nobody makes any more")?;
+        writeln!(out, "{}", next(&command, "shows what nobody makes any more"))?;
     }
     if let Some(first) = once.first() {
         let task = quote_words([first.to_string().as_str()]);

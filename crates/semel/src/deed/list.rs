@@ -2,6 +2,7 @@
 
 mod read;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::deed::{Site, Trouble};
@@ -162,12 +163,7 @@ pub fn paths(
     span: &Span,
 ) -> Result<Vec<PathBuf>, Trouble> {
     let env = site.environment(step);
-    let bindings = Bindings {
-        item: task.and_then(|task| task.item.as_deref()),
-        row: task.and_then(|task| task.row.as_deref()),
-        env: &env,
-        ..Bindings::of(site.params, Some(step))
-    };
+    let bindings = bindings(site, step, task, &env);
     if !template.is_glob() {
         return Ok(vec![within(site.disk.root(), normal(&template.render(&bindings)))]);
     }
@@ -184,14 +180,14 @@ pub fn paths(
 /// What a pattern of `each` or `in` takes; nothing if it cannot be read.
 pub(crate) fn matcher(site: &Site<'_>, step: &Step, template: &Template) -> Option<Matcher> {
     let env = site.environment(step);
-    let bindings = Bindings { env: &env, ..Bindings::of(site.params, Some(step)) };
+    let bindings = bindings(site, step, None, &env);
     Matcher::new(&glob_within(site, template.render_glob(&bindings))).ok()
 }
 
 /// The path that a template without values of a task stands for.
 pub fn plain_path(site: &Site<'_>, step: &Step, template: &Template) -> PathBuf {
     let env = site.environment(step);
-    let bindings = Bindings { env: &env, ..Bindings::of(site.params, Some(step)) };
+    let bindings = bindings(site, step, None, &env);
     within(site.disk.root(), normal(&template.render(&bindings)))
 }
 
@@ -200,6 +196,35 @@ fn glob_within(site: &Site<'_>, pattern: Vec<u8>) -> Vec<u8> {
     let root = bytes_of(site.disk.root());
     let inside = pattern.strip_prefix(root).and_then(|rest| rest.strip_prefix(b"/"));
     inside.map(<[u8]>::to_vec).unwrap_or(pattern)
+}
+
+/// What is said of a pattern of `in` that matches nothing.
+pub(crate) fn none_match(
+    site: &Site<'_>,
+    step: &Step,
+    template: &Template,
+    task: Option<&Task>,
+    span: &Span,
+) -> Trouble {
+    let env = site.environment(step);
+    let pattern = template.render(&bindings(site, step, task, &env));
+    let title = format!("an input that is not there: nothing matches {}", show(&normal(&pattern)));
+    Trouble::Input(Fault::new(title, span, "matches no file"))
+}
+
+/// What a template of a list or an input may name.
+fn bindings<'a>(
+    site: &Site<'a>,
+    step: &'a Step,
+    task: Option<&'a Task>,
+    env: &'a BTreeMap<String, Vec<u8>>,
+) -> Bindings<'a> {
+    Bindings {
+        item: task.and_then(|task| task.item.as_deref()),
+        row: task.and_then(|task| task.row.as_deref()),
+        env,
+        ..Bindings::of(site.params, Some(step))
+    }
 }
 
 fn missing(path: &Path, span: &Span) -> Trouble {

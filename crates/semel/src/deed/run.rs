@@ -391,7 +391,8 @@ impl Preparation<'_> {
             let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
             tell(&Event::CleanedUp { number, attempts });
             for (path, aside) in &dead.made_room {
-                let (path, aside) = (path.display(), aside.display());
+                let aside = aside.strip_prefix(disk.root()).unwrap_or(aside).display();
+                let path = path.display();
                 let text = format!("what was in the place of {path} is kept as {aside}");
                 tell(&Event::Warning { text: &text });
             }

@@ -448,7 +448,8 @@ fn parts(step: &Step) -> Vec<ItemPart> {
 
 /// Whether a time is longer ago than a limit. One that lies in the future by more
 /// than that was written by a clock that is not to be believed.
-fn is_older(at: Timestamp, limit: Duration) -> bool {
+#[must_use]
+pub fn is_older(at: Timestamp, limit: Duration) -> bool {
     Timestamp::now().duration_since(at).unsigned_abs() > limit
 }
 
@@ -516,8 +517,7 @@ fn inputs(
         let unreadable = |error: DiskError| wrong(error.to_string(), "wants to read it");
         let files = list::files(site, step, pattern, task, &input.span)?;
         if files.is_empty() {
-            let title = format!("an input that is not there: nothing matches `{}`", pattern.text);
-            return Err(wrong(title, "matches no file"));
+            return Err(list::none_match(site, step, pattern, task, &input.span));
         }
         for path in files {
             let Some(meta) = site.disk.look(&path).map_err(unreadable)? else {

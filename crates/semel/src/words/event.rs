@@ -261,6 +261,11 @@ pub enum Event<'a> {
         /// How long that is.
         limit: Duration,
     },
+    /// The `[finally]` of a run that was killed before it has been run now.
+    PaidDebt {
+        /// That run.
+        number: i64,
+    },
     /// A command that accompanies the end of the run failed.
     HookFailed {
         /// Which: `finally`, `on-failure`, `on-success`.

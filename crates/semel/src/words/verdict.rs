@@ -268,6 +268,19 @@ impl Reason {
         )
     }
 
+    /// Whether something that is there is accepted for it.
+    #[must_use]
+    pub const fn adopts(&self) -> bool {
+        matches!(
+            self,
+            Self::SaidDone
+                | Self::FoundDone
+                | Self::FoundChanged
+                | Self::CheckHeldAlready
+                | Self::Kept
+        )
+    }
+
     /// The reason behind a number of tasks: `2 new`, `1 changed`.
     #[must_use]
     pub const fn brief(self) -> &'static str {

@@ -124,7 +124,6 @@ fn status_says_that_a_step_is_too_old() {
 }
 
 #[test]
-#[ignore = "defect: `status` says done and exits 0 though the next run will find it too old"]
 fn status_counts_a_step_that_is_too_old_by_its_own_age() {
     let scratch = pipeline(FETCH);
     scratch.file("world", "monday\n").semel("run").exits(0);

@@ -34,10 +34,12 @@ impl Afterwards<'_> {
                 "pipeline": site.pipeline.name, "run": debt.run, "exit": null, "steps": [],
                 "error": "the run was killed",
             });
-            let done = self.run(hook, &params, &debt.run_id, &summary.to_string());
-            if let Err(why) = done {
-                let why = format!("{why}; it was owed by run {}", debt.run);
-                tell(&Event::HookFailed { hook: "finally", why: &why });
+            match self.run(hook, &params, &debt.run_id, &summary.to_string()) {
+                Ok(()) => tell(&Event::PaidDebt { number: debt.run }),
+                Err(why) => {
+                    let why = format!("{why}; it was owed by run {}", debt.run);
+                    tell(&Event::HookFailed { hook: "finally", why: &why });
+                }
             }
         }
         if let Err(error) = self.ledger.settle() {

@@ -77,8 +77,7 @@ fn inputs(site: &Site<'_>, step: &Step) -> Result<(), Trouble> {
         }
         let files = list::files(site, step, pattern, None, &input.span)?;
         if files.is_empty() {
-            let title = format!("an input that is not there: nothing matches `{}`", pattern.text);
-            return Err(Trouble::Input(Fault::new(title, &input.span, "matches no file")));
+            return Err(list::none_match(site, step, pattern, None, &input.span));
         }
         files.iter().try_for_each(|path| readable(site, path, &input.span))?;
     }

@@ -12,12 +12,38 @@ impl Linter<'_> {
         else {
             return;
         };
+        if self.forgives(id, step, check, equals.is_some()) {
+            return;
+        }
         if equals.is_none()
             && (self.hides_errors(id, step, check) || self.always_holds(id, step, check))
         {
             return;
         }
         self.claims(id, step, check);
+    }
+
+    /// A check that ends in `|| true`; whether it does.
+    fn forgives(&mut self, id: StepId, step: &Step, check: &Script<'_>, compares: bool) -> bool {
+        let text = check.text().unwrap_or_default();
+        let forgives = |simple: &&Simple| {
+            let before = text.get(..simple.range.start).unwrap_or_default();
+            matches!(simple.name(), "true" | ":") && before.trim_end().ends_with("||")
+        };
+        let Some(simple) = check.simples.iter().find(forgives) else {
+            return false;
+        };
+        let span = self.place(check, &Script::name_range(simple), &step.span);
+        let (kind, title, label) = if compares {
+            let title = format!("the check of `{}` hides errors", step.name);
+            (&CHECK_HIDES_ERRORS, title, "an error reads as another text: a no")
+        } else {
+            let title = format!("the check of `{}` holds whatever is found", step.name);
+            (&CHECK_ALWAYS_HOLDS, title, "exits 0 after any failure")
+        };
+        let help = "name the status that means no:  … || [ $? = 1 ]";
+        self.warn(kind, id, Fault::new(title, &span, label).help(help));
+        true
     }
 
     /// A check in which an error becomes a no; whether it is one.

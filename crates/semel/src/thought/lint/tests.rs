@@ -223,6 +223,12 @@ const WRONG: &[(&str, &str, &str)] = &[
     ),
     (
         "check-hides-errors",
+        "[step.a]\nrun = './a'\ncheck = { run = 'grep -c x ledger || true', equals = '1' }",
+        "true",
+    ),
+    ("check-always-holds", "[step.a]\nrun = './a'\ncheck = 'grep -q x ledger || :'", ":"),
+    (
+        "check-hides-errors",
         "[step.a]\nrun = './a'\ncheck.run = 'test \"$(psql -Atc \"select 1\")\" = 1'",
         "psql",
     ),
@@ -508,6 +514,10 @@ const RIGHT: &[(&str, &str)] = &[
     (
         "check-hides-errors",
         "[step.a]\nrun = './a'\ncheck = { run = 'psql -Atc \"select 1\" | tr -d x', equals = '1' }",
+    ),
+    (
+        "check-hides-errors",
+        "[step.a]\nrun = './a'\ncheck = { run = 'grep -c x ledger || [ $? = 1 ]', equals = '1' }",
     ),
     ("check-hides-errors", "[step.a]\nrun = './a'\ncheck = 'grep -q \"a|b\" x || grep -q c x'"),
     ("check-hides-errors", "[step.a]\nrun = './a'\ncheck = 'test \"$(wc -l < x)\" -gt 5'"),
