@@ -4,10 +4,15 @@
 //! not even a `.semel/`; the lease; what killed runs left; memory; the engine;
 //! the end, noted. Looking only (`plan`) is the same without the deeds.
 
+mod acting;
 mod afterwards;
+mod cannot_begin;
 mod crew;
 mod engine;
+mod looking;
+mod paths;
 mod preflight;
+mod prepare;
 mod roots;
 mod selection;
 mod state;
@@ -16,42 +21,43 @@ mod tasks;
 mod turns;
 mod worker;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use jiff::Timestamp;
 
 use self::afterwards::Afterwards;
+pub use self::cannot_begin::CannotBegin;
 use self::crew::Crew;
+pub use self::looking::tasks_named;
+pub(in crate::deed) use self::looking::{only_file, site_for_looking};
+pub(in crate::deed) use self::paths::plain_outputs;
+use self::prepare::Prepared;
 pub use self::selection::NoSuchTarget;
-use self::selection::Wanted;
 pub(in crate::deed) use self::selection::find_step;
 use crate::deed::hold::holder_of;
 use crate::deed::hook::{self, Debt, Ledger, Occasion};
 use crate::deed::lease::{Holder, Lease, LeaseError};
 use crate::deed::memory::{self, Access, Found};
 use crate::deed::recover::{RecoverError, recover};
-use crate::deed::{Asked, Site, Trouble, former, list, mask_all, rebuild};
+use crate::deed::{Asked, Site, Trouble, mask_all, rebuild};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::SqliteManifest;
-use crate::ground::manifest::{Manifest, ManifestError, StepMemory};
-use crate::ground::world::disk::{Disk, DiskError};
+use crate::ground::manifest::{Manifest, ManifestError};
+use crate::ground::world::disk::Disk;
 use crate::ground::world::process::Stop;
 use crate::thought::bind::Params;
 use crate::thought::mask::Mask;
-use crate::thought::plan::{self, PatternOf, StepTasks};
 use crate::thought::report::Report;
 use crate::words::event::Event;
 use crate::words::once::Doer;
-use crate::words::path::show;
-use crate::words::pipeline::{EachSource, Fault, InputSource, Pipeline, StepId};
+use crate::words::pipeline::{Pipeline, StepId};
 use crate::words::run::{By, NewRun};
-use crate::words::task::{Instance, Task, TaskPattern};
+use crate::words::task::{Instance, TaskPattern};
 
 /// How long a holder that is already dying may take to let go.
 const DYING: Duration = Duration::from_secs(5);
@@ -110,64 +116,6 @@ pub struct Options {
     pub keeps: Vec<StepId>,
     /// Whether only tasks whose last attempt did not succeed are asked for.
     pub only_failed: bool,
-}
-
-/// Why a run could not begin.
-#[derive(Debug)]
-pub enum CannotBegin {
-    /// The pipeline's file or its inputs are not as they must be.
-    Trouble(Trouble),
-    /// What was asked for is not there.
-    Target(NoSuchTarget),
-    /// Somebody else is at work on it.
-    Busy(Option<Box<Holder>>),
-    /// Another file of the folder has the same name for its pipeline, or one that
-    /// this had before.
-    TwoFiles {
-        /// The other file.
-        other: String,
-        /// The name.
-        name: String,
-    },
-    /// There is no memory, and the file says that a run may not make one: these are
-    /// its `once` steps.
-    NoMemory(Vec<String>),
-    /// The manifest cannot be used.
-    Manifest {
-        /// Where it is.
-        path: PathBuf,
-        /// Why.
-        error: ManifestError,
-    },
-    /// Something else that semel relies on does not work.
-    Broken(String),
-}
-
-impl From<Trouble> for CannotBegin {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
-    }
-}
-
-impl From<DiskError> for CannotBegin {
-    fn from(error: DiskError) -> Self {
-        Self::Broken(error.to_string())
-    }
-}
-
-impl From<LeaseError> for CannotBegin {
-    fn from(error: LeaseError) -> Self {
-        match error {
-            LeaseError::Busy(holder) => Self::Busy(holder),
-            LeaseError::Io { .. } => Self::Broken(error.to_string()),
-        }
-    }
-}
-
-impl From<RecoverError> for CannotBegin {
-    fn from(error: RecoverError) -> Self {
-        Self::Broken(format!("what a killed run left cannot be cleaned up: {error}"))
-    }
 }
 
 /// A run that came to its end.
@@ -246,15 +194,6 @@ struct Preparation<'a> {
     run_id: &'a str,
     /// Lists of commands, which are asked once though they are looked at twice.
     asked: &'a Asked,
-}
-
-/// What is known before anything is begun.
-struct Prepared {
-    order: Vec<(StepId, usize)>,
-    lists: BTreeMap<StepId, StepId>,
-    tasks: Vec<OnceLock<StepTasks>>,
-    wanted: Vec<Wanted>,
-    last_totals: Vec<Option<u64>>,
 }
 
 impl Preparation<'_> {
@@ -522,134 +461,6 @@ impl Preparation<'_> {
         std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
     }
 
-    /// What is remembered of each step.
-    fn load_memories(&self, site: &Site<'_>) -> Result<Vec<StepMemory>, CannotBegin> {
-        let Setting { pipeline, file, disk, .. } = *self.setting;
-        let load = || {
-            let gone =
-                site.ask_manifest(|manifest| former::gone(manifest, pipeline, file, disk.root()))?;
-            let gone = Arc::new(gone);
-            let memories = pipeline.steps.iter().map(|step| {
-                let instance = site.params.instance(&step.per);
-                let memory = site.ask_manifest(|manifest| {
-                    former::memory_of(manifest, pipeline, step, &instance)
-                })?;
-                let gone = if step.once { Arc::clone(&gone) } else { Arc::default() };
-                Ok(StepMemory { gone, ..memory })
-            });
-            memories.collect::<Result<_, ManifestError>>()
-        };
-        load().map_err(|error| self.no_manifest(error))
-    }
-
-    /// Reads the lists that are there, and works out what is wanted.
-    fn prepare(
-        &self,
-        site: &Site<'_>,
-        manifest: Option<&dyn Manifest>,
-    ) -> Result<Prepared, CannotBegin> {
-        let Setting { pipeline, params, .. } = *self.setting;
-        let lists = plan::lists_made_by_steps(pipeline, params, self.setting.disk.root());
-        let order = plan::order(pipeline, &lists).map_err(Trouble::File)?;
-        let instances: Vec<_> =
-            pipeline.steps.iter().map(|step| params.instance(&step.per)).collect();
-        let mut tasks: Vec<Option<StepTasks>> = vec![None; pipeline.steps.len()];
-        let mut last_totals = vec![None; pipeline.steps.len()];
-        for (id, _) in &order {
-            let step = pipeline.step(*id);
-            let items = match &step.each {
-                None => None,
-                Some(each) => match &each.source {
-                    source if source.chain().is_some() => {
-                        let before = source.chain().and_then(|before| tasks[before.0].as_ref());
-                        match before {
-                            Some(before) => Some(plan::items_from_tasks(source, &before.tasks)),
-                            None => continue,
-                        }
-                    }
-                    _ => {
-                        if let Some(manifest) = manifest {
-                            let total =
-                                manifest.last_total(&pipeline.name, &step.name, &instances[id.0]);
-                            last_totals[id.0] = total.map_err(|error| self.no_manifest(error))?;
-                        }
-                        if lists.contains_key(id) {
-                            continue;
-                        }
-                        let items = list::items(site, step, each)?;
-                        list::check_length(step, each, items.len(), last_totals[id.0])?;
-                        Some(items)
-                    }
-                },
-            };
-            tasks[id.0] = Some(
-                plan::tasks(step, items, params, self.setting.disk.root())
-                    .map_err(Trouble::File)?,
-            );
-        }
-        let known: Vec<_> = tasks.iter().map(Option::as_ref).collect();
-        plan::check_outputs(pipeline, &known).map_err(Trouble::File)?;
-        check_aliases(site, &known)?;
-        plan::check_file(pipeline, &known, Path::new(self.setting.file)).map_err(Trouble::File)?;
-        check_patterns(site, &known)?;
-        let failed = match manifest.filter(|_| self.options.only_failed) {
-            Some(manifest) => Some(self.failed_tasks(manifest, &known, &instances)?),
-            None => self.options.only_failed.then(Vec::new),
-        };
-        let targets = failed.as_deref().unwrap_or(&self.options.targets);
-        let wanted = if targets.is_empty() && failed.is_some() {
-            vec![Wanted::None; pipeline.steps.len()]
-        } else {
-            let wanted = selection::select(pipeline, targets, &known, &instances, &lists, &order);
-            wanted.map_err(CannotBegin::Target)?
-        };
-        preflight::secrets(site, &wanted)?;
-        Ok(Prepared {
-            wanted,
-            tasks: tasks
-                .into_iter()
-                .map(|tasks| tasks.map_or_else(OnceLock::new, OnceLock::from))
-                .collect(),
-            order,
-            lists,
-            last_totals,
-        })
-    }
-
-    /// The tasks whose last attempt did not succeed, of those that are asked for;
-    /// of a step whose list is not known yet, the step.
-    fn failed_tasks(
-        &self,
-        manifest: &dyn Manifest,
-        known: &[Option<&StepTasks>],
-        instances: &[Instance],
-    ) -> Result<Vec<TaskPattern>, CannotBegin> {
-        let pipeline = self.setting.pipeline;
-        let mut failed = Vec::new();
-        for (id, step) in pipeline.ids() {
-            let instance = &instances[id.0];
-            let memory = manifest.memory_of(&pipeline.name, &step.name, instance);
-            let memory = memory.map_err(|error| self.no_manifest(error))?;
-            let tasks = known[id.0].map(|step| &step.tasks);
-            for attempt in &memory.open {
-                let item = Some(&attempt.item).filter(|_| step.each.is_some());
-                let is_present = |tasks: &Vec<Task>| {
-                    tasks.iter().any(|task| task.item_name() == attempt.item.as_str())
-                };
-                let is_asked_for = self.options.targets.is_empty()
-                    || self.options.targets.iter().any(|target| {
-                        target.step == step.name && target.takes_item(item.map(String::as_str))
-                    });
-                if !is_asked_for || !tasks.is_none_or(is_present) {
-                    continue;
-                }
-                let item = item.filter(|_| tasks.is_some()).cloned();
-                failed.push(TaskPattern { step: step.name.clone(), instance: None, item });
-            }
-        }
-        Ok(failed)
-    }
-
     /// Tells `[on-failure]` of a run that could not begin.
     fn tell_of_failure(&self, error: &CannotBegin, report: &mut dyn FnMut(&Event<'_>)) {
         let Setting { pipeline, params, disk, .. } = *self.setting;
@@ -707,188 +518,4 @@ impl Preparation<'_> {
         tell(&Event::Began { run: &run, number });
         Ok(number)
     }
-}
-
-/// The tasks that a pattern names, as far as their lists are there.
-///
-/// # Errors
-/// If the step or the task is not there, or a list cannot be read.
-pub fn tasks_named(
-    setting: &Setting<'_>,
-    pattern: &TaskPattern,
-) -> Result<(StepId, Vec<Task>), CannotBegin> {
-    let id = selection::find_step(setting.pipeline, pattern).map_err(CannotBegin::Target)?;
-    let home = Home::in_folder(setting.disk.root());
-    let site = Site {
-        pipeline: setting.pipeline,
-        params: setting.params,
-        disk: setting.disk,
-        digests: &Digests::empty(),
-        home: &home,
-        run_id: "",
-        env: setting.env,
-        outputs: &HashSet::new(),
-        asked: &Asked::default(),
-        kept: &[],
-        memory_is_whole: true,
-        manifest: None,
-    };
-    let tasks = listed_tasks(&site, id)?;
-    let step = setting.pipeline.step(id);
-    let instance = setting.params.instance(&step.per);
-    let mut wanted = Wanted::None;
-    let known = StepTasks { instance, tasks };
-    selection::mark(setting.pipeline, pattern, id, Some(&known), &known.instance, &mut wanted)
-        .map_err(CannotBegin::Target)?;
-    let named = known.tasks.into_iter().enumerate().filter(|(at, _)| wanted.takes(*at));
-    Ok((id, named.map(|(_, task)| task).collect()))
-}
-
-/// The tasks of a step, by its list as it is now.
-fn listed_tasks(site: &Site<'_>, id: StepId) -> Result<Vec<Task>, Trouble> {
-    let step = site.pipeline.step(id);
-    let items = match &step.each {
-        None => None,
-        Some(each) => match each.source.chain() {
-            Some(before) => {
-                Some(plan::items_from_tasks(&each.source, &listed_tasks(site, before)?))
-            }
-            None => Some(list::items(site, step, each)?),
-        },
-    };
-    let tasks = plan::tasks(step, items, site.params, site.disk.root()).map_err(Trouble::File)?;
-    Ok(tasks.tasks)
-}
-
-/// Receipts are kept by the name of the pipeline: two files of one folder must not
-/// share it. A file that was renamed is fine.
-pub(in crate::deed) fn only_file(
-    setting: &Setting<'_>,
-    manifest: &dyn Manifest,
-) -> Result<(), CannotBegin> {
-    let Setting { pipeline, file, disk, .. } = *setting;
-    for name in std::iter::once(&pipeline.name).chain(&pipeline.was) {
-        let last = manifest.runs(name, None, 1).map_err(|error| {
-            let path = Home::in_folder(disk.root()).manifest();
-            CannotBegin::Manifest { path, error }
-        })?;
-        let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file)
-        else {
-            continue;
-        };
-        let text = std::fs::read_to_string(disk.root().join(&other)).unwrap_or_default();
-        match Pipeline::read(&text) {
-            Ok(twin) if twin.name == *name => {
-                return Err(CannotBegin::TwoFiles { other, name: name.clone() });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// A site for those who only look, and run nothing.
-pub(in crate::deed) fn site_for_looking<'a>(
-    setting: &Setting<'a>,
-    home: &'a Home,
-    digests: &'a Digests,
-    outputs: &'a HashSet<PathBuf>,
-    asked: &'a Asked,
-) -> Site<'a> {
-    let Setting { pipeline, params, disk, env, .. } = *setting;
-    Site {
-        pipeline,
-        params,
-        disk,
-        digests,
-        home,
-        run_id: "",
-        env,
-        outputs,
-        asked,
-        kept: &[],
-        memory_is_whole: true,
-        manifest: None,
-    }
-}
-
-/// The outputs of steps without items.
-pub(in crate::deed) fn plain_outputs(
-    pipeline: &Pipeline,
-    params: &Params,
-    root: &Path,
-) -> HashSet<PathBuf> {
-    let alone = pipeline.steps.iter().filter(|step| step.each.is_none());
-    let tasks = alone.filter_map(|step| plan::tasks(step, None, params, root).ok());
-    tasks.flat_map(|step| step.tasks).flat_map(|task| task.outs).collect()
-}
-
-/// Finds outputs that lie in one folder under two names: one of the names leads
-/// through a link.
-fn check_aliases(site: &Site<'_>, known: &[Option<&StepTasks>]) -> Result<(), Trouble> {
-    let mut folders: BTreeMap<&Path, Option<PathBuf>> = BTreeMap::new();
-    for (id, _) in site.pipeline.ids() {
-        let mut last = None;
-        let outs = known[id.0].iter().flat_map(|step| &step.tasks).flat_map(|task| &*task.outs);
-        for folder in outs.filter_map(|out| out.parent()) {
-            if last != Some(folder) {
-                folders
-                    .entry(folder)
-                    .or_insert_with(|| site.disk.root().join(folder).canonicalize().ok());
-                last = Some(folder);
-            }
-        }
-    }
-    let real = |path: &Path| -> Option<PathBuf> {
-        Some(folders.get(path.parent()?)?.as_ref()?.join(path.file_name()?))
-    };
-    let is_linked = |(folder, real): (&&Path, &Option<PathBuf>)| {
-        real.as_ref().is_some_and(|real| *real != site.disk.root().join(folder))
-    };
-    if !folders.iter().any(is_linked) {
-        return Ok(());
-    }
-    let mut seen: HashMap<PathBuf, &Path> = HashMap::new();
-    for (id, step) in site.pipeline.ids() {
-        for task in known[id.0].iter().flat_map(|step| &step.tasks) {
-            for (at, out) in task.outs.iter().enumerate() {
-                let Some(real) = real(out) else { continue };
-                if let Some(other) = seen.insert(real, out).filter(|other| *other != out.as_path())
-                {
-                    let (out, other) = (show(out), show(other));
-                    let title = format!("one file under two names: {other} and {out}");
-                    let span = &step.outs[at].span;
-                    return Err(Trouble::File(Fault::new(title, span, "leads through a link")));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Finds patterns that take outputs without saying so.
-fn check_patterns(site: &Site<'_>, known: &[Option<&StepTasks>]) -> Result<(), Trouble> {
-    let mut matchers: BTreeMap<(usize, Option<usize>), Option<crate::ground::glob::Matcher>> =
-        BTreeMap::new();
-    let matches = |id: StepId, pattern: PatternOf, path: &Path| {
-        let step = site.pipeline.step(id);
-        let (key, template) = match pattern {
-            PatternOf::Each => match step.each.as_ref().map(|each| &each.source) {
-                Some(EachSource::Files(template)) => ((id.0, None), template),
-                _ => return false,
-            },
-            PatternOf::Input(at) => match &step.inputs[at].source {
-                InputSource::Files(template) => ((id.0, Some(at)), template),
-                InputSource::OutputsOf(_) => return false,
-            },
-        };
-        if !template.is_glob() {
-            // A folder is all that is in it.
-            return !template.names_item()
-                && path.starts_with(list::plain_path(site, step, template));
-        }
-        let matcher = matchers.entry(key).or_insert_with(|| list::matcher(site, step, template));
-        matcher.as_ref().is_some_and(|matcher| matcher.takes(path))
-    };
-    plan::check_patterns(site.pipeline, known, matches).map_err(Trouble::File)
 }
