@@ -29,6 +29,8 @@ pub(crate) enum Failed {
     NoSuchTarget(NoSuchTarget),
     /// Its file contradicts itself, or its inputs are not as they must be.
     Trouble(Box<PipelineFile>, Trouble),
+    /// Its inputs are not as they must be, so that nobody can tell what a run would do.
+    CannotPlan(Box<PipelineFile>, Fault),
     /// Somebody else is at work on it.
     Busy(String, Option<Box<Holder>>),
     /// There is no memory, and the file says that a run may not make one: its `once`
@@ -77,6 +79,14 @@ impl Failed {
         }
     }
 
+    /// A plan that could not be made.
+    pub(crate) fn to_plan(error: CannotBegin, file: PipelineFile) -> Self {
+        match error {
+            CannotBegin::Trouble(Trouble::Input(fault)) => Self::CannotPlan(Box::new(file), fault),
+            error => Self::to_begin(error, file),
+        }
+    }
+
     /// Says it, and gives the exit status.
     pub(crate) fn tell(&self, again: &str) -> Exit {
         let styles = Styles::for_stderr();
@@ -94,7 +104,9 @@ impl Failed {
             Self::Trouble(_, Trouble::Input(_)) => Exit::FAILED,
             Self::Busy(..) => Exit::BUSY,
             Self::NoMemory(_) => Exit::REFUSED,
-            Self::Trouble(..) | Self::Manifest(..) | Self::Broken(_) => Exit::BROKEN,
+            Self::Trouble(..) | Self::CannotPlan(..) | Self::Manifest(..) | Self::Broken(_) => {
+                Exit::BROKEN
+            }
             Self::Unheard => Exit(128 + 13),
         }
     }
@@ -140,18 +152,14 @@ impl Failed {
                 }
             }
             Self::NoPipeline(missing) => return self.write_no_pipeline(out, styles, missing),
-            Self::Trouble(file, trouble) => match trouble {
-                Trouble::File(fault) | Trouble::Input(fault) => {
-                    self.write_faults(
-                        out,
-                        styles,
-                        &file.path,
-                        &file.text,
-                        std::slice::from_ref(fault),
-                    )?;
-                }
-                Trouble::Broken(why) => writeln!(out, "{}  {why}", styles.state("broken"))?,
-            },
+            Self::CannotPlan(file, fault)
+            | Self::Trouble(file, Trouble::File(fault) | Trouble::Input(fault)) => {
+                let faults = std::slice::from_ref(fault);
+                self.write_faults(out, styles, &file.path, &file.text, faults)?;
+            }
+            Self::Trouble(_, Trouble::Broken(why)) => {
+                writeln!(out, "{}  {why}", styles.state("broken"))?;
+            }
             Self::Busy(name, holder) => {
                 writeln!(out, "{}  {name} is at work already", styles.state("busy"))?;
                 if let Some(holder) = holder {
@@ -196,7 +204,11 @@ impl Failed {
             Self::Broken(why) => writeln!(out, "{}  {why}", styles.state("broken"))?,
             Self::Unheard => return Ok(exit),
         }
-        if !matches!(self, Self::Trouble(_, Trouble::File(_) | Trouble::Input(_))) {
+        let has_faults = matches!(
+            self,
+            Self::CannotPlan(..) | Self::Trouble(_, Trouble::File(_) | Trouble::Input(_))
+        );
+        if !has_faults {
             writeln!(out)?;
         }
         // What cannot begin is told to `[on-failure]`.

@@ -46,7 +46,7 @@ pub(crate) fn plan(place: Place, options: &args::Plan, typed: &str) -> Result<Ex
     unheard?;
     let ended = match ended {
         Ok(ended) => ended,
-        Err(error) => return Err(Failed::to_begin(error, place.file)),
+        Err(error) => return Err(Failed::to_plan(error, place.file)),
     };
     let exit = if ended.report.is_broken { Exit::BROKEN } else { Exit::DONE };
     if options.json {

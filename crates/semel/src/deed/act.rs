@@ -539,6 +539,9 @@ fn why_not_started(
         std::io::ErrorKind::NotFound if !folder.is_dir() => {
             format!("its folder {} is not there", show(folder))
         }
+        std::io::ErrorKind::NotADirectory if !folder.is_dir() => {
+            format!("its folder {} is not a folder", show(folder))
+        }
         std::io::ErrorKind::NotFound => format!("`{program}` was not found"),
         std::io::ErrorKind::PermissionDenied => format!("`{program}` may not be executed"),
         std::io::ErrorKind::ArgumentListTooLong => {

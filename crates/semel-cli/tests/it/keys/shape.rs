@@ -207,7 +207,7 @@ fn a_folder_that_is_not_there_is_named() {
     scratch.sh("mkdir nowhere").semel("run").exits(0);
     assert_eq!(lines(&scratch, "nowhere/trace"), ["a"]);
     let scratch = pipeline("[step.a]\ndir = 'semel.toml'\nrun = 'true'");
-    scratch.semel("run").exits(1).says("Not a directory");
+    scratch.semel("run").exits(1).says("is not a folder");
 }
 
 #[test]
