@@ -37,6 +37,20 @@ fn with_one_job_an_item_that_was_begun_is_finished_before_another() {
     assert!(at("b 1") < at("a 3"), "{trace}");
 }
 
+/// Those of the first step that were done before have twins among those that were
+/// not: nobody waits for ever for a twin that may not begin.
+#[test]
+fn with_one_job_twins_in_a_chain_do_not_wait_for_one_another() {
+    let scratch = scratch();
+    scratch.sh("mkdir in; for i in $(seq 20); do echo x$i > in/m$i; done");
+    let first = "[step.a]\neach = 'in/*'\nout = 'a/{{ item.name }}'\nrun = 'tr A-Z a-z < {{ item }} > {{ out }}'\n";
+    scratch.pipeline(first).semel("run").exits(0);
+    scratch.sh("for i in $(seq 20); do echo X$i > in/a$i; done");
+    scratch.pipeline(&format!("{first}[step.b]\neach = {{ outputs-of = 'a' }}\nout = 'b/{{{{ item.name }}}}'\nrun = 'cp {{{{ item }}}} {{{{ out }}}}'"));
+    scratch.semel("run -j 1").exits(0).says("40 of 40, 20 reused");
+    scratch.semel("run --expect-noop").exits(0);
+}
+
 #[test]
 fn a_failure_blocks_what_comes_after_and_nothing_else() {
     let days = days();

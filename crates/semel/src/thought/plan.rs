@@ -22,6 +22,16 @@ pub struct StepTasks {
     pub tasks: Vec<Task>,
 }
 
+impl StepTasks {
+    /// The places of the tasks in the order of their items' names.
+    #[must_use]
+    pub fn by_name(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.tasks.len()).collect();
+        order.sort_by(|one, other| self.tasks[*one].item.cmp(&self.tasks[*other].item));
+        order
+    }
+}
+
 /// Makes the tasks of a step out of its list of items, as they are called from the
 /// pipeline's folder, `root`.
 ///
@@ -54,7 +64,9 @@ pub fn tasks(
     let tasks = match items {
         None => vec![task(None)?],
         Some(mut items) => {
-            if step.ordered {
+            // The tasks of a chain follow one another by their places.
+            let is_chained = step.each.as_ref().is_some_and(|each| each.source.chain().is_some());
+            if step.ordered && !is_chained {
                 items.sort_by(|one, other| one.name.cmp(&other.name));
             }
             items.into_iter().map(|item| task(Some(item))).collect::<Result<_, _>>()?

@@ -251,8 +251,12 @@ impl<'r, 's> Engine<'r, 's> {
                 self.listed(*id);
             }
         }
+        let unfinished = self.unfinished(&ids);
         for id in &ids {
             self.open_if_due(*id);
+        }
+        for (id, task) in unfinished {
+            self.in_progress(id, task);
         }
         self.go_on();
     }
@@ -436,15 +440,21 @@ impl<'r, 's> Engine<'r, 's> {
     /// The next task to be acted on: of the deepest step that may have more tasks
     /// at a time, the first in its list.
     fn next_to_act(&self) -> Option<(StepId, usize)> {
-        self.can_act.iter().find_map(|(_, id)| {
-            let state = &self.steps[id.0];
-            let limit = self.pipeline.step(*id).jobs;
-            if limit.is_some_and(|limit| state.acting >= limit.get()) {
-                return None;
-            }
-            let task = state.to_act.keys().find(|task| self.may_progress(*id, **task))?;
-            Some((*id, *task))
-        })
+        let first = |may_act: &dyn Fn(StepId, usize) -> bool| {
+            self.can_act.iter().find_map(|(_, id)| {
+                let state = &self.steps[id.0];
+                let limit = self.pipeline.step(*id).jobs;
+                if limit.is_some_and(|limit| state.acting >= limit.get()) {
+                    return None;
+                }
+                let task = state.to_act.keys().find(|task| may_act(*id, **task))?;
+                Some((*id, *task))
+            })
+        };
+        let next = first(&|id, task| self.may_progress(id, task));
+        // Items in progress may all wait for one that has not begun: for a twin, or for
+        // its turn.
+        next.or_else(|| if self.in_flight == 0 { first(&|_, _| true) } else { None })
     }
 
     /// Keeps those who act busy.

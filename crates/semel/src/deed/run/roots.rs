@@ -2,7 +2,8 @@
 //!
 //! A chain of steps hands an item down: the task that begins it is its root. With
 //! one job one root is in progress, else a few for each job, since an item waits
-//! for a receipt between its steps; what waits for other steps is not waited for.
+//! for a receipt between its steps; what waits for other steps, or for a twin, is
+//! not waited for.
 
 use std::cmp::Reverse;
 
@@ -31,6 +32,28 @@ impl Engine<'_, '_> {
     pub(super) fn may_progress(&self, id: StepId, task: usize) -> bool {
         self.root_of(id, task)
             .is_none_or(|root| self.roots.contains_key(&root) || self.roots.len() < self.most_roots)
+    }
+
+    /// The tasks of chains that an earlier run tried without success: their items were
+    /// begun, so they are finished before another begins.
+    pub(super) fn unfinished(&self, ids: &[StepId]) -> Vec<Root> {
+        let mut unfinished = Vec::new();
+        for id in ids {
+            let state = &self.steps[id.0];
+            let is_in_chain = state.chain.is_some() || !state.chained.is_empty();
+            if !is_in_chain || state.memory.open.is_empty() || !state.is_listed() {
+                continue;
+            }
+            for (at, task) in self.shop.tasks(*id).tasks.iter().enumerate() {
+                let name = task.item_name();
+                let open = &state.memory.open;
+                let was_tried = open.binary_search_by(|open| (*open.item).cmp(&*name)).is_ok();
+                if was_tried && state.phases[at] == Phase::Waiting {
+                    unfinished.push((*id, at));
+                }
+            }
+        }
+        unfinished
     }
 
     /// The item of a task is in progress.

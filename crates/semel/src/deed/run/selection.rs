@@ -215,7 +215,11 @@ pub(super) fn mark(
     }
     // Of those that go in order, none comes without those before it.
     match found.last() {
-        Some(last) if pipeline.step(id).ordered => wanted.add(0..last + 1, tasks.tasks.len()),
+        Some(_) if pipeline.step(id).ordered => {
+            let order = tasks.by_name();
+            let last = order.iter().rposition(|task| found.contains(task)).unwrap_or(0);
+            wanted.add(order[..=last].iter().copied(), tasks.tasks.len());
+        }
         _ => wanted.add(found.into_iter(), tasks.tasks.len()),
     }
     Ok(())

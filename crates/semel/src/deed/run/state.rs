@@ -89,6 +89,8 @@ pub(super) struct StepState<'a> {
     pub(super) left: Vec<Option<Left>>,
     /// Tasks that can be looked at.
     pub(super) ready: VecDeque<Range<usize>>,
+    /// Of a step that goes in order, its tasks in that order.
+    pub(super) order: Vec<usize>,
     /// Of a step that goes in order, the tasks that could be looked at if it were
     /// their turn.
     pub(super) may_be_ready: BTreeSet<usize>,
@@ -130,6 +132,7 @@ impl StepState<'_> {
             phases: Vec::new(),
             left: Vec::new(),
             ready: VecDeque::new(),
+            order: Vec::new(),
             may_be_ready: BTreeSet::new(),
             failed: 0,
             held_off_by: None,
@@ -175,8 +178,8 @@ impl StepState<'_> {
     /// Of a step that goes in order, makes the task ready whose turn it is: the
     /// first that did not come to an end.
     pub(super) fn make_next_ready(&mut self) {
-        let is_over = |phase: &Phase| matches!(phase, Phase::Settled | Phase::Unwanted);
-        let next = self.phases.iter().position(|phase| !is_over(phase));
+        let is_over = |task: &usize| matches!(self.phases[*task], Phase::Settled | Phase::Unwanted);
+        let next = self.order.iter().copied().find(|task| !is_over(task));
         if let Some(next) = next.filter(|next| self.may_be_ready.contains(next)) {
             self.make_ready(next..next + 1);
         }

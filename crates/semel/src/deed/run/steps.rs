@@ -23,6 +23,9 @@ impl<'r, 's> Engine<'r, 's> {
         let total = self.shop.tasks(id).tasks.len();
         let state = &mut self.steps[id.0];
         state.list(total);
+        if self.pipeline.step(id).ordered {
+            state.order = self.shop.tasks(id).by_name();
+        }
         let total = state.unsettled;
         let step = self.pipeline.step(id);
         self.tell(&Event::Listed { id, step, total });

@@ -83,7 +83,10 @@ impl<'s> Engine<'_, 's> {
                 self.settle(id, task, Outcome::Blocked(cause), None);
             }
             (_, Some(_))
-                if acts && reason == Reason::New && self.follows(id, task, looked.fingerprint) => {}
+                if acts && reason == Reason::New && self.follows(id, task, looked.fingerprint) =>
+            {
+                self.pauses(id, task);
+            }
             (_, Some(sight)) if acts => {
                 let tries = self.failures.get(&(id, task)).map_or(1, |last| last.tries + 1);
                 let state = &mut self.steps[id.0];
