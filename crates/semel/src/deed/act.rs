@@ -55,6 +55,8 @@ pub struct Workshop<'a> {
     pub log: &'a RunLog,
     /// Where the run puts what semel did not make.
     pub displaced: &'a Path,
+    /// Ends what undoes a partial effect: only those who ask twice want that.
+    pub stop_undoing: &'a Stop,
 }
 
 /// Outputs that are whole, in staging.
@@ -140,18 +142,17 @@ pub struct Telling<'a> {
 }
 
 /// Makes an attempt: runs the command against staged paths, or in place. `stop`
-/// ends the command, `stop_undoing` what undoes a partial effect.
+/// ends the command, and not what undoes a partial effect.
 pub fn attempt(
     workshop: &Workshop<'_>,
     job: &Job<'_>,
     stop: &Stop,
-    stop_undoing: &Stop,
     telling: &mut Telling<'_>,
 ) -> Attempted {
     let Some(action) = &job.view.step.action else {
         return Attempted::not_begun(Failure::Broken("the step has no command".to_owned()));
     };
-    let undo = Undo { workshop, job, stop: stop_undoing };
+    let undo = Undo { workshop, job };
     if job.sight.owes_cleanup
         && let Err(failure) = undo.clean_up(&job.task.outs)
     {

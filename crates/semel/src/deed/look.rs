@@ -150,7 +150,17 @@ pub fn look(
     }
     let outs = outs(site, view, task, hints)?;
     let held = hold_against(site, view, task, &fingerprint, receipt, &outs, case.keeps)?;
-    case.outputs = held.outputs;
+    case.outputs = match held.outputs {
+        // They prove what was done before the attempt that did not succeed.
+        Outputs::Proven
+            if held.is_as_before
+                && (known.tried.is_some()
+                    || open.is_some_and(|attempt| is_same_work(view, attempt, &fingerprint))) =>
+        {
+            Outputs::Older
+        }
+        outputs => outputs,
+    };
     let kept = kept_outputs(site, view, task, open)?;
     case.outputs_accepted = held.outputs != Outputs::Missing
         || kept.is_some()
@@ -229,6 +239,12 @@ pub fn look(
         held: held_now,
         renamed: gone.filter(|_| verdict.reason == Reason::MayBeRenamed),
     })
+}
+
+/// Whether an attempt was made at what is to be done now.
+fn is_same_work(view: &StepView<'_>, attempt: &OpenAttempt, present: &Fingerprint) -> bool {
+    let tried = &attempt.fingerprint;
+    tried.what == present.what && (view.step.once || tried.how == present.how)
 }
 
 /// A new task whose item is left unread.
@@ -346,6 +362,8 @@ struct Held {
     effect: Option<Digest>,
     /// Whether they are what the task's receipt says.
     are_own: bool,
+    /// Whether they are, and that receipt is of this very work.
+    is_as_before: bool,
 }
 
 fn hold_against(
@@ -357,7 +375,7 @@ fn hold_against(
     outs: &[Option<Seen>],
     keeps: bool,
 ) -> Result<Held, Failure> {
-    let nothing = |outputs| Held { outputs, effect: None, are_own: false };
+    let nothing = |outputs| Held { outputs, effect: None, are_own: false, is_as_before: false };
     if outs.is_empty() {
         return Ok(nothing(Outputs::None));
     }
@@ -386,7 +404,7 @@ fn hold_against(
         (false, false) if all_own(site, paths())? => Outputs::Older,
         (false, false) => Outputs::Altered,
     };
-    Ok(Held { outputs, effect, are_own })
+    Ok(Held { outputs, effect, are_own, is_as_before: is_this && are_own })
 }
 
 fn stamp_of(site: &Site<'_>, path: &Path) -> Result<Option<Stamp>, Failure> {

@@ -94,7 +94,7 @@ pub fn publish(
             Ok(()) => failure,
             Err(error) => Failure::Broken(format!("{failure}; and then: {error}")),
         };
-        let failure = Undo { workshop, job, stop }.after_publishing(&place, failure);
+        let failure = Undo { workshop, job }.after_publishing(&place, failure);
         let failure = match inputs::save(workshop, job, &place) {
             Ok(saved) => inputs::with_kept(failure, &saved),
             Err(error) => return Err(Failure::Broken(format!("{failure}; and then: {error}"))),

@@ -8,7 +8,6 @@ use crate::deed::act::{Acted, Job, Workshop};
 use crate::deed::capture::{self, Question};
 use crate::deed::command;
 use crate::deed::stage::Place;
-use crate::ground::world::process::Stop;
 use crate::words::receipt::Failure;
 
 /// How long a cleanup may take, where the step has no `timeout`.
@@ -23,8 +22,6 @@ pub(crate) struct Undo<'a> {
     pub(crate) workshop: &'a Workshop<'a>,
     /// Of what it was an attempt.
     pub(crate) job: &'a Job<'a>,
-    /// Ends the cleanup.
-    pub(crate) stop: &'a Stop,
 }
 
 impl Undo<'_> {
@@ -90,7 +87,7 @@ impl Undo<'_> {
             limit: view.step.timeout.unwrap_or(LIMIT),
             most: MOST,
         };
-        let answer = capture::ask(&question, self.stop);
+        let answer = capture::ask(&question, self.workshop.stop_undoing);
         let failed = |why: String| {
             let why = view.mask.text(&why).into_owned();
             Err(Failure::BadEffect(format!("its cleanup failed: {why}")))

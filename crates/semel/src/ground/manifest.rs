@@ -181,6 +181,8 @@ pub struct OpenAttempt {
     pub run_id: String,
     /// The attempt's number in that run.
     pub number: u64,
+    /// What it was an attempt at.
+    pub fingerprint: Fingerprint,
     /// When it began.
     pub began: Timestamp,
     /// How it ended: `None` while it works, or where its run was killed.

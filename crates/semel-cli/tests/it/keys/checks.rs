@@ -1,5 +1,7 @@
 //! `check` in all its forms: who is asked, how often, and what is believed.
 
+use semel_testkit::Gate;
+
 use super::{in_manifest, lines, pipeline};
 
 const SHA_OF_X: &str = "73cb3858a687a8494ca3323053016282f3dad39d42cf62ca4e79dda2aac7d9ac"; // x\n
@@ -266,4 +268,49 @@ fn a_check_in_its_folder_with_its_variables() {
         "[step.a]\ndir = 'w'\nenv = { X = 'x' }\nsecret-env = 'HOME'\ncheck = { run = 'echo $X $SEMEL_TASK $(basename \"$PWD\")', equals = 'x a w' }\nrun = 'echo a >> trace'",
     );
     scratch.sh("mkdir w").semel("run").exits(0).says("adopt");
+}
+
+/// Half of an effect can look like all of it to a check: that the command had begun
+/// is known however early it dies.
+#[test]
+fn what_a_check_would_take_for_done_is_made_again_after_a_kill() {
+    let scratch = crate::scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.pipeline(&format!(
+        "[step.clone]\nrun = '''mkdir -p repo; [ -e open ] || {{ {}; }}; echo data > repo/data'''\ncheck = 'test -d repo'",
+        gate.wait()
+    ));
+    let running = scratch.start("run");
+    gate.until_arrived();
+    running.kill();
+    scratch.file("open", "").semel("run").exits(0);
+    assert_eq!(scratch.text("repo/data"), "data\n");
+}
+
+/// What was there before an attempt that failed proves nothing of it.
+#[test]
+fn a_redo_that_failed_is_not_done_by_what_was_there_before() {
+    let text =
+        "[step.pay]\nout = 'note'\nrun = 'echo run >> trace; [ ! -e die ]; echo ok > {{ out }}'\n";
+    let scratch = pipeline(&text.replace("out =", "once = true\nout ="));
+    scratch.semel("run").exits(0);
+    scratch.semel_words(["redo", "pay", "--because", "again"]).exits(0);
+    scratch.file("die", "").semel("run").exits(1);
+    scratch.semel("run").exits(3).says("semel redo pay");
+    scratch.remove("die").semel("run").exits(3);
+    assert_eq!(lines(&scratch, "trace").len(), 2);
+    // What is safe to repeat is tried again, by itself.
+    for again in ["run --fresh", "run"] {
+        let scratch =
+            pipeline(&text.replace("out =", "retry = { times = 1, wait = '1ms' }\nout ="));
+        scratch.semel("run").exits(0);
+        if again == "run" {
+            scratch.semel_words(["redo", "pay", "--because", "again"]).exits(0);
+        }
+        scratch.file("die", "").semel(again).exits(1);
+        scratch.semel("run").exits(1);
+        scratch.remove("die").semel("run").exits(0);
+        assert_eq!(lines(&scratch, "trace").len(), 1 + 2 + 2 + 1);
+        scratch.semel("run --expect-noop").exits(0);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use rustix::process::Signal;
 use semel_testkit::{Gate, Scratch, eventually, kill_tree};
 
 use super::{in_manifest, lines, pipeline};
@@ -202,10 +203,29 @@ fn f11_interrupted_all_is_as_before() {
     scratch.file("file", "old\n");
     let running = scratch.start("run");
     gate.until_arrived();
-    running.signal(rustix::process::Signal::TERM);
+    running.signal(Signal::TERM);
     running.end().exits(143);
     assert_eq!(scratch.text("file"), "old\n");
     assert_eq!(scratch.list(".semel/staging"), [""; 0]);
+}
+
+/// Whatever asks semel to end, what was half done is undone first.
+#[test]
+fn however_a_run_is_ended_its_cleanup_is_run() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let scratch = crate::scratch();
+        let gate = Gate::new(scratch.path(), "gate");
+        let wait = gate.wait();
+        scratch.pipeline(&format!(
+            "[step.a]\ncleanup = 'rm half; echo cleanup >> trace'\nrun = '''touch half; {wait}'''"
+        ));
+        let running = scratch.start("run");
+        gate.until_arrived();
+        running.signal(signal);
+        let ran = running.end().exits(128 + signal.as_raw());
+        assert!(!scratch.has("half"), "{ran:?}");
+        assert_eq!(lines(&scratch, "trace"), ["cleanup"]);
+    }
 }
 
 /// Killed while it writes: the next run puts back, then runs.

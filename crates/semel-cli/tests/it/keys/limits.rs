@@ -296,3 +296,19 @@ fn f35_an_ordered_step_behind_one_that_is_not() {
         scratch.file("l", "3\n4\n1\n2\n").semel("plan b:2").exits(0).says("nothing would run");
     }
 }
+
+/// To settle one migration says nothing of those before it.
+#[test]
+fn f35_settling_one_of_an_ordered_step_settles_no_other() {
+    let text = "[step.m]\neach = { lines = 'l' }\nordered = true\nonce = true\nrun = 'echo {{ item }} >> trace; [ -e good ] || [ {{ item }} != 3 ]'";
+    let scratch = pipeline(text);
+    scratch.file("l", "1\n2\n3\n4\n").semel("run").exits(1);
+    scratch.semel_words(["redo", "m:3", "--because", "mended"]).exits(0).says("m:3");
+    scratch.file("good", "").semel("run").exits(0);
+    assert_eq!(lines(&scratch, "trace"), ["1", "2", "3", "3", "4"]);
+    let scratch = pipeline(text);
+    scratch.file("l", "1\n2\n3\n4\n5\n").semel("run").exits(1);
+    scratch.semel_words(["done", "m:5", "--because", "by hand"]).exits(0);
+    scratch.file("good", "").semel("run").exits(3).says("m:3");
+    assert_eq!(lines(&scratch, "trace"), ["1", "2", "3"]);
+}

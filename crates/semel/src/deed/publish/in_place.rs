@@ -28,7 +28,7 @@ pub(super) fn publish(
         .and_then(|()| publication.ask_check(stop))
         .and_then(|()| publication.displace_kept(&place));
     if let Err(failure) = done {
-        let failure = Undo { workshop, job, stop }.after_publishing(&place, failure);
+        let failure = Undo { workshop, job }.after_publishing(&place, failure);
         return Err(match workshop.staging.clear_failed(&place) {
             Ok(()) => failure,
             Err(error) => Failure::Broken(format!("{failure}; and then: {error}")),

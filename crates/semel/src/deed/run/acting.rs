@@ -163,8 +163,12 @@ impl Act<'_, '_> {
             began: Timestamp::now(),
             once: step.once,
         };
-        // What must be undone after a crash must be known to have begun.
-        let is_announced = step.once || step.cleanup.is_some() || step.in_place != InPlace::No;
+        // What must be undone after a crash must be known to have begun; and so must
+        // that of which half could pass for all.
+        let is_announced = step.once
+            || step.cleanup.is_some()
+            || step.in_place != InPlace::No
+            || step.check.is_some();
         let mut intend = || {
             if is_announced {
                 let intended = self.recorder.intend(began.clone(), self.said());
@@ -207,7 +211,7 @@ impl Act<'_, '_> {
             printed: &mut printed,
             ended: &mut || self.give_back(&mut give_back),
         };
-        let attempted = act::attempt(self.workshop(), &job, stop, self.shop.stop_all, &mut telling);
+        let attempted = act::attempt(self.workshop(), &job, stop, &mut telling);
         self.give_back(&mut give_back);
         let Attempted { acted, log, tail, log_error, kept } = attempted;
         if let Some(error) = log_error {

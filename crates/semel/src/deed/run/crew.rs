@@ -46,8 +46,8 @@ impl Crew<'_> {
         let Crew { preparation, site, ledger, number, .. } = *self;
         let no_descriptor =
             |error: std::io::Error| CannotBegin::Broken(format!("no descriptor is left: {error}"));
-        let (stop, stop_all) =
-            (Stop::new().map_err(no_descriptor)?, Stop::new().map_err(no_descriptor)?);
+        let new_stop = || Stop::new().map_err(no_descriptor);
+        let (stop, stop_all, stop_undoing) = (new_stop()?, new_stop()?, new_stop()?);
         let staging = match number {
             Some(_) => Some(Staging::begin(
                 site.disk,
@@ -73,6 +73,7 @@ impl Crew<'_> {
                 staging,
                 log: &log,
                 displaced: &displaced,
+                stop_undoing: &stop_undoing,
             }),
             views: &views,
             tasks: &prepared.tasks,
@@ -86,6 +87,7 @@ impl Crew<'_> {
             turns: Turns::default(),
             stop: &stop,
             stop_all: &stop_all,
+            stop_undoing: &stop_undoing,
             permits,
             passes_on: preparation.options.passes_on,
             holder: staging.is_some().then(|| preparation.holder()),

@@ -338,6 +338,9 @@ impl<'r, 's> Engine<'r, 's> {
         if at_once {
             pulled = pulled.and(self.shop.stop_all.pull());
         }
+        if self.signals > 1 {
+            pulled = pulled.and(self.shop.stop_undoing.pull());
+        }
         if let Err(error) = pulled {
             let text = format!("commands cannot be told to end: {error}");
             self.tell(&Event::Warning { text: &text });

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::selection::{self, Wanted};
+use super::selection::{self, Reach, Wanted};
 use super::{CannotBegin, Setting};
 use crate::deed::{Asked, Site, Trouble, list};
 use crate::ground::digests::Digests;
@@ -43,7 +43,8 @@ pub fn tasks_named(
     let instance = setting.params.instance(&step.per);
     let mut wanted = Wanted::None;
     let known = StepTasks { instance, tasks };
-    selection::mark(setting.pipeline, pattern, id, Some(&known), &known.instance, &mut wanted)
+    let named = (setting.pipeline, Reach::Named);
+    selection::mark(named, pattern, id, Some(&known), &known.instance, &mut wanted)
         .map_err(CannotBegin::Target)?;
     let named = known.tasks.into_iter().enumerate().filter(|(at, _)| wanted.takes(*at));
     Ok((id, named.map(|(_, task)| task).collect()))

@@ -99,7 +99,14 @@ pub(super) fn select(
     let mut wanted = vec![Wanted::None; pipeline.steps.len()];
     for target in targets {
         let id = find_step(pipeline, target)?;
-        mark(pipeline, target, id, tasks[id.0], &instances[id.0], &mut wanted[id.0])?;
+        mark(
+            (pipeline, Reach::AndBefore),
+            target,
+            id,
+            tasks[id.0],
+            &instances[id.0],
+            &mut wanted[id.0],
+        )?;
     }
     // From the last to the first: whoever is wanted wants what is before it.
     for (id, _) in order.iter().rev() {
@@ -151,9 +158,9 @@ pub(super) fn mark_late(
     };
     let patterns = std::mem::take(patterns);
     *wanted = Wanted::None;
-    patterns
-        .iter()
-        .try_for_each(|pattern| mark(pipeline, pattern, id, Some(tasks), &tasks.instance, wanted))
+    patterns.iter().try_for_each(|pattern| {
+        mark((pipeline, Reach::AndBefore), pattern, id, Some(tasks), &tasks.instance, wanted)
+    })
 }
 
 /// The step that a pattern names.
@@ -171,9 +178,18 @@ pub(in crate::deed) fn find_step(
     })
 }
 
+/// How far a name reaches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// To the tasks of that name: one settles and looks at no others.
+    Named,
+    /// Where a step goes in order, to those before them too: none runs without them.
+    AndBefore,
+}
+
 /// Marks the tasks of a step that a pattern takes.
 pub(super) fn mark(
-    pipeline: &Pipeline,
+    (pipeline, reach): (&Pipeline, Reach),
     target: &TaskPattern,
     id: StepId,
     tasks: Option<&StepTasks>,
@@ -213,9 +229,8 @@ pub(super) fn mark(
             example: tasks.tasks.first().map(|task| task.name(&step.name, instance).to_string()),
         });
     }
-    // Of those that go in order, none comes without those before it.
-    match found.last() {
-        Some(_) if pipeline.step(id).ordered => {
+    match reach {
+        Reach::AndBefore if pipeline.step(id).ordered => {
             let order = tasks.by_name();
             let last = order.iter().rposition(|task| found.contains(task)).unwrap_or(0);
             wanted.add(order[..=last].iter().copied(), tasks.tasks.len());

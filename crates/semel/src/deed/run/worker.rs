@@ -171,6 +171,8 @@ pub(super) struct Shop<'s, 'a> {
     pub(super) stop: &'s Stop,
     /// Ends commands of `once` steps, and checks.
     pub(super) stop_all: &'s Stop,
+    /// Ends what undoes what was half done.
+    pub(super) stop_undoing: &'s Stop,
     /// As many commands run at a time as there are permits.
     pub(super) permits: (Sender<()>, Receiver<()>),
     /// Whether what commands print is passed on as it comes.

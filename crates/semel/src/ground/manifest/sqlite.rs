@@ -85,7 +85,7 @@ impl Manifest for SqliteManifest {
         )?;
         let mut open = self.rows(
             "read the open attempts",
-            "select a.item, a.run, r.id, a.number, a.began, a.ending, a.reason, a.undone
+            "select a.item, a.run, r.id, a.number, a.began, a.ending, a.reason, a.undone, a.what, a.how
              from attempt a join run r on r.number = a.run
              where a.pipeline = ? and a.step = ? and a.instance = ? and a.open = 1
              order by a.item, a.run, a.number",
@@ -100,6 +100,7 @@ impl Manifest for SqliteManifest {
                     ending: row.get(5)?,
                     reason: row.get(6)?,
                     provably_undone: row.get(7)?,
+                    fingerprint: Fingerprint { what: digest_at(row, 8)?, how: digest_at(row, 9)? },
                 })
             },
         )?;
