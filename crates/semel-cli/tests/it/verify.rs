@@ -244,3 +244,27 @@ fn what_secrets_a_check_prints_is_masked() {
     scratch.file("wrong", "");
     semel(&["verify"]).exits(5).says("exit status 9").keeps_silent_of("hunter2");
 }
+
+/// What was done under a former name is verified, too.
+#[test]
+fn what_was_done_under_a_former_name_is_verified() {
+    for (renamed, once) in [("b", false), ("b", true), ("a", false)] {
+        let scratch = scratch();
+        let once = if once { "once = true\n" } else { "" };
+        let step = |name: &str, more: &str| {
+            format!("[step.{name}]\n{more}{once}out = 'o'\nrun = 'echo 1 > {{{{ out }}}}'\n")
+        };
+        scratch.file("semel.toml", format!("name = 'old'\n{}", step("a", "")));
+        scratch.semel("run").exits(0);
+        let (was, more) =
+            if renamed == "a" { ("was = 'old'\n", "") } else { ("was = 'old'\n", "was = 'a'\n") };
+        scratch.file("semel.toml", format!("name = 'new'\n{was}{}", step(renamed, more)));
+        scratch.semel("run").exits(0);
+        scratch.semel("verify -q").exits(0);
+        scratch.semel("verify").exits(0).says("1 of 1 output");
+        scratch.file("o", "garbage");
+        scratch.semel("verify -q").exits(1).says("o");
+        scratch.remove("o").semel("verify").exits(1);
+        scratch.semel_words(["verify", renamed]).exits(1);
+    }
+}

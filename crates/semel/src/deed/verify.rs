@@ -18,7 +18,7 @@ use crate::deed::lease::{self, Holder};
 use crate::deed::now::{Belief, Listed, now};
 use crate::deed::run::{CannotBegin, NoSuchTarget, Setting, find_step, site_for_looking};
 use crate::deed::view::{Before, Hold, Manner, Seen, StepView};
-use crate::deed::{self, Site, Trouble, check};
+use crate::deed::{self, Site, Trouble, check, former};
 use crate::ground::digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, StepMemory};
@@ -72,6 +72,8 @@ impl Finding {
 pub struct Output {
     /// The task whose receipt speaks of it.
     pub task: TaskName,
+    /// The pipeline and task that the receipt is kept under, if that is a former name.
+    kept_as: Option<(String, TaskName)>,
     /// The run that wrote that receipt.
     pub run: i64,
     /// When.
@@ -141,7 +143,8 @@ pub fn verify(
     let listed = now(&site, Belief::AsTheyAre)?;
     let no_manifest = |error| CannotBegin::Manifest { path: home.manifest(), error };
     let mut verified = Verified::default();
-    let mut subjects = Subjects { site: &site, listed: &listed, targets, known: HashMap::new() };
+    let (known, former) = (HashMap::new(), HashMap::new());
+    let mut subjects = Subjects { site: &site, listed: &listed, targets, known, former };
     subjects.find(manifest, &mut verified).map_err(no_manifest)?;
     let outs = subjects.outputs(manifest, &mut verified).map_err(no_manifest)?;
     let checks = subjects.checks(&lean);
@@ -168,6 +171,9 @@ struct Subjects<'a> {
     targets: &'a [TaskPattern],
     /// The tasks with a receipt: which run wrote it.
     known: HashMap<TaskName, Known>,
+    /// Of receipts under a former name, the pipeline and task that they are kept
+    /// under: whose they are now.
+    former: HashMap<(String, TaskName), TaskName>,
 }
 
 #[derive(Clone, Copy)]
@@ -220,12 +226,16 @@ impl<'a> Subjects<'a> {
             let tasks = self.listed[id.0].tasks().map_or(&[][..], |step| &step.tasks);
             let places: HashMap<_, _> =
                 tasks.iter().enumerate().map(|(at, task)| (task.item_name(), at)).collect();
-            let memory = manifest.memory_of(&pipeline.name, &step.name, &instance)?;
+            let memory = former::memory_of(manifest, pipeline, step, &instance)?;
             for receipt in memory.receipts {
                 let item = Some(&*receipt.item).filter(|item| !item.is_empty());
                 let task = TaskName::new(&step.name, &instance, item);
                 if self.is_wanted(&task) {
                     let at = places.get(&*receipt.item).copied();
+                    if let Some(former) = &receipt.former {
+                        let kept = TaskName::new(&former.step, &instance, item);
+                        self.former.insert((former.pipeline.clone(), kept), task.clone());
+                    }
                     self.known.insert(task, Known { run: receipt.run, id, at });
                 }
             }
@@ -247,14 +257,17 @@ impl<'a> Subjects<'a> {
         let made: HashSet<_> = present.flat_map(|task| &*task.outs).collect();
         let mut found = Vec::new();
         manifest.files(FileRole::Out, &mut |kept| {
-            if kept.pipeline != self.site.pipeline.name {
-                return;
-            }
-            let (id, gone) = match self.known.get(&kept.task) {
+            let place = (kept.pipeline, kept.task);
+            let (task, kept_as) = match self.former.get(&place) {
+                Some(task) => (task.clone(), Some(place)),
+                None if place.0 == self.site.pipeline.name => (place.1, None),
+                None => return,
+            };
+            let (id, gone) = match self.known.get(&task) {
                 Some(known) => {
                     (known.id, known.at.is_none() && self.listed[known.id.0].tasks().is_some())
                 }
-                None if self.is_of_gone_step(&kept.task) => (StepId(usize::MAX), true),
+                None if self.is_of_gone_step(&task) => (StepId(usize::MAX), true),
                 None => return,
             };
             if gone && made.contains(&kept.file.path) {
@@ -268,7 +281,8 @@ impl<'a> Subjects<'a> {
                 id,
                 Output {
                     once: self.site.pipeline.steps.get(id.0).is_some_and(|step| step.once),
-                    task: kept.task,
+                    task,
+                    kept_as,
                     run: kept.run,
                     at: kept.at,
                     gone,
@@ -288,6 +302,7 @@ impl<'a> Subjects<'a> {
         let pipeline = self.site.pipeline;
         self.targets.is_empty()
             && pipeline.step_named(&task.step).is_none()
+            && !pipeline.steps.iter().any(|step| step.was.contains(&task.step))
             && (task.instance.is_only()
                 || task.instance == self.site.params.instance(&pipeline.per))
     }
@@ -383,7 +398,11 @@ impl<'a> Subjects<'a> {
         let pipeline = &self.site.pipeline.name;
         for output in outputs.iter_mut().filter(|output| output.finding != Finding::Same) {
             for _ in 0..MOST_FOLLOWED {
-                let Some(receipt) = manifest.receipt(pipeline, &output.task)? else { break };
+                let (pipeline, task) = match &output.kept_as {
+                    Some((pipeline, task)) => (pipeline, task),
+                    None => (pipeline, &output.task),
+                };
+                let Some(receipt) = manifest.receipt(pipeline, task)? else { break };
                 let Some(file) = receipt.outs().find(|out| out.path == output.file.path) else {
                     break;
                 };
