@@ -337,7 +337,7 @@ impl Preparation<'_> {
             }
         }
         let ledger = Ledger::at(disk, self.home.owed(&pipeline.name, self.instance().as_str()));
-        let after = Afterwards { site: &site, ledger: &ledger, signals };
+        let after = Afterwards { site: &site, ledger: &ledger, signals, is_in_part: self.is_in_part() };
         if self.mode == Mode::Act {
             after.pay_debt(&mut tell);
         }
@@ -492,6 +492,11 @@ impl Preparation<'_> {
         }
     }
 
+    /// Whether only some steps or tasks are asked for.
+    fn is_in_part(&self) -> bool {
+        !self.options.targets.is_empty() || self.options.only_failed
+    }
+
     fn new_run(&self) -> NewRun {
         let params: BTreeMap<_, _> = self.setting.params.iter().collect();
         let mask = self.mask();
@@ -502,7 +507,7 @@ impl Preparation<'_> {
             instance: self.instance(),
             params: mask.text(&serde_json::to_string(&params).unwrap_or_default()).into_owned(),
             command: mask.text(self.setting.command).into_owned(),
-            selected: !self.options.targets.is_empty() || self.options.only_failed,
+            selected: self.is_in_part(),
             by: self.setting.by.clone(),
             began: Timestamp::now(),
         }

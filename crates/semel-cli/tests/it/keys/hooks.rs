@@ -222,3 +222,16 @@ fn a_quiet_run_stays_quiet_though_hooks_talk() {
     };
     assert_eq!((&*ran.stdout, &*ran.stderr), ("", ""));
 }
+
+#[test]
+fn a_part_that_went_well_is_no_success_of_all() {
+    let scratch = pipeline(
+        "[step.a]\nrun = 'echo a >> trace'\n[step.b]\nrun = 'test -e good'\n[on-success]\nrun = 'echo success >> trace'",
+    );
+    scratch.semel("run a").exits(0);
+    scratch.semel("run").exits(1);
+    scratch.file("good", "").semel("run --only-failed").exits(0);
+    assert_eq!(lines(&scratch, "trace"), ["a"]);
+    scratch.semel("run --fresh").exits(0);
+    assert_eq!(lines(&scratch, "trace"), ["a", "a", "success"]);
+}

@@ -14,6 +14,8 @@ pub(super) struct Afterwards<'a> {
     pub(super) site: &'a Site<'a>,
     pub(super) ledger: &'a Ledger<'a>,
     pub(super) signals: &'a Signals,
+    /// Whether only some of the pipeline is asked for: that is no success of all.
+    pub(super) is_in_part: bool,
 }
 
 impl Afterwards<'_> {
@@ -67,7 +69,7 @@ impl Afterwards<'_> {
         };
         if status != 0 {
             accompany("on-failure", site.pipeline.on_failure.as_ref());
-        } else if report.has_begun() {
+        } else if report.has_begun() && !self.is_in_part {
             accompany("on-success", site.pipeline.on_success.as_ref());
         }
         if self.ledger.is_owing() {

@@ -179,7 +179,7 @@ pub(super) const PIPELINE: &[Key<PipelineDraft>] = &[
     },
     Key {
         name: "on-success",
-        about: "a command after a run in which a task was begun and every step reached its state",
+        about: "a command after a run of the whole pipeline in which a task was begun and every step reached its state",
         shape: Shape::Table(&HOOK),
         read: |pipeline, value| {
             pipeline.on_success = Some(hook(value, "`on-success`")?);
