@@ -337,7 +337,8 @@ impl Preparation<'_> {
             }
         }
         let ledger = Ledger::at(disk, self.home.owed(&pipeline.name, self.instance().as_str()));
-        let after = Afterwards { site: &site, ledger: &ledger, signals, is_in_part: self.is_in_part() };
+        let after =
+            Afterwards { site: &site, ledger: &ledger, signals, is_in_part: self.is_in_part() };
         if self.mode == Mode::Act {
             after.pay_debt(&mut tell);
         }

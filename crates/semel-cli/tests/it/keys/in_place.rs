@@ -482,3 +482,22 @@ fn items_that_are_written_in_place_are_undone_one_by_one() {
     assert_eq!((&*scratch.text("o/a"), &*scratch.text("o/b")), ("half\n", "old\n"));
     assert_eq!(scratch.text("o/c"), "half\n");
 }
+
+/// What is put back is the same in its mode and times, too, and known for semel's own.
+#[test]
+fn f11_what_is_put_back_looks_as_before() {
+    let scratch = pipeline(
+        "[step.a]\nin = 'in'\nin-place = true\nout = ['log', 'kept/']\nrun = 'echo $(cat {{ in }}) >> log; echo x >> kept/x; chmod 644 log; test $(cat {{ in }}) = good'",
+    );
+    scratch.file("in", "good").file("kept/deep/y", "y").sh("touch log; chmod 700 kept");
+    scratch.semel("run").exits(0);
+    scratch.sh("chmod 600 log; touch -d '2001-01-01' log kept/deep/y kept/deep kept");
+    let looks = || {
+        scratch.sh("stat -c '%n %a %u %g %Y %s' log kept kept/deep kept/deep/y > trace");
+        lines(&scratch, "trace")
+    };
+    let before = looks();
+    scratch.file("in", "bad").semel("run").exits(1);
+    assert_eq!(looks(), before);
+    scratch.file("in", "good").semel("run --expect-noop").exits(0);
+}

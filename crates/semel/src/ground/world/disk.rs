@@ -164,6 +164,10 @@ pub trait Disk: Send + Sync {
     /// file system can; permissions are kept.
     fn copy(&self, from: &Path, to: &Path) -> DiskResult<()>;
 
+    /// Gives a copy what else belongs to its original: owner, mode and times, as far
+    /// as we may, and its stamp.
+    fn copy_looks(&self, from: &Path, to: &Path) -> DiskResult<()>;
+
     /// Makes a symbolic link.
     fn make_link(&self, target: &Path, link: &Path) -> DiskResult<()>;
 
@@ -419,6 +423,35 @@ impl Disk for RealDisk {
             io::copy(&mut source, &mut target).map_err(failed)?;
         }
         target.set_permissions(permissions).map_err(failed)
+    }
+
+    fn copy_looks(&self, from: &Path, to: &Path) -> DiskResult<()> {
+        use rustix::fs::{AtFlags, FileType, Mode, Timespec, Timestamps, statat, utimensat};
+        let failed = |error: io::Error| DiskError::new("carry owner and times over to", to, error);
+        let stat = statat(&self.folder, from, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| failed(errno.into()))?;
+        let given =
+            std::os::unix::fs::lchown(self.absolute(to), Some(stat.st_uid), Some(stat.st_gid));
+        // Only root may give a file away; what others copy is theirs.
+        given.or_else(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Ok(()),
+            _ => Err(failed(error)),
+        })?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            if let Some(stamp) = self.stamp(from)? {
+                self.put_stamp(to, &stamp)?;
+            }
+            let mode = Mode::from_raw_mode(stat.st_mode);
+            rustix::fs::chmodat(&self.folder, to, mode, AtFlags::empty())
+                .map_err(|errno| failed(errno.into()))?;
+        }
+        let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
+        let times = Timestamps {
+            last_access: time(stat.st_atime, stat.st_atime_nsec),
+            last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+        };
+        utimensat(&self.folder, to, &times, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| failed(errno.into()))
     }
 
     fn make_link(&self, target: &Path, link: &Path) -> DiskResult<()> {

@@ -125,6 +125,10 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         self.change("copy to", to, |disk| disk.copy(from, to))
     }
 
+    fn copy_looks(&self, from: &Path, to: &Path) -> DiskResult<()> {
+        self.change("carry owner and times over to", to, |disk| disk.copy_looks(from, to))
+    }
+
     fn make_link(&self, target: &Path, link: &Path) -> DiskResult<()> {
         self.change("make the link", link, |disk| disk.make_link(target, link))
     }
