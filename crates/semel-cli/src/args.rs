@@ -175,7 +175,7 @@ pub(crate) struct Run {
     /// Do ordinary steps afresh, whatever their receipts say
     #[arg(long, conflicts_with = "keep")]
     pub(crate) fresh: bool,
-    /// Read every file anew; believe no remembered digest
+    /// Read every file and ask every check anew, whatever is remembered
     #[arg(long)]
     pub(crate) rehash: bool,
     /// Start nothing; exit 6 if there would be something to do
@@ -200,7 +200,7 @@ pub(crate) struct Plan {
     /// As if everything were done afresh
     #[arg(long, conflicts_with = "keep")]
     pub(crate) fresh: bool,
-    /// Read every file anew; believe no remembered digest
+    /// Read every file and ask every check anew, whatever is remembered
     #[arg(long)]
     pub(crate) rehash: bool,
     /// Print each event as one line of JSON

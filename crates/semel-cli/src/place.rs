@@ -9,8 +9,10 @@ use semel::ground::home::Home;
 use semel::ground::manifest::Manifest;
 use semel::ground::world::disk::{Disk, RealDisk};
 use semel::thought::bind::Params;
-use semel::words::pipeline::{Step, StepId};
+use semel::thought::mask::Mask;
+use semel::words::pipeline::{ParamValue, Pipeline, Step, StepId};
 use semel::words::run::By;
+use semel::words::shell::quote_words;
 use semel::words::task::{Instance, TaskPattern, decode};
 
 use crate::args::Common;
@@ -22,16 +24,24 @@ use crate::show::style::Styles;
 pub(crate) struct Place {
     pub(crate) file: PipelineFile,
     pub(crate) params: Params,
-    /// The values that were typed, or that the name of an instance stands for.
+    /// The values that were typed, and after them those that the name of an instance
+    /// stands for. The last of a name counts.
     given: Vec<(String, String)>,
+    /// How many of them were typed.
+    typed: usize,
     /// Whether `params` are complete; if not, some are empty.
     is_complete: bool,
     pub(crate) disk: RealDisk,
     pub(crate) home: Home,
     pub(crate) by: By,
     pub(crate) env: BTreeMap<String, Vec<u8>>,
-    /// What must be typed again to work in the same place: ` -f x.toml -p a=b`.
+    /// What must be typed again to work in the same place and instance, whether it was
+    /// typed or the name of an instance said it: ` -f x.toml -p a=b`.
     pub(crate) again: String,
+    /// The same, beside the name of a task that says its instance itself.
+    again_beside_instance: String,
+    /// The part of it that names the file.
+    file_again: String,
 }
 
 impl Place {
@@ -47,23 +57,20 @@ impl Place {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_vec())))
             .collect();
         let mask = mask_all(&file.pipeline, &env);
-        let mut again = Vec::new();
-        if let Some(named) = &common.file {
-            again.extend(["-f".to_owned(), named.display().to_string()]);
-        }
-        for (name, value) in &common.params {
-            again.extend(["-p".to_owned(), format!("{name}={}", mask.text(value))]);
-        }
-        let again = semel::words::shell::quote_words(again.iter().map(String::as_str));
+        let file_again = file_again(common);
+        let again = file_again.clone() + &params_again(&common.params, &mask);
         Ok(Self {
             params,
             given: common.params.clone(),
+            typed: common.params.len(),
             is_complete: unknown.is_empty(),
             disk,
             home,
             by: whoever_we_are(),
             env,
-            again: if again.is_empty() { again } else { format!(" {again}") },
+            file_again,
+            again_beside_instance: again.clone(),
+            again,
             file,
         })
     }
@@ -75,22 +82,55 @@ impl Place {
         };
         let step = self.file.pipeline.step_named(&pattern.step);
         let per = step.map(|id| self.file.pipeline.step(id).per.clone()).unwrap_or_default();
-        let values: Vec<_> = instance
-            .as_str()
-            .split(',')
-            .map(|value| decode(value).and_then(|raw| String::from_utf8(raw).ok()))
-            .collect();
-        if per.len() != values.len() || values.contains(&None) {
+        let Some(values) = values_of(&per, instance) else {
             return Err(Failed::Usage(format!(
                 "`{pattern}` names no instance of step `{}`",
                 pattern.step
             )));
-        }
-        self.given.extend(per.into_iter().zip(values.into_iter().flatten()));
-        let (params, unknown) =
-            Params::as_far_as_known(&self.file.pipeline, &self.given).map_err(Failed::Params)?;
-        (self.params, self.is_complete) = (params, unknown.is_empty());
+        };
+        self.take_values(values)?;
         Ok(self)
+    }
+
+    /// The same place, in an instance of the pipeline that the manifest knows. Where the
+    /// file now makes instances of other parameters, the name stands for no values, and
+    /// the place stays as it is.
+    pub(crate) fn in_known_instance(mut self, instance: &Instance) -> Result<Self, Failed> {
+        if *instance != self.instance()
+            && let Some(values) = values_of(&self.file.pipeline.per, instance)
+        {
+            self.take_values(values)?;
+        }
+        Ok(self)
+    }
+
+    /// Takes values that the name of an instance stands for.
+    fn take_values(&mut self, values: Vec<(String, String)>) -> Result<(), Failed> {
+        self.given.extend(values);
+        let pipeline = &self.file.pipeline;
+        let (params, unknown) =
+            Params::as_far_as_known(pipeline, &self.given).map_err(Failed::Params)?;
+        let mask = mask_all(pipeline, &self.env);
+        self.again = self.file_again.clone() + &params_again(&self.to_type(), &mask);
+        (self.params, self.is_complete) = (params, unknown.is_empty());
+        Ok(())
+    }
+
+    /// The values that must be typed again. One that the name of an instance says need
+    /// not, where the parameter has it by itself.
+    fn to_type(&self) -> Vec<(String, String)> {
+        let given = self.given.iter().enumerate();
+        let last = given
+            .filter(|(at, (name, _))| !self.given[at + 1..].iter().any(|(later, _)| later == name));
+        let needed = last.filter(|(at, (name, value))| {
+            *at < self.typed || !is_its_own(&self.file.pipeline, name, value)
+        });
+        needed.map(|(_, given)| given.clone()).collect()
+    }
+
+    /// What must be typed again beside the name of a task of this instance.
+    pub(crate) fn again_beside(&self, instance: &Instance) -> &str {
+        if instance.is_only() { &self.again } else { &self.again_beside_instance }
     }
 
     /// Whether values of parameters were typed.
@@ -175,6 +215,32 @@ impl Place {
             Err(error) => Err(Failed::Manifest(self.home.manifest(), error)),
         }
     }
+}
+
+/// What must be typed to name the file again: ` -f x.toml`.
+pub(crate) fn file_again(common: &Common) -> String {
+    common.file.as_ref().map_or_else(String::new, |named| {
+        format!(" {}", quote_words(["-f", &named.display().to_string()]))
+    })
+}
+
+/// What must be typed to give these values again: ` -p a=b`. Secrets stay masked.
+fn params_again(given: &[(String, String)], mask: &Mask) -> String {
+    let words = given.iter().map(|(name, value)| format!("{name}={}", mask.text(value)));
+    words.map(|word| format!(" {}", quote_words(["-p", &word]))).collect()
+}
+
+/// The values that the name of an instance stands for, if it names one.
+fn values_of(per: &[String], instance: &Instance) -> Option<Vec<(String, String)>> {
+    let values = instance.as_str().split(',').map(|value| String::from_utf8(decode(value)?).ok());
+    let values: Vec<_> = values.collect::<Option<_>>()?;
+    (per.len() == values.len()).then(|| per.iter().cloned().zip(values).collect())
+}
+
+/// Whether a parameter has this value unless another is given.
+fn is_its_own(pipeline: &Pipeline, name: &str, value: &str) -> bool {
+    let param = pipeline.params.iter().find(|param| param.name == name);
+    param.is_some_and(|param| matches!(&param.value, ParamValue::Given(own) if own == value))
 }
 
 fn whoever_we_are() -> By {

@@ -45,7 +45,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::Run(options) => place.complete().and_then(|place| run::run(place, options, typed)),
         Verb::Plan(options) => place.complete().and_then(|place| plan::plan(place, options, typed)),
         Verb::Status(options) if !options.targets.is_empty() => status_of::status(place, options),
-        Verb::Status(options) => status::status(&place, options),
+        Verb::Status(options) => status::status(place, options),
         Verb::Why(options) => why::why(place, options),
         Verb::Log(options) => log::log(&place, options),
         Verb::History(options) => history::history(&place, options),

@@ -8,11 +8,11 @@ use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::world::disk::{Disk, RealDisk};
 use semel::words::event::Event;
-use semel::words::shell::quote_words;
 
 use crate::args::{self, Common};
 use crate::exit::Exit;
 use crate::file;
+use crate::place::{Place, file_again};
 use crate::show::fail::Failed;
 use crate::show::text;
 
@@ -73,9 +73,9 @@ pub(crate) fn init(common: &Common, options: &args::Init) -> Result<Exit, Failed
     } else {
         writeln!(out, "done  {} was there already", shown.display())?;
     }
-    let again = common.file.as_ref().map_or_else(String::new, |named| {
-        format!(" {}", quote_words(["-f", &named.display().to_string()]))
-    });
+    // What is secret in a value is known by the file only; one that cannot be read, or
+    // has no such parameter, says no value.
+    let again = Place::find(common).map_or_else(|_| file_again(common), |place| place.again);
     writeln!(out, "\n  next")?;
     writeln!(out, "{}", text::next(&format!("semel plan{again}"), "what a run would do"))?;
     writeln!(out, "{}", text::next(&format!("semel run{again}"), "do it"))?;

@@ -42,6 +42,8 @@ fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, 
     let mut manifest = SqliteManifest::open(&path).map_err(no_manifest)?;
     memory::catch_up(&place.disk, &place.home, &mut manifest).map_err(no_manifest)?;
     let mut resolutions = Vec::new();
+    // Tasks of several instances may be named; a run acts in one.
+    let mut runs = Vec::new();
     for typed in &options.tasks {
         let pattern = TaskPattern::parse(typed);
         place = place.in_instance_of(&pattern)?.complete()?;
@@ -50,6 +52,10 @@ fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, 
             Ok(named) => named,
             Err(error) => return Err(Failed::to_begin(error, place.file)),
         };
+        let run = format!("semel run{}", place.again);
+        if !runs.contains(&run) {
+            runs.push(run);
+        }
         let step = place.file.pipeline.step(id);
         let instance = place.params.instance(&step.per);
         for task in tasks {
@@ -59,7 +65,7 @@ fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, 
                     return refuse(
                         &task.name(&step.name, &instance).to_string(),
                         &missing,
-                        &place.again,
+                        place.again_beside(&instance),
                     );
                 }
             }
@@ -91,7 +97,10 @@ fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, 
         (Verb::Redo, _) => "the next run does each of them again, once",
     };
     writeln!(out, "{}  {what}: {then}", Styles::for_stderr().state("done"))?;
-    writeln!(out, "\n  next\n    semel run{}", place.again)?;
+    writeln!(out, "\n  next")?;
+    for run in runs {
+        writeln!(out, "    {run}")?;
+    }
     Ok(Exit::DONE)
 }
 

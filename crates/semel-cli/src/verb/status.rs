@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use semel::deed::view::is_older;
 use semel::deed::{former, lease};
-use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt};
+use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt, StepMemory, Verb};
 use semel::words::clock;
 use semel::words::pipeline::Step;
 use semel::words::run::{Counts, RunRecord, RunStep};
@@ -24,6 +24,9 @@ use crate::show::text::{ago, fit, instance, next, shorten, thousands, when_here}
 
 /// How many of the last runs are looked at, to find those of other instances.
 const MOST_RUNS: u32 = 1000;
+
+/// The state of what is done, and of which a human said `redo` since.
+pub(super) const TO_REDO: &str = "to redo";
 
 /// How a step stands.
 struct Standing {
@@ -50,7 +53,7 @@ struct Overview {
     others: Vec<(Instance, RunRecord)>,
 }
 
-pub(crate) fn status(place: &Place, options: &args::Status) -> Result<Exit, Failed> {
+pub(crate) fn status(place: Place, options: &args::Status) -> Result<Exit, Failed> {
     let styles = Styles::for_stdout();
     let mut out = anstream::stdout().lock();
     let Some(manifest) = place.manifest()? else {
@@ -78,8 +81,13 @@ pub(crate) fn status(place: &Place, options: &args::Status) -> Result<Exit, Fail
         }
         return Ok(Exit::FAILED);
     };
-    let overview = overview(place, &*manifest, options.max_age)
-        .map_err(|error| Failed::Manifest(place.home.manifest(), error))?;
+    let path = place.home.manifest();
+    let no_manifest = |error| Failed::Manifest(path.clone(), error);
+    let runs = manifest.runs(&place.file.pipeline.name, None, MOST_RUNS).map_err(no_manifest)?;
+    let instance = shown_instance(&place, &runs);
+    let place = &place.in_known_instance(&instance)?;
+    let overview =
+        overview(place, &*manifest, &runs, instance, options.max_age).map_err(no_manifest)?;
     let exit = overview.exit();
     if options.json {
         writeln!(out, "{}", overview.json(place, exit))?;
@@ -93,19 +101,22 @@ pub(crate) fn status(place: &Place, options: &args::Status) -> Result<Exit, Fail
     Ok(exit)
 }
 
+/// Unless an instance is asked for, the one that ran last is shown.
+fn shown_instance(place: &Place, runs: &[RunRecord]) -> Instance {
+    match runs.first() {
+        Some(last) if !place.has_given_params() => last.new.instance.clone(),
+        _ => place.instance(),
+    }
+}
+
 fn overview(
     place: &Place,
     manifest: &dyn Manifest,
+    runs: &[RunRecord],
+    instance: Instance,
     limit: Option<Duration>,
 ) -> Result<Overview, ManifestError> {
     let pipeline = &place.file.pipeline;
-    let runs = manifest.runs(&pipeline.name, None, MOST_RUNS)?;
-    // Unless an instance is asked for, the one that ran last is shown.
-    let asked = place.has_given_params();
-    let instance = match runs.first() {
-        Some(last) if !asked => last.new.instance.clone(),
-        _ => place.instance(),
-    };
     let mut of_this = runs.iter().filter(|run| run.new.instance == instance);
     let last_good = of_this.clone().find(|run| run.status == Some(0) && !run.new.selected).cloned();
     let last = of_this.next().cloned();
@@ -119,7 +130,7 @@ fn overview(
         } else {
             place.params.instance(&step.per)
         };
-        steps.push(standing(place, manifest, &runs, step, &of_step)?);
+        steps.push(standing(place, manifest, runs, step, &of_step)?);
     }
     let mut others = BTreeMap::new();
     for run in runs.iter().filter(|run| run.new.instance != instance) {
@@ -205,8 +216,30 @@ fn standing(
     };
     if standing.state == "done" {
         mark_too_old(&mut standing, manifest, name, step, instance)?;
+        mark_to_redo(&mut standing, &memory);
     }
     Ok(standing)
+}
+
+/// A step that is done and of which a human said `redo` will be done again by the next
+/// run: it is not in its desired state.
+fn mark_to_redo(standing: &mut Standing, memory: &StepMemory) {
+    let mut items =
+        memory.said.iter().filter(|said| said.verb == Verb::Redo).map(|said| &said.item);
+    let Some(first) = items.next() else {
+        return;
+    };
+    let more = items.count() as u64;
+    standing.state = TO_REDO;
+    standing.note = match (first.as_str(), more) {
+        ("", _) => "`redo` was said".to_owned(),
+        (item, 0) => format!("{item}: `redo` was said"),
+        (item, more) => format!("{item}: `redo` was said, and of {} more", thousands(more)),
+    };
+    if let Some(counts) = &mut standing.counts {
+        let skipped = counts.reached().saturating_sub(more + 1);
+        *counts = Counts { total: counts.total, skipped, ..Counts::default() };
+    }
 }
 
 /// A step that is done and whose receipts are older than it allows will be done again
@@ -267,7 +300,7 @@ fn state_of(step: &RunStep) -> &'static str {
 }
 
 impl Overview {
-    /// 4 running; 3 refused; 1 failed, interrupted or never run; else 0.
+    /// 4 running; 3 refused; 1 failed, interrupted, never run or to redo; else 0.
     fn exit(&self) -> Exit {
         let any = |state: &str| self.steps.iter().any(|step| step.state == state);
         let all_done = self.steps.iter().all(|step| step.state == "done");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use semel::deed::lease;
 use semel::deed::run::{CannotBegin, tasks_named};
-use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt};
+use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt, StepMemory, Verb};
 use semel::words::clock;
 use semel::words::task::{TaskName, TaskPattern};
 use serde_json::json;
@@ -17,6 +17,7 @@ use crate::place::Place;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
 use crate::show::text::{fit, thousands, visible, when_here};
+use crate::verb::status::TO_REDO;
 
 /// How many tasks are named; JSON names all.
 const MOST: usize = 100;
@@ -32,7 +33,7 @@ struct Standing {
 
 pub(crate) fn status(mut place: Place, options: &args::Status) -> Result<Exit, Failed> {
     let Some(manifest) = place.manifest()? else {
-        return super::status::status(&place, options);
+        return super::status::status(place, options);
     };
     let mut standings = Vec::new();
     for target in &options.targets {
@@ -133,6 +134,7 @@ fn standings_of(
         let (run, at) = receipt.map(|receipt| (receipt.run, receipt.at)).unzip();
         let (state, note) = match (open.map(|at| &memory.open[at]), at) {
             (Some(open), _) => of_attempt(place, open),
+            (None, Some(_)) if is_to_redo(&memory, item) => (TO_REDO, String::new()),
             (None, Some(at)) if is_too_old(at, limit) => {
                 ("too old", format!("limit {}", limit.map(clock).unwrap_or_default()))
             }
@@ -142,6 +144,11 @@ fn standings_of(
         standings.push(Standing { task, state, run, at, note });
     }
     Ok(standings)
+}
+
+/// Whether a human said `redo` of an item, and no run has acted on it.
+fn is_to_redo(memory: &StepMemory, item: &str) -> bool {
+    memory.said.iter().any(|said| said.verb == Verb::Redo && said.item == item)
 }
 
 fn is_too_old(at: Timestamp, limit: Option<Duration>) -> bool {
@@ -164,7 +171,7 @@ fn of_attempt(place: &Place, open: &OpenAttempt) -> (&'static str, String) {
     }
 }
 
-/// 4 at work; 1 failed, interrupted, never run or too old; else 0.
+/// 4 at work; 1 failed, interrupted, never run, too old or to redo; else 0.
 fn exit(standings: &[Standing]) -> Exit {
     let any = |state: &str| standings.iter().any(|one| one.state == state);
     match () {

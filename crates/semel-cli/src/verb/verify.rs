@@ -170,7 +170,7 @@ fn write(
         writeln!(out, "  {note}")?;
     }
     if exit != Exit::DONE {
-        write_next(out, verified, &place.again)?;
+        write_next(out, verified, place)?;
     }
     if !lines.is_empty() || !notes.is_empty() {
         writeln!(out)?;
@@ -242,7 +242,8 @@ fn notes(verified: &Verified) -> Vec<String> {
 }
 
 /// What mends it.
-fn write_next(out: &mut impl Write, verified: &Verified, again: &str) -> std::io::Result<()> {
+fn write_next(out: &mut impl Write, verified: &Verified, place: &Place) -> std::io::Result<()> {
+    let again = &place.again;
     let wrong = || {
         let is_wrong =
             |finding: &Finding| matches!(finding, Finding::Missing | Finding::Altered(_));
@@ -260,7 +261,9 @@ fn write_next(out: &mut impl Write, verified: &Verified, again: &str) -> std::io
     }
     writeln!(out, "\n  next")?;
     if mends {
-        let rehash = if wrong().any(|one| one.is_hidden) { " --rehash" } else { "" };
+        let is_hidden = wrong().any(|one| one.is_hidden)
+            || failing().any(|asked| !asked.once && is_believed_by_age(place, &asked.task));
+        let rehash = if is_hidden { " --rehash" } else { "" };
         let command = format!("semel run{rehash}{again}");
         writeln!(out, "{}", next(&command, "repairs; what was there is kept aside"))?;
     }
@@ -270,6 +273,7 @@ fn write_next(out: &mut impl Write, verified: &Verified, again: &str) -> std::io
     }
     if let Some(first) = once.first() {
         let task = quote_words([first.to_string().as_str()]);
+        let again = place.again_beside(&first.instance);
         if once.len() > 1 {
             writeln!(
                 out,
@@ -287,6 +291,14 @@ fn write_next(out: &mut impl Write, verified: &Verified, again: &str) -> std::io
         writeln!(out, "    semel redo {task}{again} --because '...'")?;
     }
     Ok(())
+}
+
+/// Whether a run may believe what the check of a task answered before, and not ask it.
+fn is_believed_by_age(place: &Place, task: &TaskName) -> bool {
+    let pipeline = &place.file.pipeline;
+    let step = pipeline.step_named(&task.step).map(|id| pipeline.step(id));
+    let check = step.and_then(|step| step.check.as_ref());
+    check.is_some_and(|check| check.max_age.is_some())
 }
 
 fn write_json(

@@ -76,7 +76,7 @@ pub(crate) fn why(place: Place, options: &args::Why) -> Result<Exit, Failed> {
                 renamed::write(&mut out, &place.file, name, pipeline, step)?;
             }
             let Verdict { ruling, reason } = evidence.verdict;
-            write_next(&mut out, task, ruling, reason, &place.again)?;
+            write_next(&mut out, task, ruling, reason, &place)?;
         }
     }
     for (task, outcome) in &told.outcomes {
@@ -213,18 +213,24 @@ fn write_next(
     task: &str,
     ruling: Ruling,
     reason: Reason,
-    again: &str,
+    place: &Place,
 ) -> std::io::Result<()> {
+    // A run wants the instance's values, whatever it is asked for.
+    let run_again = &place.again;
+    let again = match TaskPattern::parse(task).instance {
+        Some(instance) => place.again_beside(&instance),
+        None => run_again,
+    };
     let quoted = semel::words::shell::quote_words([task]);
     match (ruling, reason) {
         (Ruling::Run, Reason::CommandChanged | Reason::InputsChanged) => {
             writeln!(out, "\n  next")?;
-            writeln!(out, "    semel run {quoted}{again}")?;
+            writeln!(out, "    semel run {quoted}{run_again}")?;
             writeln!(out, "    semel done {quoted}{again} --because '...'")?;
             writeln!(out, "                              if the change does not matter")
         }
         (Ruling::Run | Ruling::Reuse | Ruling::Adopt, _) => {
-            writeln!(out, "\n  next\n    semel run {quoted}{again}")
+            writeln!(out, "\n  next\n    semel run {quoted}{run_again}")
         }
         (Ruling::Refuse, _) => {
             writeln!(out, "\n  look whether it is done, then type one of")?;

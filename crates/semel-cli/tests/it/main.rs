@@ -15,6 +15,7 @@ mod docs;
 mod effects;
 mod engine;
 mod flights;
+mod hints;
 mod keys;
 mod killed;
 mod lint;

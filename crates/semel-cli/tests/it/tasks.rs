@@ -94,3 +94,39 @@ fn status_of_a_task_that_is_too_old_and_of_one_at_work() {
     running.end().exits(0);
     scratch.semel("status b").exits(0);
 }
+
+#[test]
+fn what_is_to_be_done_again_is_not_called_done() {
+    let scratch = scratch();
+    scratch.file("raw/1", "1").file("raw/2", "2").pipeline(
+        "[step.a]\nrun = 'echo a >> trace'\n[step.b]\neach = 'raw/*'\nsame = 'name+content'\nrun = 'echo b >> trace'",
+    );
+    scratch.semel("run").exits(0);
+    scratch.semel("status").exits(0);
+    scratch.semel_words(["redo", "a", "b:raw/2", "--because", "it was wrong"]).exits(0);
+    scratch
+        .semel("status")
+        .exits(1)
+        .says("to redo            0 of 1")
+        .says("to redo            1 of 2")
+        .says("raw/2: `redo` was said")
+        .says("semel run ");
+    scratch.semel("status -q").exits(1);
+    scratch.semel("status a").exits(1).says("to redo").says("0 of 1 task done");
+    scratch.semel("status b").exits(1).says("1 of 2 tasks done");
+    scratch.semel("run").exits(0);
+    scratch.semel("status").exits(0).keeps_silent_of("redo");
+    scratch.semel("status a b").exits(0);
+    // What was accepted is what it was.
+    scratch.semel_words(["done", "a", "--because", "it is right"]).exits(0);
+    scratch.semel("status").exits(0);
+}
+
+#[test]
+fn what_was_said_last_counts() {
+    let scratch = scratch();
+    scratch.pipeline("[step.a]\nrun = 'true'").semel("run").exits(0);
+    scratch.semel_words(["redo", "a", "--because", "it was wrong"]).exits(0);
+    scratch.semel_words(["done", "a", "--because", "it was right"]).exits(0);
+    scratch.semel("status").exits(0);
+}

@@ -268,3 +268,25 @@ fn what_was_done_under_a_former_name_is_verified() {
         scratch.semel_words(["verify", renamed]).exits(1);
     }
 }
+
+/// A check that is believed for an hour is not asked by a run, unless it is told to.
+#[test]
+fn what_mends_a_check_that_is_believed_still_asks_it() {
+    let scratch = scratch();
+    scratch.pipeline(
+        "[step.a]\ncheck = { run = 'test -e w', max-age = '1h' }\nrun = 'touch w; echo a >> trace'",
+    );
+    scratch.semel("run").exits(0);
+    scratch.remove("w").semel("verify").exits(1).says("semel run --rehash ");
+    scratch.semel("run").exits(0);
+    assert!(!scratch.has("w"), "it is believed");
+    scratch.semel("plan").exits(0).says("nothing would run");
+    scratch.semel("plan --rehash").exits(0).says("1 of 1 task would run");
+    scratch.semel("run --rehash").exits(0);
+    assert!(scratch.has("w"), "it was asked");
+    scratch.semel("verify").exits(0);
+    // One that is asked each time needs no such word.
+    scratch.pipeline("[step.a]\ncheck = { run = 'test -e w' }\nrun = 'touch w; echo a >> trace'");
+    scratch.semel("run").exits(0);
+    scratch.remove("w").semel("verify").exits(1).says("semel run ").keeps_silent_of("--rehash");
+}

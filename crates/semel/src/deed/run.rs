@@ -106,7 +106,7 @@ pub struct Options {
     pub fails_fast: bool,
     /// Whether ordinary steps are done afresh.
     pub fresh: bool,
-    /// Whether no remembered digest is believed.
+    /// Whether no remembered digest and no remembered answer of a check is believed.
     pub rehash: bool,
     /// Whether what commands print is reported as it comes.
     pub passes_on: bool,

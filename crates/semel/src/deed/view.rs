@@ -80,6 +80,8 @@ pub struct StepView<'a> {
     pub hold: Arc<Hold>,
     /// Whether everything is to be done afresh.
     pub fresh: bool,
+    /// Whether every check is asked, however lately it held.
+    pub asks_anew: bool,
     /// The shared fields of *what*, and the shared inputs.
     pub(super) fields: Fields,
     /// The parts of an item's path that count.
@@ -137,6 +139,8 @@ pub struct Before {
 pub struct Manner {
     /// Whether ordinary steps are done afresh.
     pub fresh: bool,
+    /// Whether no remembered answer of a check is believed.
+    pub rehash: bool,
     /// Whether items without a receipt are left unread: `plan` costs no reading.
     pub reads_no_new_items: bool,
     /// The step whose verdicts are explained.
@@ -198,6 +202,7 @@ impl<'a> StepView<'a> {
             memory_is_whole: site.memory_is_whole,
             hold,
             fresh: manner.fresh && !step.once,
+            asks_anew: manner.rehash,
             fields,
             parts: parts(step),
             alive,
@@ -322,6 +327,9 @@ impl<'a> StepView<'a> {
         let Some(limit) = self.step.check.as_ref().and_then(|check| check.max_age) else {
             return false;
         };
+        if self.asks_anew {
+            return false;
+        }
         // It held when the receipt was written.
         let since = receipt
             .filter(|receipt| receipt.fingerprint.what == present.what)

@@ -79,6 +79,7 @@ impl Crew<'_> {
             tasks: &prepared.tasks,
             manner: Manner {
                 fresh: preparation.options.fresh,
+                rehash: preparation.options.rehash,
                 reads_no_new_items: preparation.mode == Mode::Plan
                     && preparation.options.explains.is_none(),
                 explains: preparation.options.explains,
