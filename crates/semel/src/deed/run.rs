@@ -169,7 +169,8 @@ pub fn run(
     let looks_only = options.mode == Mode::ExpectNoop && !had_memory;
     let mode = if looks_only { Mode::Plan } else { options.mode };
     let asked = Asked::default();
-    let first = Preparation { setting, options, mode, home: &home, run_id: &run_id, asked: &asked };
+    let (home, run_id, began) = (&home, &*run_id, Instant::now());
+    let first = Preparation { setting, options, mode, home, run_id, began, asked: &asked };
     let run = |report: &mut dyn FnMut(&Event<'_>)| {
         let made = if !had_memory && mode == Mode::Act { first.make_memory()? } else { None };
         std::thread::scope(|scope| {
@@ -192,6 +193,8 @@ struct Preparation<'a> {
     mode: Mode,
     home: &'a Home,
     run_id: &'a str,
+    /// When the run began.
+    began: Instant,
     /// Lists of commands, which are asked once though they are looked at twice.
     asked: &'a Asked,
 }

@@ -239,3 +239,13 @@ fn what_is_said_about_a_pipeline_counts_nothing() {
     scratch.pipeline(&text.replace("ABOUT", "loads every flight"));
     scratch.semel("run --expect-noop").exits(0);
 }
+
+/// What a list takes is time of the run.
+#[test]
+fn a_list_that_takes_too_long_leaves_no_time_for_its_items() {
+    let scratch = pipeline(
+        "timeout = '200ms'\n[step.a]\neach = { command = 'sleep 0.3; echo 1' }\nrun = 'echo {{ item }} >> trace'",
+    );
+    scratch.semel("run").exits(1);
+    assert!(!scratch.has("trace"));
+}

@@ -151,6 +151,7 @@ impl Crew<'_> {
                 mode: preparation.mode,
                 fails_fast: preparation.options.fails_fast,
                 limit: preparation.setting.pipeline.timeout,
+                began: preparation.began,
                 lookers,
                 // Commands are limited by permits; publishing overlaps with them.
                 most_acts: if stops_early { jobs } else { jobs + jobs.min(8) + 1 },

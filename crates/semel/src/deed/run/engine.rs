@@ -56,6 +56,8 @@ pub(super) struct Given<'r, 's> {
     pub(super) fails_fast: bool,
     /// How long the run may take.
     pub(super) limit: Option<Duration>,
+    /// When the run began, lists and all.
+    pub(super) began: Instant,
     /// How many threads look.
     pub(super) lookers: usize,
     /// How many acts are under way at most, publishing included, but not the
@@ -182,7 +184,7 @@ impl<'r, 's> Engine<'r, 's> {
             shop: given.shop,
             mode: given.mode,
             fails_fast: given.fails_fast,
-            deadline: given.limit.map(|limit| (limit, Instant::now() + limit)),
+            deadline: given.limit.map(|limit| (limit, given.began + limit)),
             lookers: given.lookers,
             most_acts: given.most_acts,
             report: given.report,
