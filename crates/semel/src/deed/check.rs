@@ -148,6 +148,8 @@ fn ask_all(
     stop: &Stop,
 ) -> Result<bool, String> {
     let Asked { view, task, .. } = *asked;
+    let item = task.item.as_deref().unwrap_or_default();
+    can_be_a_line(item)?;
     let ask = || {
         with_retries(check, stop, || {
             let bindings = Bindings {
@@ -164,7 +166,6 @@ fn ask_all(
             Ok(lines.collect::<HashSet<_>>())
         })
     };
-    let item = task.item.as_deref().unwrap_or_default();
     if afresh {
         return Ok(ask()?.contains(item));
     }
@@ -173,6 +174,19 @@ fn ask_all(
         Ok(items) => Ok(items.contains(item)),
         Err(why) => Err(why.clone()),
     }
+}
+
+/// An item that no line of the answer can name would never hold: what was done would
+/// be done again.
+fn can_be_a_line(item: &[u8]) -> Result<(), String> {
+    let what = if item.contains(&b'\n') {
+        "a newline in its name"
+    } else if item.ends_with(b"\r") {
+        "a carriage return at the end of its name"
+    } else {
+        return Ok(());
+    };
+    Err(format!("no line that it prints can be this item: it has {what}"))
 }
 
 fn run(

@@ -160,6 +160,21 @@ fn f33_an_item_that_all_does_not_name_after_its_action_has_failed() {
     assert!(!scratch.has("trace"));
 }
 
+/// No line of the answer can name it: it would be done again in every run.
+#[test]
+fn f33_all_cannot_tell_of_an_item_with_a_newline() {
+    for (value, says) in [("a\\nb", "a newline in its name"), ("a\\r", "a carriage return")] {
+        for once in ["", "\nonce = true"] {
+            let text = ALL.replace("lines = 'l'", "json = 'l'");
+            let scratch = pipeline(&format!("{text}{once}"));
+            scratch.file("l", format!("[\"{value}\", \"c\"]")).sh("mkdir there");
+            scratch.semel("run -j 1").exits(5).says("cannot tell").says(says);
+            scratch.semel("run -j 1").exits(5).says("cannot tell").says(says);
+            assert_eq!(lines(&scratch, "trace"), ["c"], "{value}{once}");
+        }
+    }
+}
+
 #[test]
 fn f33_all_with_once_answers_definitely() {
     let scratch = pipeline(&format!("{ALL}\nonce = true"));

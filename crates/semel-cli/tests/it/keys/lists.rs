@@ -219,6 +219,20 @@ fn a_ragged_row_and_two_columns_of_one_name_are_told() {
     scratch.semel("run").exits(1).says("an item without a name").says("row 1");
 }
 
+/// It would swallow the rows after it: two tasks, where there are three.
+#[test]
+fn a_quote_that_is_never_closed_is_told_with_its_line() {
+    let scratch = noting("csv = 't.csv', name = 'k'");
+    scratch.file("t.csv", "k,v\na,1\nb,\"2\nc,3\n");
+    scratch.semel("run").exits(1).says("a quote of line 3 is never closed").says("semel.toml:3");
+    scratch.file("t.csv", "k,v\n\"a\nb\",1\nc,\"say \"\"hi\"\"\n");
+    scratch.semel("run").exits(1).says("a quote of line 4 is never closed");
+    assert!(!scratch.has(".semel"));
+    // Only at its beginning does it quote a value.
+    scratch.file("t.csv", "k,v\na,6\"\nb,2\n").semel("run").exits(0);
+    assert_eq!(lines(&scratch, "trace").len(), 2);
+}
+
 #[test]
 fn a_row_that_climbs_out_of_the_folder_is_told() {
     let scratch = pipeline(CSV);
@@ -232,7 +246,7 @@ fn a_row_that_climbs_out_of_the_folder_is_told() {
 fn elements_of_a_json_list() {
     let scratch = noting("json = 'l.json'");
     scratch.file("l.json", "[\"a\", 1, 2.50, true, \"x y\"]").semel("run").exits(0);
-    assert_eq!(noted(&scratch), ["<1>", "<2.5>", "<a>", "<true>", "<x y>"]);
+    assert_eq!(noted(&scratch), ["<1>", "<2.50>", "<a>", "<true>", "<x y>"]);
     let scratch = pipeline(
         "[step.a]\neach = { json = 'l.json', name = 'id' }\nout = 'out/{{ item.id }}'\nrun = 'echo {{ item.v }} > {{ out }}; echo {{ item.id }} >> trace'",
     );
@@ -246,6 +260,41 @@ fn elements_of_a_json_list() {
 }
 
 #[test]
+fn a_number_of_a_json_list_is_the_text_that_it_is() {
+    let scratch = noting("json = 'l.json'");
+    scratch.file("l.json", "[12345678901234567890123, 1e2, -0.10, 1E999]");
+    scratch.semel("run").exits(0);
+    assert_eq!(noted(&scratch), ["<-0.10>", "<12345678901234567890123>", "<1E999>", "<1e2>"]);
+    let scratch = pipeline(
+        "[step.a]\neach = { json = 'l.json', name = 'id' }\nrun = 'echo {{ item.v }} >> trace'",
+    );
+    scratch.file("l.json", "[{\"id\": 10000000000000000000001, \"v\": 1.0}]");
+    scratch.semel("run a:10000000000000000000001").exits(0);
+    assert_eq!(noted(&scratch), ["1.0"]);
+}
+
+/// Which of them is meant nobody knows.
+#[test]
+fn a_key_that_comes_twice_in_an_element_is_told() {
+    let scratch = noting("json = 'l.json', name = 'id'");
+    scratch.file("l.json", "[{\"id\": 1}, {\"id\": 2, \"v\": 1, \"i\\u0064\": 3}]");
+    scratch
+        .semel("run")
+        .exits(1)
+        .says("element 2 of `l.json` has the key `id` twice")
+        .says("semel.toml:3");
+    assert!(!scratch.has(".semel"));
+}
+
+#[test]
+fn the_order_of_keys_names_no_element() {
+    let scratch = noting("json = 'l.json'");
+    scratch.file("l.json", "[{\"a\": 1, \"b\": 2}]").semel("run").exits(0);
+    scratch.file("l.json", "[{\"b\": 2, \"a\": 1}]").semel("run --expect-noop").exits(0);
+    assert_eq!(noted(&scratch), ["<1,2>"]);
+}
+
+#[test]
 fn json_that_is_no_list_of_values_is_told() {
     for (text, says) in [
         ("{\"a\": 1}", "not a list"),
@@ -256,6 +305,7 @@ fn json_that_is_no_list_of_values_is_told() {
         ("[\"\"]", "an item without a name"),
         ("[\"a\", null]", "element 2 of `l.json`"),
         ("[\"a\\u0000b\"]", "NUL"),
+        ("[1, \"\\ud800\"]", "element 2 of `l.json` cannot be read"),
         ("", "not a list in JSON"),
     ] {
         let scratch = noting("json = 'l.json'");

@@ -161,6 +161,11 @@ fn a_wrong_value_of_each_key_of_a_step() {
         ("run = 'x {{ out }}'\nout = 'o'\nexpect = { row = 1 }", "did you mean `rows`?"),
         ("run = 'x {{ out }}'\nout = 'o'\nexpect = { bytes = '> x' }", "`bytes` wants"),
         ("run = 'x {{ out }}'\nout = 'o'\nexpect = { same-rows-as = 'out' }", "an unknown word"),
+        ("run = 'x {{ out }}'\nout = 'd/'\nexpect = { rows = 1 }", "`rows` of a folder"),
+        (
+            "run = 'x {{ out }}'\nin = 'x/1'\nout = ['o', 'd/']\nexpect = { same-rows-as = 'in' }",
+            "`same-rows-as` of a folder",
+        ),
         ("run = 'x'\nversion = []", "`version` wants"),
         ("run = 'x'\nmax-age = 'soon'", "`max-age` wants"),
         ("run = 'x'\nmax-age = 0", "`max-age` wants"),

@@ -5,11 +5,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::{missing, plain_path, unreadable};
 use crate::deed::capture::{self, Answer, Question};
@@ -192,6 +194,13 @@ pub(super) fn csv(
         let title = format!("{} is not CSV: {error}", show(&path));
         Trouble::Input(Fault::new(title, &each.span, "wants a header and rows as wide"))
     };
+    if let Some(line) = open_quote(text) {
+        let title = format!("{} is not CSV: a quote of line {line} is never closed", show(&path));
+        return Err(Trouble::Input(
+            Fault::new(title, &each.span, "all that comes after it would be one value")
+                .help("a quote within a quoted value is doubled:  \"6\"\" wide\""),
+        ));
+    }
     let mut reader = ::csv::ReaderBuilder::new().from_reader(text);
     let columns: Vec<Box<str>> = reader.headers().map_err(not_csv)?.iter().map(Box::from).collect();
     names_are_told_apart(&columns, &path, &each.span)?;
@@ -204,6 +213,37 @@ pub(super) fn csv(
         gathering.add(item, at + 1)?;
     }
     Ok(gathering.items)
+}
+
+/// The line that opens a quote which nothing closes. The reader of CSV takes all that
+/// comes after it for one value, and says nothing; so what opens and closes a quote is
+/// here as it is there: one that begins a field opens it, and two within are a quote.
+fn open_quote(text: &[u8]) -> Option<usize> {
+    #[derive(Clone, Copy)]
+    enum At {
+        Start,
+        Plain,
+        Quoted(usize),
+        /// A quote after quoted bytes: the end, or the first of two.
+        Quote(usize),
+    }
+    let mut at = At::Start;
+    let mut line = 1;
+    for &byte in text {
+        at = match (at, byte) {
+            (At::Start, b'"') => At::Quoted(line),
+            (At::Quote(opened), b'"') => At::Quoted(opened),
+            (At::Quoted(opened), b'"') => At::Quote(opened),
+            (At::Quoted(opened), _) => At::Quoted(opened),
+            (_, b',' | b'\n' | b'\r') => At::Start,
+            _ => At::Plain,
+        };
+        line += usize::from(byte == b'\n');
+    }
+    match at {
+        At::Quoted(opened) => Some(opened),
+        At::Start | At::Plain | At::Quote(_) => None,
+    }
 }
 
 fn names_are_told_apart(columns: &[Box<str>], path: &Path, span: &Span) -> Result<(), Trouble> {
@@ -228,40 +268,81 @@ pub(super) fn json(
     let wrong = |title: String| {
         Trouble::Input(Fault::new(title, &each.span, "wants a list of values or objects"))
     };
-    let list: Vec<Value> = serde_json::from_slice(&text)
+    // Each as it is written: numbers stay the text they are.
+    let list: Vec<&RawValue> = serde_json::from_slice(&text)
         .map_err(|error| wrong(format!("{} is not a list in JSON: {error}", show(&path))))?;
     let mut gathering = Gathering::new(site, show(&path), "element", &each.span);
-    for (at, element) in list.iter().enumerate() {
-        let nested = |what: &str| wrong(format!("element {} of {} {what}", at + 1, show(&path)));
-        let item = match element {
-            Value::Object(fields) => {
-                let values = fields.iter().map(|(name, value)| {
-                    let value = scalar(value)
-                        .ok_or_else(|| nested(&format!("has no plain value `{name}`")))?;
-                    Ok((Box::from(name.as_str()), Box::from(value)))
-                });
-                let row = Row(values.collect::<Result<_, Trouble>>()?);
-                named(row, each, &gathering, at + 1)?
-            }
-            value => {
-                let value = scalar(value).ok_or_else(|| nested("is neither"))?;
-                Item::plain(value.as_bytes())
-            }
+    for (at, element) in list.into_iter().enumerate() {
+        let of_element =
+            |what: String| wrong(format!("element {} of {} {what}", at + 1, show(&path)));
+        let item = if element.get().starts_with('{') {
+            named(fields(element).map_err(of_element)?, each, &gathering, at + 1)?
+        } else {
+            let value = scalar(element).map_err(of_element)?;
+            let value = value.ok_or_else(|| of_element("is neither".to_owned()))?;
+            Item::plain(value.as_bytes())
         };
         gathering.add(item, at + 1)?;
     }
     Ok(gathering.items)
 }
 
-/// A value that is neither a list nor an object, as text.
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Null => Some(String::new()),
-        Value::Array(_) | Value::Object(_) => None,
+/// The keys of an object and their values as they are written, also a key that comes
+/// twice: of a map only the last would be left.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Fields(pairs))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
     }
+}
+
+/// An object as a row, or what is wrong with it. The order of its keys counts nothing,
+/// so they come by name.
+fn fields(object: &RawValue) -> Result<Row, String> {
+    let Fields(mut pairs) = serde_json::from_str(object.get()).map_err(not_read)?;
+    pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+    if let Some(two) = pairs.windows(2).find(|two| two[0].0 == two[1].0) {
+        return Err(format!("has the key `{}` twice", two[0].0));
+    }
+    let values = pairs.into_iter().map(|(key, value)| {
+        let value = scalar(value)?.ok_or_else(|| format!("has no plain value `{key}`"))?;
+        Ok((Box::from(key), Box::from(value)))
+    });
+    Ok(Row(values.collect::<Result<_, String>>()?))
+}
+
+/// A value that is neither a list nor an object, as text; or what is wrong with it.
+fn scalar(value: &RawValue) -> Result<Option<Cow<'_, str>>, String> {
+    let text = value.get();
+    Ok(match text.as_bytes().first() {
+        Some(b'"') => Some(Cow::Owned(serde_json::from_str(text).map_err(not_read)?)),
+        Some(b'n') => Some(Cow::Borrowed("")),
+        Some(b'[' | b'{') => None,
+        _ => Some(Cow::Borrowed(text)),
+    })
+}
+
+/// The place that the error knows is one within what was read.
+#[allow(clippy::needless_pass_by_value)]
+fn not_read(error: serde_json::Error) -> String {
+    format!("cannot be read: {error}")
 }
 
 /// A row with its name: the value of the column that names it, or all its values, as
@@ -289,5 +370,35 @@ fn in_csv(value: &str) -> Cow<'_, str> {
         Cow::Owned(format!("\"{}\"", value.replace('"', "\"\"")))
     } else {
         Cow::Borrowed(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::open_quote;
+
+    /// The records that the reader of CSV finds, the header among them.
+    fn records(text: &str) -> usize {
+        let mut reader = ::csv::ReaderBuilder::new();
+        let mut reader = reader.has_headers(false).flexible(true).from_reader(text.as_bytes());
+        reader.records().count()
+    }
+
+    #[test]
+    fn the_line_that_opens_it_is_told() {
+        assert_eq!(open_quote(b"k,v\na,1\nb,\"2\nc,3\n"), Some(3));
+        assert_eq!(open_quote(b"k,v\na,\"x\n\"\"\ny"), Some(2));
+        assert_eq!(open_quote(b"k,v\na,6\"\nb,\"2\n\"\n"), None);
+    }
+
+    proptest! {
+        /// A further line is a further record, but within a quote.
+        #[test]
+        fn a_quote_is_open_where_the_reader_of_csv_thinks_so(text in "[a,\"\n\r]{0,12}") {
+            let swallows = records(&format!("{text}\nz")) == records(&text);
+            prop_assert_eq!(open_quote(text.as_bytes()).is_some(), swallows);
+        }
     }
 }

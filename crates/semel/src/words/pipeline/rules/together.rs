@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Faults, counting_texts, items_are_files, items_of};
-use crate::words::pipeline::draft::{CheckDraft, CommandDraft, EachSourceDraft, StepDraft};
+use crate::words::pipeline::draft::{
+    CheckDraft, CommandDraft, EachSourceDraft, OutDraft, StepDraft,
+};
 use crate::words::pipeline::{Digested, Fault, InPlace, Items, Span};
 use crate::words::template::Name;
 
@@ -115,6 +117,19 @@ impl<'a> Faults<'a> {
             self.say(
                 Fault::new(title, &expect.span, "there is nothing to count")
                     .help("give the step files: `each` or `in`"),
+            );
+        }
+        let rows = match (expect.rows, expect.same_rows_as_in) {
+            (None, false) => return,
+            (Some(_), _) => "rows",
+            (None, true) => "same-rows-as",
+        };
+        let is_folder = |out: &&OutDraft| out.path.template.text.ends_with('/');
+        if let Some(out) = step.outs.iter().find(is_folder) {
+            self.say(
+                Fault::new(format!("`{rows}` of a folder"), &expect.span, "counts rows of files")
+                    .also(&out.path.span, "a folder")
+                    .help("of a folder there are `bytes`; a check can look into it"),
             );
         }
     }
