@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, never, select};
 
 use super::Mode;
 use super::roots::Root;
@@ -222,6 +222,7 @@ impl<'r, 's> Engine<'r, 's> {
     /// Works until all that was asked for is settled, or nothing more can be.
     pub(super) fn work(mut self, messages: &Receiver<Message<'s>>, signals: &Receiver<i32>) {
         self.begin();
+        let mut signals = signals.clone();
         while !self.is_done() {
             let due = self
                 .timers
@@ -234,8 +235,10 @@ impl<'r, 's> Engine<'r, 's> {
                     Ok(message) => self.take(message),
                     Err(_) => return,
                 },
-                recv(signals) -> signal => if let Ok(signal) = signal {
-                    self.stop(signal);
+                recv(signals) -> signal => match signal {
+                    Ok(signal) => self.stop(signal),
+                    // Nobody sends any: what is always ready would keep us awake.
+                    Err(_) => signals = never(),
                 },
                 default(pause) => {}
             }

@@ -295,7 +295,7 @@ limit = 3
 [step.clean]
 each       = "raw/{{ params.month }}-*.csv"
 in         = { rates = "rates/*.csv" }
-out        = { good = "clean/{{ item.stem }}.csv", bad = "bad/{{ item.stem }}/" }
+out        = { good = "clean/{{ item.stem }}.csv", bad = "bad/{{ item.stem }}.csv" }
 run        = 'python3 clean.py {{ item }} {{ in.rates }} {{ out.good }} {{ out.bad }}'
 version    = 2
 env        = { LIMIT = "{{ params.limit }}" }
@@ -317,8 +317,8 @@ safe-exits = [75]
 in    = [{ outputs-of = "clean" }, "head.txt"]
 needs = "send"
 after = ["hosts"]
-out   = "report-{{ params.month }}.txt"
-run   = "cat {{ in }} > {{ out }}"
+out   = "report-{{ params.month }}/"
+run   = "cat {{ in }} > {{ out }}/all.txt"
 
 [step.hosts]
 each = { lines = "hosts.txt" }
@@ -332,7 +332,7 @@ run  = "ping {{ item }}"
             panic!("four steps");
         };
         assert_eq!(clean.outs[1].key.as_deref(), Some("bad"));
-        assert!(clean.outs[1].folder && !clean.outs[0].folder);
+        assert!(report.outs[0].folder && !clean.outs[0].folder);
         assert_eq!(clean.version.as_deref(), Some("2"));
         assert_eq!(clean.timeout, Some(Duration::from_secs(90)));
         assert_eq!((clean.retry.times, clean.retry.wait), (2, Duration::from_millis(10)));
