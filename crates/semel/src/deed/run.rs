@@ -378,6 +378,8 @@ impl Preparation<'_> {
                 report(&Event::Warning { text: &text });
             }
         }
+        // Who closes the manifest last packs it, and whoever wrote it has less to sync.
+        drop(asked);
         // Others may go on while a copy is made.
         let _access = held.map(|(_lease, access)| access);
         let totals = fold.totals();
