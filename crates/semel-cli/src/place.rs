@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
 
-use semel::deed::run::{NoSuchTarget, Setting};
-use semel::deed::{mask_all, memory, params};
+use semel::deed::run::{Setting, step_named};
+use semel::deed::{mask_all, memory, params, threads};
 use semel::ground::home::Home;
 use semel::ground::manifest::Manifest;
 use semel::ground::world::disk::{Disk, RealDisk};
@@ -19,6 +19,7 @@ use crate::args::Common;
 use crate::file::{self, PipelineFile};
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
+use crate::show::text::named;
 
 /// Where a verb works.
 pub(crate) struct Place {
@@ -176,23 +177,13 @@ impl Place {
 
     /// The steps of these names.
     pub(crate) fn steps_named(&self, names: &[String]) -> Result<Vec<StepId>, Failed> {
-        let pipeline = &self.file.pipeline;
-        let known = || pipeline.steps.iter().map(|step| step.name.as_str());
-        let find = |name: &String| {
-            pipeline.step_named(name).ok_or_else(|| {
-                let near = semel::words::nearest(name, known()).map(str::to_owned);
-                Failed::NoSuchTarget(NoSuchTarget::Step { name: name.clone(), near })
-            })
-        };
-        names.iter().map(find).collect()
+        let find = |name: &String| step_named(&self.file.pipeline, name);
+        names.iter().map(find).collect::<Result<_, _>>().map_err(Failed::NoSuchTarget)
     }
 
     /// How many commands run at a time.
     pub(crate) fn jobs(&self) -> usize {
-        self.file.pipeline.jobs.map_or_else(
-            || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
-            std::num::NonZeroUsize::get,
-        )
+        self.file.pipeline.jobs.map_or_else(threads, std::num::NonZeroUsize::get)
     }
 
     /// The instance of the whole pipeline.
@@ -203,9 +194,7 @@ impl Place {
     /// The pipeline's name and instance, as headings have them.
     pub(crate) fn heading(&self, styles: Styles) -> String {
         let pipeline = &self.file.pipeline;
-        let per = crate::show::text::instance(&pipeline.per, &self.instance());
-        let gap = if per.is_empty() { "" } else { "  " };
-        format!("{}{gap}{per}", styles.bold(&pipeline.name))
+        named(&styles.bold(&pipeline.name), &pipeline.per, &self.instance())
     }
 
     /// The manifest, for reading, as a run would find it; `None` if there is none yet.

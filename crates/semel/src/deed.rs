@@ -28,11 +28,13 @@ pub mod recover;
 pub mod run;
 pub mod stage;
 pub mod transfer;
+mod trees;
 mod undo;
 pub mod verify;
 pub mod view;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -76,6 +78,12 @@ pub struct Site<'a> {
     /// A connection to the manifest for those who look; `None` where there is
     /// no manifest yet.
     pub manifest: Option<&'a Mutex<Box<dyn Manifest>>>,
+}
+
+/// How many threads this machine runs at a time.
+#[must_use]
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// What masks the secrets of all steps of a pipeline; `env` holds their values.
@@ -152,6 +160,17 @@ pub enum Trouble {
     Input(Fault),
     /// Something that semel relies on does not work.
     Broken(String),
+}
+
+impl Trouble {
+    /// What is wrong, in a line, for those who have no place in the file to show.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        match self {
+            Self::File(fault) | Self::Input(fault) => &fault.title,
+            Self::Broken(why) => why,
+        }
+    }
 }
 
 impl From<Trouble> for Failure {

@@ -11,7 +11,7 @@ use semel::words::event::{Event, Outcome};
 use semel::words::pipeline::StepId;
 
 use super::board::{ending, state};
-use super::text::{command_changed, count, in_home, is_incomplete, memory, visible};
+use super::text::{count, in_home, is_incomplete, notice, visible};
 use crate::place::Place;
 
 /// After how long a silence a line says that work goes on.
@@ -59,13 +59,21 @@ impl<'a, W: Write> Plain<'a, W> {
                     run.pipeline, by.user, by.host, by.pid
                 ));
             }
-            Event::NewMemory { .. } | Event::OldMemory { .. } => {
-                for line in memory(event) {
-                    if is_incomplete(event) {
-                        self.tell(&line);
-                    } else {
-                        self.say(&line);
-                    }
+            Event::NewMemory { .. }
+            | Event::OldMemory { .. }
+            | Event::PaidDebt { .. }
+            | Event::Warning { .. }
+            | Event::CommandChanged { .. }
+            | Event::HookFailed { .. } => {
+                let is_well = match event {
+                    Event::NewMemory { .. } | Event::OldMemory { .. } => !is_incomplete(event),
+                    event => matches!(event, Event::PaidDebt { .. }),
+                };
+                if !is_well {
+                    self.let_go();
+                }
+                for line in notice(self.place, event) {
+                    self.say(&line);
                 }
             }
             Event::CleanedUp { number, attempts } => {
@@ -73,9 +81,6 @@ impl<'a, W: Write> Plain<'a, W> {
                     "run {number} was killed: {} cleaned up",
                     count(*attempts as u64, "half attempt")
                 ));
-            }
-            Event::PaidDebt { number } => {
-                self.say(&format!("the [finally] that run {number} owed was run"));
             }
             // The line of its step is the same.
             Event::AttemptFailed { task, again_in: None, .. } if task.step.each.is_none() => {}
@@ -101,16 +106,9 @@ impl<'a, W: Write> Plain<'a, W> {
                     in_home(to).display()
                 ));
             }
-            Event::Warning { text } => self.tell(&format!("warning: {text}")),
             Event::StepFailed { step, failure, .. } => {
                 self.tell(&format!("{} failed: {failure}", step.name));
             }
-            Event::CommandChanged { step, tasks, usual, .. } => {
-                for line in command_changed(self.place, &step.name, *tasks, *usual) {
-                    self.tell(&line);
-                }
-            }
-            Event::HookFailed { hook, why } => self.tell(&format!("{hook} failed: {why}")),
             Event::TimedOut { limit } => {
                 self.tell(&format!(
                     "the run took longer than {}: nothing new is begun",

@@ -58,6 +58,23 @@ pub(crate) fn in_home(path: &Path) -> PathBuf {
     inside.collect()
 }
 
+/// What is said of an event that concerns the run and none of its tasks, wherever a
+/// run is shown; nothing of others.
+pub(crate) fn notice(place: &Place, event: &Event<'_>) -> Vec<String> {
+    match event {
+        Event::NewMemory { .. } | Event::OldMemory { .. } => memory(event),
+        Event::Warning { text } => vec![format!("warning: {text}")],
+        Event::CommandChanged { step, tasks, usual, .. } => {
+            command_changed(place, &step.name, *tasks, *usual).into()
+        }
+        Event::PaidDebt { number } => {
+            vec![format!("the [finally] that run {number} owed was run")]
+        }
+        Event::HookFailed { hook, why } => vec![format!("{hook} failed: {why}")],
+        _ => Vec::new(),
+    }
+}
+
 /// What is said of a memory that is new, or older than what has happened.
 pub(crate) fn memory(event: &Event<'_>) -> Vec<String> {
     let (first, then, once, lines) = match event {
@@ -104,7 +121,7 @@ pub(crate) const fn is_incomplete(event: &Event<'_>) -> bool {
 }
 
 /// What is said of done tasks whose command changed, before they are done again.
-pub(crate) fn command_changed(
+fn command_changed(
     place: &Place,
     step: &str,
     tasks: usize,
@@ -170,6 +187,14 @@ pub(crate) fn instance(per: &[String], instance: &Instance) -> String {
     let named: Vec<_> =
         per.iter().zip(values).map(|(name, value)| format!("{name} {value}")).collect();
     named.join("  ")
+}
+
+/// The name of a pipeline with its instance, as headings have them; `name` may be
+/// styled.
+pub(crate) fn named(name: &str, per: &[String], of: &Instance) -> String {
+    let values = instance(per, of);
+    let gap = if values.is_empty() { "" } else { "  " };
+    format!("{name}{gap}{values}")
 }
 
 /// A text of exactly this width: padded, or without its middle.

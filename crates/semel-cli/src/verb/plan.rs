@@ -17,7 +17,7 @@ use crate::show::board::name_width;
 use crate::show::fail::Failed;
 use crate::show::json;
 use crate::show::style::Styles;
-use crate::show::text::{self, count, fit, instance, thousands};
+use crate::show::text::{self, count, fit, thousands};
 
 /// How many tasks are named.
 const MOST: usize = 20;
@@ -153,9 +153,7 @@ fn write_steps(
     styles: Styles,
 ) -> std::io::Result<()> {
     let pipeline = &place.file.pipeline;
-    let per = instance(&pipeline.per, &place.instance());
-    let per = if per.is_empty() { per } else { format!("  {per}") };
-    writeln!(out, "semel plan  {}{per}\n", styles.bold(&pipeline.name))?;
+    writeln!(out, "semel plan  {}\n", place.heading(styles))?;
     let names = name_width(report.steps.iter().map(|step| step.name.as_str()));
     for step in &report.steps {
         let counts = &step.counts;
@@ -239,6 +237,10 @@ fn would(report: &Report) -> (u64, u64) {
 
 /// How long that would take, as it usually takes.
 fn usual_time(place: &Place, report: &Report) -> Result<Option<std::time::Duration>, Failed> {
+    // It is opened once more; not where there is nothing to tell.
+    if would(report).1 == 0 {
+        return Ok(None);
+    }
     let Some(manifest) = place.manifest()? else {
         return Ok(None);
     };

@@ -18,7 +18,7 @@ use crate::show::plain::Plain;
 use crate::show::style::Styles;
 use crate::show::summary::Summary;
 use crate::show::terminal::Terminal;
-use crate::show::text::{command_changed, in_home, is_incomplete, memory};
+use crate::show::text::{in_home, is_incomplete, memory, named, notice};
 use crate::verb::plan::Outlook;
 
 pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit, Failed> {
@@ -131,35 +131,14 @@ impl<'a> View<'a> {
             }
             Self::Terminal(terminal, place, styles) => {
                 if let Event::Began { run, number } = event {
-                    let named =
-                        crate::show::text::instance(&place.file.pipeline.per, &run.instance);
-                    let named = if named.is_empty() { named } else { format!("  {named}") };
+                    let name = styles.bold(&run.pipeline);
+                    let named = named(&name, &place.file.pipeline.per, &run.instance);
                     let since = crate::show::text::when_here(run.began);
                     let since = since.trim_start_matches("today ");
-                    terminal.header(format!(
-                        "semel  {}{named}  run {number}  since {since}",
-                        styles.bold(&run.pipeline)
-                    ));
+                    terminal.header(format!("semel  {named}  run {number}  since {since}"));
                 }
-                match event {
-                    Event::NewMemory { .. } | Event::OldMemory { .. } => {
-                        for line in memory(event) {
-                            terminal.print(&line);
-                        }
-                    }
-                    Event::Warning { text } => terminal.print(&format!("warning: {text}")),
-                    Event::CommandChanged { step, tasks, usual, .. } => {
-                        for line in command_changed(place, &step.name, *tasks, *usual) {
-                            terminal.print(&line);
-                        }
-                    }
-                    Event::PaidDebt { number } => {
-                        terminal.print(&format!("the [finally] that run {number} owed was run"));
-                    }
-                    Event::HookFailed { hook, why } => {
-                        terminal.print(&format!("{hook} failed: {why}"));
-                    }
-                    _ => {}
+                for line in notice(place, event) {
+                    terminal.print(&line);
                 }
                 terminal.take(event);
             }

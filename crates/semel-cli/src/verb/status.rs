@@ -20,7 +20,7 @@ use crate::place::Place;
 use crate::show::board::name_width;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
-use crate::show::text::{ago, fit, instance, next, shorten, thousands, when_here};
+use crate::show::text::{ago, fit, instance, named, next, shorten, thousands, when_here};
 
 /// How many of the last runs are looked at, to find those of other instances.
 const MOST_RUNS: u32 = 1000;
@@ -330,8 +330,7 @@ impl Overview {
 
     /// All of it in a line, fit for a monitor.
     fn line(&self, place: &Place, exit: Exit) -> String {
-        let per = instance(&place.file.pipeline.per, &self.instance);
-        let per = if per.is_empty() { per } else { format!("  {per}") };
+        let pipeline = &place.file.pipeline;
         let what = match (self.good_at(), self.limit) {
             (Some(at), Some(limit)) if self.is_too_old() => {
                 let number = self.last_good.as_ref().map_or(0, |good| good.number);
@@ -341,7 +340,8 @@ impl Overview {
             (None, Some(_)) => "no run was good yet".to_owned(),
             _ => self.last_run(),
         };
-        format!("{}{per}: {what}; exit {}", place.file.pipeline.name, exit.0)
+        let named = named(&pipeline.name, &pipeline.per, &self.instance);
+        format!("{named}: {what}; exit {}", exit.0)
     }
 
     /// How the last run stands.
@@ -381,9 +381,9 @@ impl Overview {
         exit: Exit,
     ) -> std::io::Result<()> {
         let pipeline = &place.file.pipeline;
-        let per = instance(&pipeline.per, &self.instance);
-        let per = if per.is_empty() { per } else { format!("  {per}") };
-        writeln!(out, "{}{per}  {}\n", styles.bold(&pipeline.name), self.last_run())?;
+        let name = styles.bold(&pipeline.name);
+        let heading = named(&name, &pipeline.per, &self.instance);
+        writeln!(out, "{heading}  {}\n", self.last_run())?;
         let names = name_width(self.steps.iter().map(|step| step.name.as_str()));
         for step in &self.steps {
             let counts = step.counts.map(|counts| {

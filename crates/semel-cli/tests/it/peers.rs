@@ -2,7 +2,7 @@
 //! `docs/rerun-safety.md` tells what each tool did.
 
 use rustix::process::Signal;
-use semel_testkit::Gate;
+use semel_testkit::{Gate, Scratch};
 
 use crate::{ran, scratch, trace};
 
@@ -64,9 +64,8 @@ fn r3_neither_a_tampered_nor_a_partial_output_is_a_hit() {
     assert_eq!(scratch.text("out"), "half\nwhole\n");
 }
 
-/// R4: a side effect whose recipe was killed after it is not repeated in silence.
-#[test]
-fn r4_a_killed_side_effect_is_not_repeated_without_a_word() {
+/// A payment that was made, and killed before it could say so.
+fn killed_after_it_paid() -> Scratch {
     let scratch = scratch();
     let gate = Gate::new(scratch.path(), "gate");
     scratch.pipeline(&format!(
@@ -76,6 +75,13 @@ fn r4_a_killed_side_effect_is_not_repeated_without_a_word() {
     let running = scratch.start("run");
     gate.until_arrived();
     running.kill();
+    scratch
+}
+
+/// R4: a side effect whose recipe was killed after it is not repeated in silence.
+#[test]
+fn r4_a_killed_side_effect_is_not_repeated_without_a_word() {
+    let scratch = killed_after_it_paid();
     scratch.file("open", "").semel("run").exits(3);
     assert_eq!(scratch.text("ledger"), "paid\n");
 }
@@ -178,15 +184,7 @@ fn r9_an_item_inserted_at_the_front_is_the_one_that_runs() {
 /// R10: after an effect that was cut short, nothing says that all is well.
 #[test]
 fn r10_after_a_killed_effect_nothing_says_that_all_is_well() {
-    let scratch = scratch();
-    let gate = Gate::new(scratch.path(), "gate");
-    scratch.pipeline(&format!(
-        "[step.pay]\nonce = true\nrun = '''echo paid >> ledger; [ -e open ] || {{ {}; }}'''",
-        gate.wait()
-    ));
-    let running = scratch.start("run");
-    gate.until_arrived();
-    running.kill();
+    let scratch = killed_after_it_paid();
     scratch.file("open", "");
     scratch.semel("run --expect-noop").exits(3);
     for _ in 0..2 {

@@ -15,6 +15,7 @@ use crate::deed::inputs::{self, Change};
 use crate::deed::log::{RunLog, Spool};
 use crate::deed::look::{Sight, wrong_kind};
 use crate::deed::stage::{Place, Staging};
+use crate::deed::trees::copy_all;
 use crate::deed::undo::Undo;
 use crate::deed::view::{Seen, StepView};
 use crate::deed::{Site, command};
@@ -503,29 +504,6 @@ fn rows_of_inputs(site: &Site<'_>, job: &Job<'_>) -> Result<u64, Failure> {
         rows += content.rows.unwrap_or(0);
     }
     Ok(rows)
-}
-
-/// Copies a file, or a folder with all that is in it.
-pub(crate) fn copy_all(
-    disk: &dyn crate::ground::world::disk::Disk,
-    from: &Path,
-    to: &Path,
-) -> Result<(), DiskError> {
-    match disk.look(from)? {
-        Some(meta) if meta.kind == Kind::Folder => {
-            disk.make_folders(to)?;
-            for (name, kind) in digests::tree(disk, from)? {
-                let target = to.join(&name);
-                match kind {
-                    Kind::Folder => drop(disk.make_folders(&target)?),
-                    Kind::Link => disk.make_link(&disk.read_link(&from.join(&name))?, &target)?,
-                    Kind::File | Kind::Other => disk.copy(&from.join(&name), &target)?,
-                }
-            }
-            Ok(())
-        }
-        _ => disk.copy(from, to),
-    }
 }
 
 /// Why a command could not be started, with its cure where that is known.

@@ -16,9 +16,7 @@
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use crate::deed::act::copy_all;
-use crate::deed::publish::sync_all;
-use crate::ground::digests;
+use crate::deed::trees::{copy_all, copy_looks, sync_all};
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Stat};
 use crate::words::path::{bytes_of, path_of};
 
@@ -122,17 +120,6 @@ pub(crate) fn keep(
         disk.sync(above)?;
     }
     Ok(kept)
-}
-
-/// What is put back is the same in owner, mode and times too; a folder gets its time
-/// after all that is in it.
-fn copy_looks(disk: &dyn Disk, from: &Path, to: &Path) -> DiskResult<()> {
-    if disk.look_at_link(from)?.is_some_and(|meta| meta.kind == Kind::Folder) {
-        for (name, _) in digests::tree(disk, from)?.into_iter().rev() {
-            disk.copy_looks(&from.join(&name), &to.join(&name))?;
-        }
-    }
-    disk.copy_looks(from, to)
 }
 
 /// Whether something that was kept is still to be put back.

@@ -8,9 +8,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::deed::act::copy_all;
 use crate::deed::aside::{free_name, inside};
-use crate::deed::publish::sync_all;
+use crate::deed::trees::{copy_all, sync_all};
 use crate::ground::digests;
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind};
 use crate::words::digest::Digest;

@@ -130,12 +130,12 @@ fn gone(
                 ended.unjudged.push((step.name.clone(), why));
                 None
             }
-            Listed::Unknown(Trouble::File(fault) | Trouble::Input(fault)) => {
-                ended.unjudged.push((step.name.clone(), fault.title.clone()));
-                None
-            }
             Listed::Unknown(Trouble::Broken(why)) => {
                 return Err(CannotBegin::Broken(why.clone()));
+            }
+            Listed::Unknown(trouble) => {
+                ended.unjudged.push((step.name.clone(), trouble.title().to_owned()));
+                None
             }
         };
         present.insert(&step.name, tasks);

@@ -6,9 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::deed::act::{Job, Workshop, copy_all};
-use crate::deed::publish::sync_all;
+use crate::deed::act::{Job, Workshop};
 use crate::deed::stage::Place;
+use crate::deed::trees::{copy_all, sync_all};
 use crate::deed::view::Input;
 use crate::deed::{Site, aside};
 use crate::ground::digests;

@@ -18,16 +18,17 @@ mod in_place;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::deed::act::{Job, Staged, Workshop, copy_all};
+use crate::deed::act::{Job, Staged, Workshop};
 use crate::deed::aside;
 use crate::deed::inputs;
 use crate::deed::look::{is_own, wrong_kind};
 use crate::deed::stage::Place;
+use crate::deed::trees::{copy_all, sync_all};
 use crate::deed::undo::Undo;
 use crate::deed::view::Seen;
 use crate::deed::{Site, check};
 use crate::ground::digests::{self, Content};
-use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta, Stat};
+use crate::ground::world::disk::{DiskError, DiskResult, Kind, Meta, Stat};
 use crate::ground::world::process::Stop;
 use crate::words::path::show;
 use crate::words::pipeline::InPlace;
@@ -430,16 +431,4 @@ pub fn make_durable(site: &Site<'_>, job: &Job<'_>) -> Result<Vec<PathBuf>, Fail
         folders.push(path.parent().unwrap_or(Path::new("")).to_owned());
     }
     Ok(folders)
-}
-
-/// Syncs a file, or a folder with all that is in it.
-pub(crate) fn sync_all(disk: &dyn Disk, path: &Path, is_folder: bool) -> DiskResult<()> {
-    if is_folder {
-        for (name, kind) in digests::tree(disk, path)? {
-            if kind == Kind::File || kind == Kind::Folder {
-                disk.sync(&path.join(name))?;
-            }
-        }
-    }
-    disk.sync(path)
 }

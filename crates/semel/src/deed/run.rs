@@ -36,14 +36,14 @@ pub use self::looking::tasks_named;
 pub(in crate::deed) use self::looking::{only_file, site_for_looking};
 pub(in crate::deed) use self::paths::plain_outputs;
 use self::prepare::Prepared;
-pub use self::selection::NoSuchTarget;
 pub(in crate::deed) use self::selection::find_step;
+pub use self::selection::{NoSuchTarget, step_named};
 use crate::deed::hold::holder_of;
 use crate::deed::hook::{self, Debt, Ledger, Occasion};
 use crate::deed::lease::{Holder, Lease, LeaseError};
 use crate::deed::memory::{self, Access, Found};
 use crate::deed::recover::{RecoverError, recover};
-use crate::deed::{Asked, Site, Trouble, mask_all, rebuild};
+use crate::deed::{Asked, Site, Trouble, mask_all, rebuild, threads};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::SqliteManifest;
@@ -206,21 +206,9 @@ impl Preparation<'_> {
     /// What is known of the pipeline is worked out once more afterwards: only
     /// under the lease is it certain that nobody else was faster.
     fn make_memory(&self) -> Result<Option<Found>, CannotBegin> {
-        let Setting { pipeline, params, disk, env, .. } = *self.setting;
-        let site = Site {
-            pipeline,
-            params,
-            disk,
-            digests: &Digests::empty(),
-            home: self.home,
-            run_id: self.run_id,
-            env,
-            outputs: &plain_outputs(pipeline, params, disk.root()),
-            asked: self.asked,
-            kept: &[],
-            memory_is_whole: true,
-            manifest: None,
-        };
+        let Setting { pipeline, params, disk, .. } = *self.setting;
+        let (digests, outputs) = (Digests::empty(), plain_outputs(pipeline, params, disk.root()));
+        let site = site_for_looking(self.setting, self.home, &digests, &outputs, self.asked);
         let prepared = self.prepare(&site, None)?;
         preflight::check(&site, &prepared.tasks, &prepared.wanted)?;
         let once = self.once_steps();
@@ -347,7 +335,7 @@ impl Preparation<'_> {
         }
         let crew = Crew { preparation: self, site: &site, ledger: &ledger, number, signals };
         crew.work(prepared, memories, &mut manifest, &mut tell)?;
-        digests.settle(disk, self.threads());
+        digests.settle(disk, threads());
         if self.home.exists()
             && let Err(error) = digests.save(&self.home.digests())
             && self.mode == Mode::Act
@@ -460,11 +448,6 @@ impl Preparation<'_> {
                 taken => return Ok(taken?),
             }
         }
-    }
-
-    /// How many threads look.
-    fn threads(&self) -> usize {
-        std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
     }
 
     /// Tells `[on-failure]` of a run that could not begin.

@@ -57,6 +57,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// The folder with the list of what was kept aside, if anything may have been.
+    fn kept_list(&self) -> Option<&Path> {
+        self.folders.last().filter(|_| !self.kept.is_empty()).map(PathBuf::as_path)
+    }
+
     /// When its first folder was made, in nanoseconds since 1970, where the file
     /// system knows.
     pub(crate) fn born(&self, disk: &dyn Disk) -> DiskResult<Option<i64>> {
@@ -176,7 +181,7 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// If something cannot be put back; the next run tries again.
     pub fn put_back(&self, place: &Place) -> DiskResult<()> {
-        match place.folders.last().filter(|_| !place.kept.is_empty()) {
+        match place.kept_list() {
             Some(list) => aside::put_back(self.disk, list, None).map(drop),
             None => Ok(()),
         }
@@ -207,7 +212,7 @@ impl<'a> Staging<'a> {
     /// If something cannot be removed.
     pub fn clear_failed(&self, place: &Place) -> DiskResult<()> {
         // What could not be put back is here and nowhere else: the next run tries again.
-        let is_owed = match place.folders.last().filter(|_| !place.kept.is_empty()) {
+        let is_owed = match place.kept_list() {
             Some(list) => aside::is_owed(self.disk, list)?,
             None => false,
         };

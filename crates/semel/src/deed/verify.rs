@@ -8,7 +8,6 @@
 //! a receipt says counts only if the receipt is still the same.
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +17,7 @@ use crate::deed::lease::{self, Holder};
 use crate::deed::now::{Belief, Listed, now};
 use crate::deed::run::{CannotBegin, NoSuchTarget, Setting, find_step, site_for_looking};
 use crate::deed::view::{Before, Hold, Manner, Seen, StepView};
-use crate::deed::{self, Site, Trouble, check, former};
+use crate::deed::{self, Site, check, former, threads};
 use crate::ground::digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, StepMemory};
@@ -215,10 +214,7 @@ impl<'a> Subjects<'a> {
             let why = match &self.listed[id.0] {
                 Listed::Tasks(_) => None,
                 Listed::After(maker) => Some(format!("known after {}", pipeline.step(*maker).name)),
-                Listed::Unknown(Trouble::File(fault) | Trouble::Input(fault)) => {
-                    Some(fault.title.clone())
-                }
-                Listed::Unknown(Trouble::Broken(why)) => Some(why.clone()),
+                Listed::Unknown(trouble) => Some(trouble.title().to_owned()),
             };
             let wanted = self.targets.is_empty()
                 || self.targets.iter().any(|target| target.step == step.name);
@@ -351,12 +347,8 @@ impl<'a> Subjects<'a> {
             }
         }
         let (memory, hold) = (Arc::new(StepMemory::default()), Arc::new(Hold::Ours));
-        StepView::prepare(site, id, &before, memory, hold, Manner::default()).map_err(|trouble| {
-            match trouble {
-                Trouble::File(fault) | Trouble::Input(fault) => fault.title,
-                Trouble::Broken(why) => why,
-            }
-        })
+        StepView::prepare(site, id, &before, memory, hold, Manner::default())
+            .map_err(|trouble| trouble.title().to_owned())
     }
 
     /// Each target names something.
@@ -424,10 +416,8 @@ impl<'a> Subjects<'a> {
 fn ask(site: &Site<'_>, subject: ToAsk<'_>, stop: &Stop) -> Asked {
     let ToAsk { view, task, name, run, once } = subject;
     let answer = view.as_ref().as_ref().map_err(Clone::clone).and_then(|view| {
-        let own_inputs = view.own_inputs(site, task).map_err(|trouble| match trouble {
-            Trouble::File(fault) | Trouble::Input(fault) => fault.title,
-            Trouble::Broken(why) => why,
-        })?;
+        let own_inputs =
+            view.own_inputs(site, task).map_err(|trouble| trouble.title().to_owned())?;
         let outs = &task.outs;
         check::ask(site, &check::Asked { view, task, own_inputs: &own_inputs, outs }, false, stop)
     });
@@ -503,8 +493,7 @@ fn hold(file: &FileRecord, now: &digests::Content) -> Finding {
 /// Does all the work, with as many threads as there are processors; the results are
 /// in the order of the work.
 fn in_parallel<T: Send, R: Send>(work: Vec<T>, does: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = threads.min(work.len());
+    let threads = threads().min(work.len());
     let next = AtomicUsize::new(0);
     let work: Vec<Mutex<Option<T>>> = work.into_iter().map(|one| Mutex::new(Some(one))).collect();
     let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {

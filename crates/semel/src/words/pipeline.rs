@@ -337,17 +337,6 @@ impl Command {
             Self::Words(words) => words,
         }
     }
-
-    /// The text as it was written.
-    #[must_use]
-    pub fn as_written(&self) -> String {
-        match self {
-            Self::Shell { text, .. } => text.text.clone(),
-            Self::Words(words) => {
-                words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
-            }
-        }
-    }
 }
 
 /// A probe of the real world.

@@ -121,10 +121,7 @@ pub(super) fn lines(
     path: &Template,
     span: &Span,
 ) -> Result<Vec<Item>, Trouble> {
-    let path = plain_path(site, step, path);
-    let mut gathering = Gathering::new(site, show(&path), "line", span);
-    gathering.add_lines(&read(site, &path, span)?, Item::plain)?;
-    Ok(gathering.items)
+    of_lines(site, step, path, span, Item::plain)
 }
 
 /// The files that the lines of a file name; paths are relative to the pipeline's
@@ -135,13 +132,23 @@ pub(super) fn files_from(
     path: &Template,
     span: &Span,
 ) -> Result<Vec<Item>, Trouble> {
-    let path = plain_path(site, step, path);
-    let mut gathering = Gathering::new(site, show(&path), "line", span);
-    gathering.add_lines(&read(site, &path, span)?, |line| {
+    of_lines(site, step, path, span, |line| {
         let normal = normal(line);
         let inside = normal.strip_prefix(site.disk.root()).unwrap_or(&normal);
         Item::plain(bytes_of(inside))
-    })?;
+    })
+}
+
+fn of_lines(
+    site: &Site<'_>,
+    step: &Step,
+    path: &Template,
+    span: &Span,
+    item: impl Fn(&[u8]) -> Item,
+) -> Result<Vec<Item>, Trouble> {
+    let path = plain_path(site, step, path);
+    let mut gathering = Gathering::new(site, show(&path), "line", span);
+    gathering.add_lines(&read(site, &path, span)?, item)?;
     Ok(gathering.items)
 }
 

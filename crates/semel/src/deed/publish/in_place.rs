@@ -2,11 +2,12 @@
 //! synced, and the check is asked; if that does not hold, what was there before is
 //! put back.
 
-use super::{Publication, Published, broken, look_at_published, records, sync_all};
+use super::{Publication, Published, broken, look_at_published, records};
 use crate::deed::act::{Job, Workshop};
 use crate::deed::aside;
 use crate::deed::look::is_own;
 use crate::deed::stage::Place;
+use crate::deed::trees::sync_all;
 use crate::deed::undo::Undo;
 use crate::deed::view::Seen;
 use crate::ground::digests;

@@ -11,7 +11,6 @@ use super::engine::{Engine, Given};
 use super::turns::Turns;
 use super::worker::{Message, Shop};
 use super::{CannotBegin, Mode, Preparation, Prepared, Signals};
-use crate::deed::Site;
 use crate::deed::act::Workshop;
 use crate::deed::hook::Ledger;
 use crate::deed::log::RunLog;
@@ -19,6 +18,7 @@ use crate::deed::once::OnceWriter;
 use crate::deed::record::{self, Recorded, Recorder};
 use crate::deed::stage::Staging;
 use crate::deed::view::Manner;
+use crate::deed::{Site, threads};
 use crate::ground::manifest::{Manifest, StepMemory};
 use crate::ground::world::process::Stop;
 use crate::words::event::Event;
@@ -59,7 +59,7 @@ impl Crew<'_> {
         };
         let log = RunLog::at(preparation.home.log(number.unwrap_or(0)));
         let jobs = preparation.options.jobs.or(preparation.setting.pipeline.jobs);
-        let jobs = jobs.map_or_else(|| preparation.threads(), NonZeroUsize::get);
+        let jobs = jobs.map_or_else(threads, NonZeroUsize::get);
         let permits = unbounded();
         for _ in 0..jobs {
             permits.0.send(()).expect("we hold the other end");
@@ -99,7 +99,7 @@ impl Crew<'_> {
         let (act_orders, act_inbox) = unbounded();
         let (recorder, recorder_inbox) = record::orders();
         // One after the other, in the order of the list, means to look so too.
-        let lookers = if jobs == 1 { 1 } else { preparation.threads() };
+        let lookers = if jobs == 1 { 1 } else { threads() };
         // Where a failure keeps others from beginning, none is handed out ahead.
         let stops_early = preparation.options.fails_fast
             || site.pipeline.steps.iter().any(|step| step.max_failures.is_some());

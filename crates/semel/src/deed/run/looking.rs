@@ -24,20 +24,8 @@ pub fn tasks_named(
 ) -> Result<(StepId, Vec<Task>), CannotBegin> {
     let id = selection::find_step(setting.pipeline, pattern).map_err(CannotBegin::Target)?;
     let home = Home::in_folder(setting.disk.root());
-    let site = Site {
-        pipeline: setting.pipeline,
-        params: setting.params,
-        disk: setting.disk,
-        digests: &Digests::empty(),
-        home: &home,
-        run_id: "",
-        env: setting.env,
-        outputs: &HashSet::new(),
-        asked: &Asked::default(),
-        kept: &[],
-        memory_is_whole: true,
-        manifest: None,
-    };
+    let (digests, outputs, asked) = (Digests::empty(), HashSet::new(), Asked::default());
+    let site = site_for_looking(setting, &home, &digests, &outputs, &asked);
     let tasks = listed_tasks(&site, id)?;
     let step = setting.pipeline.step(id);
     let instance = setting.params.instance(&step.per);

@@ -168,13 +168,18 @@ pub(in crate::deed) fn find_step(
     pipeline: &Pipeline,
     target: &TaskPattern,
 ) -> Result<StepId, NoSuchTarget> {
-    pipeline.step_named(&target.step).ok_or_else(|| NoSuchTarget::Step {
-        name: target.step.clone(),
-        near: crate::words::nearest(
-            &target.step,
-            pipeline.steps.iter().map(|step| step.name.as_str()),
-        )
-        .map(str::to_owned),
+    step_named(pipeline, &target.step)
+}
+
+/// The step of a name, or the one that was meant perhaps.
+///
+/// # Errors
+/// If there is no such step.
+pub fn step_named(pipeline: &Pipeline, name: &str) -> Result<StepId, NoSuchTarget> {
+    pipeline.step_named(name).ok_or_else(|| {
+        let known = pipeline.steps.iter().map(|step| step.name.as_str());
+        let near = crate::words::nearest(name, known).map(str::to_owned);
+        NoSuchTarget::Step { name: name.to_owned(), near }
     })
 }
 

@@ -243,6 +243,24 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Reads what stands for itself, or for what nobody knows yet.
+    fn byte_or_substitution(&mut self, place: Place, text: &mut Option<Vec<u8>>) {
+        match self.peek(0) {
+            b'$' => {
+                self.dollar(place);
+                *text = None;
+            }
+            b'`' => {
+                self.backticks();
+                *text = None;
+            }
+            byte => {
+                self.at += 1;
+                append(text, Some(vec![byte]));
+            }
+        }
+    }
+
     /// Reads one word; its text, if no part of it is substituted.
     fn word(&mut self) -> Option<String> {
         let mut text = Some(Vec::new());
@@ -274,18 +292,7 @@ impl<'a> Lexer<'a> {
                     Some(b'\n') => {}
                     escaped => append(&mut text, escaped.map(|byte| vec![byte])),
                 },
-                b'$' => {
-                    self.dollar(Place::Bare);
-                    text = None;
-                }
-                b'`' => {
-                    self.backticks();
-                    text = None;
-                }
-                byte => {
-                    self.at += 1;
-                    append(&mut text, Some(vec![byte]));
-                }
+                _ => self.byte_or_substitution(Place::Bare, &mut text),
             }
         }
         if self.at == from && !self.done() {
@@ -368,18 +375,7 @@ impl<'a> Lexer<'a> {
                     let escaped = self.escape();
                     append(&mut text, escaped.map(|byte| vec![byte]));
                 }
-                b'$' => {
-                    self.dollar(Place::DoubleQuotes);
-                    text = None;
-                }
-                b'`' => {
-                    self.backticks();
-                    text = None;
-                }
-                byte => {
-                    self.at += 1;
-                    append(&mut text, Some(vec![byte]));
-                }
+                _ => self.byte_or_substitution(Place::DoubleQuotes, &mut text),
             }
         }
         self.at = (self.at + 1).min(self.text.len());

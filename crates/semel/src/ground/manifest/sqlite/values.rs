@@ -136,10 +136,5 @@ pub(super) fn text_of(value: ValueRef<'_>) -> Option<String> {
 /// The digest of hexadecimal text; of text that is none, a digest that fits
 /// nothing.
 pub(super) fn from_hex(text: &str) -> Digest {
-    let mut bytes = [0; 32];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        let digits = text.get(2 * at..2 * at + 2).unwrap_or("00");
-        *byte = u8::from_str_radix(digits, 16).unwrap_or(0);
-    }
-    Digest::from_bytes(bytes)
+    Digest::from_hex(text).unwrap_or(Digest::from_bytes([0; 32]))
 }

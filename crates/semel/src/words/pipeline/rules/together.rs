@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Faults, counting_texts, items_are_files, items_of};
+use crate::words::digest::Digest;
 use crate::words::pipeline::draft::{
     CheckDraft, CommandDraft, EachSourceDraft, OutDraft, StepDraft,
 };
@@ -273,8 +274,7 @@ impl<'a> Faults<'a> {
     }
 
     fn file_has_a_digest(&mut self, check: &'a CheckDraft) {
-        let is_digest =
-            |text: &str| text.len() == 64 && text.bytes().all(|c| c.is_ascii_hexdigit());
+        let is_digest = |text: &str| Digest::from_hex(text).is_some();
         match (&check.file, &check.sha256) {
             (Some(_), Some(sha256)) => {
                 if sha256.template.as_plain().is_some_and(|text| !is_digest(text)) {
