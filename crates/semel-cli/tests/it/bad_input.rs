@@ -1,6 +1,7 @@
 //! Bad input gets a diagnostic with its place and the next command to type, the
 //! documented exit status, and changes nothing: not even a `.semel/`.
 
+use std::io::Read as _;
 use std::process::Command;
 
 use semel_testkit::Scratch;
@@ -281,6 +282,21 @@ fn small_disk(size: &str) -> Option<(tempfile::TempDir, Mounted)> {
 
 struct Mounted(std::path::PathBuf);
 
+impl Mounted {
+    /// Gives it another size.
+    fn resize(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let status = Command::new("mount").args(["-o", &options]).arg(&self.0).status();
+        assert!(status.unwrap().success(), "{size}");
+    }
+
+    /// How much of it is used, in KiB.
+    fn used_kib(&self) -> u64 {
+        let stat = rustix::fs::statvfs(&self.0).unwrap();
+        (stat.f_blocks - stat.f_bfree) * stat.f_frsize / 1024
+    }
+}
+
 impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
@@ -309,6 +325,48 @@ fn no_space_for_a_first_run_leaves_nothing() {
     assert_eq!(ran.status.code(), Some(5), "{said}");
     assert!(said.contains("broken"), "{said}");
     assert!(!folder.path().join(".semel").exists(), "{said}");
+}
+
+/// However much room there is: a manifest is made whole or not at all, and the one
+/// that is there is never set aside for half a one.
+#[test]
+fn no_space_for_a_manifest_leaves_no_half_one() {
+    for room in (40..=280).step_by(20) {
+        let Some((folder, mounted)) = small_disk(&format!("{room}k")) else {
+            return;
+        };
+        std::fs::write(
+            folder.path().join("semel.toml"),
+            "name = 'a'\n[step.a]\nout = 'a'\nrun = 'echo a > {{ out }}'",
+        )
+        .unwrap();
+        let semel = |words: &str| {
+            let semel = Command::new(env!("CARGO_BIN_EXE_semel"))
+                .args(words.split_whitespace())
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&semel.stderr).into_owned();
+            assert!(!said.contains("malformed"), "{room}k, {words}: {said}");
+            (semel.status.code(), said)
+        };
+        semel("run");
+        mounted.resize("20m");
+        assert_eq!(semel("run").0, Some(0), "{room}k");
+        let filler = std::fs::File::create(folder.path().join("filler")).unwrap();
+        mounted.resize("600k");
+        let used = mounted.used_kib();
+        filler.set_len(0).unwrap();
+        std::io::copy(
+            &mut std::io::repeat(0).take((600_u64).saturating_sub(used + room) * 1024),
+            &mut &filler,
+        )
+        .unwrap();
+        semel("manifest rebuild");
+        mounted.resize("20m");
+        let (status, said) = semel("run");
+        assert_eq!(status, Some(0), "{room}k: {said}");
+    }
 }
 
 #[test]

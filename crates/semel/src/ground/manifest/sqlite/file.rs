@@ -131,7 +131,24 @@ impl SqliteManifest {
             false => Loss::None,
         };
         manifest.replay(&lines, loss)?;
-        birth.mark.map_or(Ok(()), |(marker, seq)| manifest.note_line(marker, seq))
+        if let Some((marker, seq)) = birth.mark {
+            manifest.note_line(marker, seq)?;
+        }
+        manifest.take_in_log()
+    }
+
+    /// Takes all of the log into the file. Closing does that too, but tells nobody
+    /// when there was no room for it: the file alone would be half a manifest.
+    fn take_in_log(&self) -> ManifestResult<()> {
+        let doing = "make the manifest";
+        let sql = "pragma wal_checkpoint(truncate)";
+        let was_busy: bool = self.connection.query_row(sql, [], |row| row.get(0)).doing(doing)?;
+        if was_busy {
+            let (doing, path) = ("cannot make", self.path.clone());
+            let source = std::io::Error::other("somebody reads its draft");
+            return Err(ManifestError::Io { doing, path, source });
+        }
+        Ok(())
     }
 
     /// The same, kept in a folder that goes with it.
