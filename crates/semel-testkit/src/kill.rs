@@ -26,6 +26,30 @@ pub fn kill_tree(pid: u32) {
     }
 }
 
+/// Sends SIGKILL to a semel and its keeper in one moment, and to nothing else: its
+/// commands live on, and nobody is left who could end them.
+pub fn kill_without_commands(pid: u32) {
+    signal(pid, Signal::STOP);
+    let keepers: Vec<_> = keepers_of(pid);
+    keepers.iter().for_each(|keeper| signal(*keeper, Signal::STOP));
+    signal(pid, Signal::KILL);
+    keepers.iter().for_each(|keeper| signal(*keeper, Signal::KILL));
+}
+
+/// The keepers of a semel.
+pub fn keepers_of(pid: u32) -> Vec<u32> {
+    let is_keeper = |child: &u32| {
+        let words = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        words.starts_with(b"semel\0keeper\0")
+    };
+    parents()
+        .into_iter()
+        .filter(|(_, of)| *of == pid)
+        .map(|(child, _)| child)
+        .filter(is_keeper)
+        .collect()
+}
+
 fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // It may be gone already, which is as good.

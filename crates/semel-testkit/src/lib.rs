@@ -15,6 +15,6 @@ mod kill;
 mod moment;
 mod scratch;
 
-pub use kill::kill_tree;
+pub use kill::{keepers_of, kill_tree, kill_without_commands};
 pub use moment::{Gate, eventually};
 pub use scratch::{Ran, Running, Scratch, Snapshot, redact};

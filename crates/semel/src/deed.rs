@@ -2,6 +2,7 @@
 
 pub mod act;
 mod aside;
+pub mod at_work;
 mod capture;
 pub mod check;
 pub mod command;
@@ -38,6 +39,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::deed::at_work::AtWork;
 use crate::ground::digests::{self, Content, Digests};
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError, ManifestResult};
@@ -75,6 +77,8 @@ pub struct Site<'a> {
     pub kept: &'a [StepId],
     /// Whether nothing was ever lost from the memory.
     pub memory_is_whole: bool,
+    /// Attempts that outlived their runs.
+    pub orphans: &'a [AtWork],
     /// A connection to the manifest for those who look; `None` where there is
     /// no manifest yet.
     pub manifest: Option<&'a Mutex<Box<dyn Manifest>>>,

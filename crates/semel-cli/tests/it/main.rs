@@ -18,6 +18,7 @@ mod flights;
 mod hints;
 mod keys;
 mod killed;
+mod leases;
 mod lint;
 mod manifest_verbs;
 mod memory;

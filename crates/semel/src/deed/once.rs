@@ -74,6 +74,11 @@ impl<'a> OnceWriter<'a> {
         if let (Err(why), true) = (&behind, begins) {
             return refused(why.clone());
         }
+        // What has happened is told in any case, but nothing is begun under a lease that
+        // somebody else has.
+        if begins && let Err(error) = manifest.verify_lease() {
+            return refused(format!("the manifest: {error}"));
+        }
         let seq = match self.log(pipeline, entry) {
             Ok(seq) => seq,
             Err(why) if begins => return refused(why),

@@ -22,7 +22,7 @@ use crate::deed::once::{OnceWriter, Written};
 use crate::deed::publish::Published;
 use crate::deed::stage::{Place, Staging};
 use crate::deed::view::{Input, Seen, StepView};
-use crate::ground::manifest::{Entry, Manifest};
+use crate::ground::manifest::{Entry, Manifest, ManifestError};
 use crate::ground::world::disk::Disk;
 use crate::words::fingerprint::{ENCODING, Fingerprint, effect};
 use crate::words::pipeline::Durability;
@@ -266,6 +266,10 @@ pub struct Recorder<'a, T> {
     pub report: &'a mut dyn FnMut(Recorded<T>),
     /// Reports what else went wrong.
     pub complain: &'a mut dyn FnMut(String),
+    /// Called when the lease of the run was taken over: it can write nothing more.
+    pub lost: &'a mut dyn FnMut(String),
+    /// Whether that was said.
+    pub is_lost: bool,
 }
 
 /// An entry on its way, and whom to tell.
@@ -407,6 +411,9 @@ impl<T> Recorder<'_, T> {
             .map(|pending| (pending.entry, (pending.task, pending.answer, pending.place)))
             .unzip();
         let results = self.write(&entries);
+        if results.iter().any(Result::is_err) {
+            self.look_for_loss();
+        }
         for (result, (task, answer, place)) in results.into_iter().zip(rest) {
             let error = result.err();
             if let (None, Some((place, left_something))) = (&error, place) {
@@ -420,6 +427,16 @@ impl<T> Recorder<'_, T> {
                 }
             }
             self.tell(task, answer, error);
+        }
+    }
+
+    /// Says, once, that the lease was taken over, if that is why nothing could be written.
+    fn look_for_loss(&mut self) {
+        if let (false, Err(error @ ManifestError::Fenced { .. })) =
+            (self.is_lost, self.manifest.verify_lease())
+        {
+            self.is_lost = true;
+            (self.lost)(error.to_string());
         }
     }
 

@@ -1,17 +1,19 @@
 //! Recovery: what a killed run left is cleaned up by the next one, before it
 //! plans anything.
 //!
-//! Invariant: only what belongs to a run that is certainly dead is touched: its
-//! lock is ours now. What a `once` attempt wrote is kept until a human settled
-//! it.
+//! Invariants: only what belongs to a run that is certainly dead is touched: its
+//! lock is ours now. *I10* what belongs to an attempt whose command outlived its run
+//! is left alone. What a `once` attempt wrote is kept until a human settled it.
 
 use std::fs::File;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use crate::deed::aside::{self, Fate, MadeRoom};
-use crate::deed::lease::Gate;
+use crate::deed::aside::{Fate, MadeRoom};
+use crate::deed::at_work::{self, AtWork};
+use crate::deed::lease::{DYING, Gate};
 use crate::deed::log::RunLog;
-use crate::deed::stage::{clear_run, save_older, settle_kept};
+use crate::deed::stage::{clear_run, number_of, save_older, settle_kept};
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError};
 use crate::ground::world::disk::{Disk, DiskError, Kind};
@@ -28,6 +30,15 @@ pub struct Recovered {
     /// what had been there was put back; or what had been there, where what was found
     /// was accepted.
     pub made_room: MadeRoom,
+}
+
+/// What was found of dead runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Those that were cleaned up.
+    pub cleaned: Vec<Recovered>,
+    /// Attempts of theirs whose commands are still at work.
+    pub orphans: Vec<AtWork>,
 }
 
 /// Why a dead run could not be cleaned up.
@@ -49,9 +60,9 @@ pub fn recover(
     disk: &dyn Disk,
     home: &Home,
     manifest: &mut dyn Manifest,
-) -> Result<Vec<Recovered>, RecoverError> {
+) -> Result<Recovery, RecoverError> {
     let staging = home.staging();
-    let mut recovered = Vec::new();
+    let mut recovered = Recovery::default();
     if disk.look(&staging)?.is_none() {
         return Ok(recovered);
     }
@@ -66,6 +77,9 @@ pub fn recover(
         let Some(_lock) = lock_of_dead(&home.run_lock(&run_id)) else {
             continue;
         };
+        let orphans = await_the_dying(home, &run_id)?;
+        let at_work: Vec<_> = orphans.iter().map(|orphan| orphan.number).collect();
+        recovered.orphans.extend(orphans);
         let number = manifest.run_number(&run_id)?;
         let (open, accepted) = match number {
             Some(number) => {
@@ -73,22 +87,23 @@ pub fn recover(
             }
             None => (Vec::new(), Vec::new()),
         };
-        let attempts = attempts_in(disk, &folder, &open)?;
+        let attempts = attempts_in(disk, &folder, &open, &at_work)?;
         if let Some(number) = number {
-            let logs = pack_logs(disk, &folder, &RunLog::at(home.log(number)))?;
+            let logs = pack_logs(disk, &folder, &RunLog::at(home.log(number)), &at_work)?;
             manifest.close_dead_run(number, &logs)?;
         }
         let displaced = home.displaced(number.unwrap_or(0));
         let fate_of = |number| match () {
-            () if accepted.contains(&number) => Fate::SetAside,
-            () if open.contains(&number) => Fate::PutBack,
-            () => Fate::Removed,
+            () if at_work.contains(&number) => None,
+            () if accepted.contains(&number) => Some(Fate::SetAside),
+            () if open.contains(&number) => Some(Fate::PutBack),
+            () => Some(Fate::Removed),
         };
         let mut made_room = settle_kept(disk, &folder, &displaced, &fate_of)?;
-        made_room.extend(save_older(disk, &folder, &displaced)?);
-        clear_run(disk, &folder, &mut |once| open.contains(&once))?;
+        made_room.extend(save_older(disk, &folder, &displaced, &at_work)?);
+        clear_run(disk, &folder, &at_work, &mut |once| open.contains(&once))?;
         if attempts > 0 || !made_room.is_empty() {
-            recovered.push(Recovered { number, attempts, made_room });
+            recovered.cleaned.push(Recovered { number, attempts, made_room });
         }
     }
     Ok(recovered)
@@ -103,16 +118,33 @@ fn lock_of_dead(path: &Path) -> Option<Option<File>> {
     }
 }
 
-/// How many attempts left something, but for those that are kept.
-fn attempts_in(disk: &dyn Disk, folder: &Path, open: &[u64]) -> Result<usize, DiskError> {
+/// The attempts of a dead run that are still at work. Those that are being ended are
+/// given a while.
+fn await_the_dying(home: &Home, run_id: &str) -> Result<Vec<AtWork>, DiskError> {
+    let began = Instant::now();
+    loop {
+        let orphans = at_work::of_run(home, run_id)?;
+        if began.elapsed() >= DYING || !orphans.iter().any(AtWork::is_ending) {
+            return Ok(orphans);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How many attempts left something, but for those that are kept, or at work.
+fn attempts_in(
+    disk: &dyn Disk,
+    folder: &Path,
+    open: &[u64],
+    at_work: &[u64],
+) -> Result<usize, DiskError> {
     let entries = disk.list(folder)?;
     let cut_short = entries.iter().filter(|entry| {
         let name = entry.name.to_string_lossy();
-        let number: Option<u64> = name.strip_prefix("once-").unwrap_or(&name).parse().ok();
-        let number = number.or_else(|| aside::number_of(&name));
-        let is_kept =
-            name.starts_with("once-") && number.is_some_and(|number| open.contains(&number));
-        entry.kind == Kind::Folder && number.is_some() && !is_kept
+        let is_kept = |number| {
+            at_work.contains(&number) || (name.starts_with("once-") && open.contains(&number))
+        };
+        entry.kind == Kind::Folder && number_of(&name).is_some_and(|number| !is_kept(number))
     });
     Ok(cut_short.count())
 }
@@ -122,6 +154,7 @@ fn pack_logs(
     disk: &dyn Disk,
     folder: &Path,
     log: &RunLog,
+    at_work: &[u64],
 ) -> Result<Vec<(u64, LogRange)>, DiskError> {
     let mut logs = Vec::new();
     for entry in disk.list(folder)? {
@@ -129,6 +162,9 @@ fn pack_logs(
         let Some(number) = name.strip_suffix(".log").and_then(|number| number.parse().ok()) else {
             continue;
         };
+        if at_work.contains(&number) {
+            continue;
+        }
         let path = folder.join(&entry.name);
         let range = log.append(&mut disk.open(&path)?).map_err(|source| DiskError {
             doing: "keep",

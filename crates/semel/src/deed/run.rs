@@ -19,6 +19,7 @@ mod state;
 mod steps;
 mod tasks;
 mod turns;
+mod waiting;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -38,11 +39,13 @@ pub(in crate::deed) use self::paths::plain_outputs;
 use self::prepare::Prepared;
 pub(in crate::deed) use self::selection::find_step;
 pub use self::selection::{NoSuchTarget, step_named};
+use self::waiting::Waiting;
+use crate::deed::at_work::{self, AtWork};
 use crate::deed::hold::holder_of;
 use crate::deed::hook::{self, Debt, Ledger, Occasion};
-use crate::deed::lease::{Holder, Lease, LeaseError};
+use crate::deed::lease::{Holder, Lease};
 use crate::deed::memory::{self, Access, Found};
-use crate::deed::recover::{RecoverError, recover};
+use crate::deed::recover::{RecoverError, Recovery, recover};
 use crate::deed::{Asked, Site, Trouble, mask_all, rebuild, threads};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
@@ -58,9 +61,6 @@ use crate::words::once::Doer;
 use crate::words::pipeline::{Pipeline, StepId};
 use crate::words::run::{By, NewRun};
 use crate::words::task::{Instance, TaskPattern};
-
-/// How long a holder that is already dying may take to let go.
-const DYING: Duration = Duration::from_secs(5);
 
 /// What a run is about.
 #[derive(Clone, Copy)]
@@ -116,6 +116,8 @@ pub struct Options {
     pub keeps: Vec<StepId>,
     /// Whether only tasks whose last attempt did not succeed are asked for.
     pub only_failed: bool,
+    /// How long it waits for others who are at work; without it, not at all.
+    pub wait: Option<Duration>,
 }
 
 /// A run that came to its end.
@@ -125,6 +127,8 @@ pub struct Ended {
     pub report: Report,
     /// Its number, where it was noted.
     pub number: Option<i64>,
+    /// Commands of earlier runs that are still at work.
+    pub orphans: Vec<AtWork>,
 }
 
 /// The way by which signals reach a run.
@@ -229,10 +233,13 @@ impl Preparation<'_> {
         let outputs = plain_outputs(pipeline, params, disk.root());
         // The lease comes before anything is read of the memory.
         let mut held = None;
-        let mut cleaned = Vec::new();
+        let mut recovery = Recovery::default();
+        let by = self.setting.by;
+        let mut waiting = Waiting::new(self.options.wait, signals, &by.host);
         let mut found = made;
         let mut manifest: Option<Box<dyn Manifest>> = None;
         if self.mode == Mode::Plan {
+            recovery.orphans = at_work::orphans(self.home)?;
             if let Some(read) =
                 memory::read(disk, self.home).map_err(|error| self.no_manifest(error))?
             {
@@ -245,17 +252,13 @@ impl Preparation<'_> {
             let died = !SqliteManifest::was_closed(&self.home.manifest())
                 && Access::alone(self.home).map_err(no_manifest)?.is_some();
             let access = Access::share(self.home).map_err(no_manifest)?;
-            held = Some((self.take_lease()?, access));
+            held = Some((self.take_lease(&mut waiting, report)?, access));
             let mut opened = self.open_manifest(died)?;
             if made.is_none() {
                 found = memory::catch_up(disk, self.home, &mut *opened).map_err(no_manifest)?;
             }
             if self.mode == Mode::Act {
-                let recovered = recover(disk, self.home, &mut *opened);
-                cleaned = recovered.map_err(|error| match error {
-                    RecoverError::Manifest(error) => self.no_manifest(error),
-                    error @ RecoverError::Disk(_) => error.into(),
-                })?;
+                recovery = self.recover(&mut *opened, &mut waiting, report)?;
             }
             manifest = Some(opened);
         }
@@ -283,6 +286,7 @@ impl Preparation<'_> {
             asked: self.asked,
             kept: &self.options.keeps,
             memory_is_whole,
+            orphans: &recovery.orphans,
             manifest: asked.as_ref(),
         };
         let (memories, prepared) = std::thread::scope(|scope| {
@@ -317,7 +321,7 @@ impl Preparation<'_> {
             // It was known to be at work when it died.
             Some(Found { is_incomplete: false, is_new: false, .. }) | None => {}
         }
-        for dead in cleaned {
+        for dead in recovery.cleaned {
             let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
             tell(&Event::CleanedUp { number, attempts });
             for (path, aside) in &dead.made_room {
@@ -378,7 +382,7 @@ impl Preparation<'_> {
             let text = format!("the manifest cannot be backed up: {error}");
             report(&Event::Warning { text: &text });
         }
-        Ok(Ended { report: fold, number })
+        Ok(Ended { report: fold, number, orphans: recovery.orphans })
     }
 
     fn no_manifest(&self, error: ManifestError) -> CannotBegin {
@@ -435,19 +439,45 @@ impl Preparation<'_> {
         self.setting.params.instance(&self.setting.pipeline.per)
     }
 
-    fn take_lease(&self) -> Result<Lease, CannotBegin> {
+    fn take_lease(
+        &self,
+        waiting: &mut Waiting<'_>,
+        report: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Lease, CannotBegin> {
         let lock = self.home.lock(&self.setting.pipeline.name, self.instance().as_str());
-        let began = Instant::now();
+        waiting.lease(|| Lease::take(&lock, &self.holder()), report)
+    }
+
+    /// Cleans up after dead runs; waits for their commands that are still at work, if
+    /// it may.
+    fn recover(
+        &self,
+        manifest: &mut dyn Manifest,
+        waiting: &mut Waiting<'_>,
+        report: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Recovery, CannotBegin> {
+        let mut cleaned = Vec::new();
         loop {
-            match Lease::take(&lock, &self.holder()) {
-                Err(LeaseError::Busy(Some(other)))
-                    if began.elapsed() < DYING && other.is_dying(&self.setting.by.host) =>
-                {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                taken => return Ok(taken?),
+            let recovered = recover(self.setting.disk, self.home, manifest);
+            let recovered = recovered.map_err(|error| match error {
+                RecoverError::Manifest(error) => self.no_manifest(error),
+                error @ RecoverError::Disk(_) => error.into(),
+            })?;
+            cleaned.extend(recovered.cleaned);
+            let orphans = recovered.orphans;
+            let ours: Vec<_> = orphans.iter().filter(|orphan| self.concerns(orphan)).collect();
+            if !waiting.one_of(&ours, report)? {
+                return Ok(Recovery { cleaned, orphans });
             }
         }
+    }
+
+    /// Whether an attempt is one at a task of this run.
+    fn concerns(&self, attempt: &AtWork) -> bool {
+        let Setting { pipeline, params, .. } = *self.setting;
+        let id = pipeline.step_named(&attempt.task.step);
+        let instance = id.map(|id| params.instance(&pipeline.step(id).per));
+        attempt.pipeline == pipeline.name && instance.as_ref() == Some(&attempt.task.instance)
     }
 
     /// Tells `[on-failure]` of a run that could not begin.

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::deed::aside::{self, Fate, Keeping, Kept, MadeRoom};
+use crate::deed::at_work::{self, Lock, Locks};
 use crate::deed::lease::{Gate, Holder, Lease, LeaseError};
 use crate::ground::digests;
 use crate::ground::home::Home;
@@ -25,7 +26,7 @@ use crate::ground::world::disk::{DirEntry, Disk, DiskError, DiskResult, Kind};
 use crate::words::path::{bytes_of, path_of};
 use crate::words::pipeline::{InPlace, Step};
 use crate::words::stamp::Stamp;
-use crate::words::task::Task;
+use crate::words::task::{Task, TaskName};
 
 /// The list of staging folders that lie beside outputs.
 const ELSEWHERE: &str = "elsewhere";
@@ -39,6 +40,8 @@ pub struct Staging<'a> {
     /// For each folder of outputs, where to stage beside it; `None` where the
     /// run's own folder is on the same file system.
     beside: Mutex<HashMap<PathBuf, Option<PathBuf>>>,
+    /// The locks of its attempts.
+    locks: Locks,
     _alive: Lease,
 }
 
@@ -54,6 +57,8 @@ pub struct Place {
     pub(crate) kept: Vec<Option<Kept>>,
     /// The folders that were made for it.
     folders: Vec<PathBuf>,
+    /// That an attempt is at work there.
+    pub(crate) lock: Option<Lock>,
 }
 
 impl Place {
@@ -78,6 +83,8 @@ impl<'a> Staging<'a> {
         disk: &'a dyn Disk,
         home: &Home,
         run_id: &str,
+        number: i64,
+        pipeline: &str,
         holder: &Holder,
     ) -> Result<Self, LeaseError> {
         let folder = home.staging_of(run_id);
@@ -91,11 +98,21 @@ impl<'a> Staging<'a> {
         Ok(Self {
             disk,
             device: meta.device,
+            locks: Locks::of(&folder, number, pipeline),
             folder,
             run_id: run_id.to_owned(),
             beside: Mutex::default(),
             _alive: alive,
         })
+    }
+
+    /// Notes that an attempt is at work in a place, until that is dropped.
+    ///
+    /// # Errors
+    /// If its lock cannot be had.
+    pub(crate) fn open(&self, place: &mut Place, task: TaskName, number: u64) -> DiskResult<()> {
+        place.lock = Some(self.locks.begin(task, number)?);
+        Ok(())
     }
 
     /// Makes a place for an attempt at a task.
@@ -248,7 +265,7 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// If something cannot be removed.
     pub fn end(self) -> DiskResult<()> {
-        clear_run(self.disk, &self.folder, &mut |_| true)
+        clear_run(self.disk, &self.folder, &[], &mut |_| true)
     }
 
     /// The folder in which the outputs of a path are staged.
@@ -348,6 +365,7 @@ pub fn kept_outputs(
 
 /// Settles what attempts of a dead run kept of what they would have overwritten in
 /// place, and removes the rest. What made room is kept in turn, below `displaced`.
+/// An attempt without a fate is left alone.
 ///
 /// # Errors
 /// If something cannot be put back or removed.
@@ -355,7 +373,7 @@ pub fn settle_kept(
     disk: &dyn Disk,
     folder: &Path,
     displaced: &Path,
-    fate_of: &dyn Fn(u64) -> Fate,
+    fate_of: &dyn Fn(u64) -> Option<Fate>,
 ) -> DiskResult<MadeRoom> {
     let mut made_room = Vec::new();
     let bases = bases(disk, folder)?;
@@ -363,8 +381,11 @@ pub fn settle_kept(
         let Some(number) = aside::number_of(&entry.name.to_string_lossy()) else {
             continue;
         };
+        let Some(fate) = fate_of(number) else {
+            continue;
+        };
         let list = folder.join(&entry.name);
-        made_room.extend(match fate_of(number) {
+        made_room.extend(match fate {
             Fate::PutBack => aside::put_back(disk, &list, Some(displaced))?,
             Fate::SetAside => aside::set_aside(disk, &list, displaced)?,
             Fate::Removed => Vec::new(),
@@ -376,16 +397,22 @@ pub fn settle_kept(
 }
 
 /// Moves what attempts of a dead run moved into staging, and did not make there,
-/// below `displaced`, and says where it was and where it is.
+/// below `displaced`, and says where it was and where it is. Those that are at work
+/// are left alone.
 ///
 /// # Errors
 /// If something cannot be looked at or moved.
-pub fn save_older(disk: &dyn Disk, folder: &Path, displaced: &Path) -> DiskResult<MadeRoom> {
+pub fn save_older(
+    disk: &dyn Disk,
+    folder: &Path,
+    displaced: &Path,
+    at_work: &[u64],
+) -> DiskResult<MadeRoom> {
     let mut saved = Vec::new();
     for base in bases(disk, folder)? {
         for entry in list_if_there(disk, &base)? {
             let name = entry.name.to_string_lossy();
-            let is_attempt = name.parse::<u64>().is_ok();
+            let is_attempt = name.parse().is_ok_and(|number| !at_work.contains(&number));
             let attempt = base.join(&entry.name);
             let Some(born) = disk.birth(&attempt)?.filter(|_| is_attempt) else {
                 continue;
@@ -439,13 +466,14 @@ fn is_stamped(disk: &dyn Disk, path: &Path, kind: Kind) -> DiskResult<bool> {
 }
 
 /// Removes the staging of a run, but for the folders of `once` attempts that are
-/// kept.
+/// kept, and all that belongs to attempts that are at work.
 ///
 /// # Errors
 /// If something cannot be removed.
 pub fn clear_run(
     disk: &dyn Disk,
     folder: &Path,
+    at_work: &[u64],
     keeps: &mut dyn FnMut(u64) -> bool,
 ) -> DiskResult<()> {
     let mut has_kept = false;
@@ -454,7 +482,9 @@ pub fn clear_run(
         for entry in list_if_there(disk, base)? {
             let name = entry.name.to_string_lossy();
             let once = name.strip_prefix("once-").and_then(|number| number.parse().ok());
-            if once.is_some_and(&mut *keeps) || aside::number_of(&name).is_some() {
+            let is_at_work = number_of(&name).is_some_and(|number| at_work.contains(&number))
+                || (name == at_work::FOLDER && !at_work.is_empty());
+            if is_at_work || once.is_some_and(&mut *keeps) || aside::number_of(&name).is_some() {
                 // What was kept aside is removed by whoever put it back.
                 is_empty = false;
             } else if base != folder || !["lock", ELSEWHERE].contains(&name.as_ref()) {
@@ -470,6 +500,13 @@ pub fn clear_run(
         return Ok(());
     }
     disk.remove_all(folder)
+}
+
+/// The number of the attempt that something in a staging folder belongs to.
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    let plain = name.strip_suffix(".log").or_else(|| name.strip_suffix(".list")).unwrap_or(name);
+    let plain = plain.strip_prefix("once-").unwrap_or(plain);
+    plain.parse().ok().or_else(|| aside::number_of(name))
 }
 
 fn list_if_there(disk: &dyn Disk, folder: &Path) -> DiskResult<Vec<DirEntry>> {

@@ -102,6 +102,7 @@ pub(in crate::deed) fn site_for_looking<'a>(
         asked,
         kept: &[],
         memory_is_whole: true,
+        orphans: &[],
         manifest: None,
     }
 }
