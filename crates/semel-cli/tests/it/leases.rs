@@ -195,8 +195,7 @@ fn i10_what_writes_in_place_is_not_put_back_while_its_command_writes() {
 #[test]
 fn i10_what_is_done_once_waits_for_its_orphan_then_refuses() {
     let scratch = scratch();
-    let text =
-        "[step.pay]\nonce = true\nrun = '''echo $$ > pid; echo pay >> trace; [ -e open ] || { WAIT; }'''";
+    let text = "[step.pay]\nonce = true\nrun = '''echo $$ > pid; echo pay >> trace; [ -e open ] || { WAIT; }'''";
     let (_gate, pid) = orphaned(&scratch, text);
     scratch.file("open", "").semel("run").exits(4).says("its command still works");
     end(pid);

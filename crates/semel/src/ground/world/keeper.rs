@@ -31,9 +31,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open}
 pub use self::serve::serve;
 use self::wire::{Order, Reply, Request};
 
-/// The variable in which a command, and so all that it starts, finds its mark: by
+/// The variable in which a command, and so all that it starts, finds its tag: by
 /// that the keeper knows its own.
-const MARK: &str = "SEMEL_KEPT";
+const TAG: &str = "SEMEL_KEPT";
 
 /// How a keeper is started.
 static APPOINTED: OnceLock<(PathBuf, Vec<OsString>)> = OnceLock::new();
@@ -51,8 +51,8 @@ pub fn appoint(program: PathBuf, words: Vec<OsString>) {
     let _ = APPOINTED.set((program, words));
 }
 
-/// The mark of the command that a keeper started as its `number`-th.
-fn mark(keeper: Pid, number: u64) -> String {
+/// The tag of the command that a keeper started as its `number`-th.
+fn tag(keeper: Pid, number: u64) -> String {
     format!("{keeper}.{number}")
 }
 
@@ -114,7 +114,7 @@ struct Line {
     asked: u64,
 }
 
-/// The commands that have not ended, by their marks: their first processes, once they
+/// The commands that have not ended, by their tags: their first processes, once they
 /// are known.
 type Open = Mutex<HashMap<String, Option<Pid>>>;
 
@@ -155,14 +155,14 @@ impl Keeper {
         let fds: Vec<_> = fds.into_iter().flatten().collect();
         let mut line = self.line.lock().expect("nobody panics while asking");
         line.asked += 1;
-        let mark = mark(Pid::from_child(&self.process), line.asked);
-        self.open().insert(mark.clone(), None);
+        let tag = tag(Pid::from_child(&self.process), line.asked);
+        self.open().insert(tag.clone(), None);
         let started = self.ask(&line, &Request::Start(order), &fds);
         let mut open = self.open();
         let pid = started.as_ref().ok().copied().and_then(Pid::from_raw);
         match pid {
-            Some(_) => open.insert(mark, pid),
-            None => open.remove(&mark),
+            Some(_) => open.insert(tag, pid),
+            None => open.remove(&tag),
         };
         started.and_then(|_| pid.ok_or_else(|| io::ErrorKind::InvalidData.into()))
     }
@@ -209,8 +209,8 @@ fn die_with(keeper: &OwnedFd, open: &Open) {
 fn die(open: &Open) -> ! {
     let open = open.lock().expect("nobody panics while holding it");
     children::end(&|pid| {
-        let is_open = |mark| open.contains_key(&mark);
-        open.values().any(|first| *first == Some(pid)) || children::mark(pid).is_some_and(is_open)
+        let is_open = |tag| open.contains_key(&tag);
+        open.values().any(|first| *first == Some(pid)) || children::tag(pid).is_some_and(is_open)
     });
     loop {
         let _ = kill_process(getpid(), Signal::KILL);

@@ -41,9 +41,8 @@ impl Lease {
     pub(super) fn verify(&self, connection: &Connection) -> ManifestResult<()> {
         let sql = "select token, run from lease where pipeline = ? and instance = ?";
         let mut statement = connection.prepare_cached(sql).doing("look at the lease")?;
-        let mut rows = statement
-            .query(params![self.pipeline, self.instance])
-            .doing("look at the lease")?;
+        let mut rows =
+            statement.query(params![self.pipeline, self.instance]).doing("look at the lease")?;
         let present: Option<(i64, i64)> = match rows.next().doing("look at the lease")? {
             Some(row) => Some((
                 row.get(0).doing("look at the lease")?,

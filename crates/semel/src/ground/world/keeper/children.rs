@@ -1,5 +1,5 @@
 //! The children of this process, those of the dead that it was handed among them:
-//! found, told apart by the mark in their environment, and ended.
+//! found, told apart by the tag in their environment, and ended.
 //!
 //! Invariant: only a child of ours that was not reaped is signalled, so its number
 //! is its own.
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open};
 
-use super::MARK;
+use super::TAG;
 
 /// How long one that was killed may take to be gone: the kernel may be busy with it.
 const GONE: Duration = Duration::from_secs(2);
@@ -49,15 +49,15 @@ fn parent(pid: Pid) -> Option<Pid> {
     number(rest.split_ascii_whitespace().nth(1)?)
 }
 
-/// The mark that a process was started with; `None` where it has none, or may not be
+/// The tag that a process was started with; `None` where it has none, or may not be
 /// asked.
-pub(super) fn mark(pid: Pid) -> Option<String> {
+pub(super) fn tag(pid: Pid) -> Option<String> {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let marked = environment.split(|byte| *byte == 0).find_map(|variable| {
-        let (name, value) = variable.split_at_checked(MARK.len())?;
-        (name == MARK.as_bytes()).then(|| value.strip_prefix(b"="))?
+    let tagged = environment.split(|byte| *byte == 0).find_map(|variable| {
+        let (name, value) = variable.split_at_checked(TAG.len())?;
+        (name == TAG.as_bytes()).then(|| value.strip_prefix(b"="))?
     })?;
-    Some(std::ffi::OsStr::from_bytes(marked).to_string_lossy().into_owned())
+    Some(std::ffi::OsStr::from_bytes(tagged).to_string_lossy().into_owned())
 }
 
 /// Ends all children that are meant, and what they leave to us, until none is left.

@@ -12,7 +12,7 @@ use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid};
 
 use super::wire::{self, Order, Reply, Request};
-use super::{MARK, children, mark};
+use super::{TAG, children, tag};
 
 /// Serves as a keeper until the process at the other end is dead; then ends whatever
 /// was started and has not ended.
@@ -46,8 +46,8 @@ struct Household {
 
 /// A command that has not ended, as far as it is known.
 struct Kept {
-    /// Its mark.
-    mark: String,
+    /// Its tag.
+    tag: String,
     /// Its lock: held by us, too, so that it is until all of the command has ended.
     _lock: Option<OwnedFd>,
 }
@@ -89,14 +89,14 @@ impl Household {
             None => Ok(()),
         };
         let (program, arguments) = order.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-        let mark = mark(getpid(), self.started);
+        let tag = tag(getpid(), self.started);
         // Inherited by this command and, since we have one thread, by no other.
         is_handed_on(FdFlags::empty())?;
         let child = Command::new(program)
             .args(arguments)
             .current_dir(&order.folder)
             .envs(order.env)
-            .env(MARK, &mark)
+            .env(TAG, &tag)
             .stdin(input)
             .stdout(output)
             .stderr(error)
@@ -104,24 +104,24 @@ impl Household {
             .spawn();
         is_handed_on(FdFlags::CLOEXEC)?;
         let pid = Pid::from_child(&child?);
-        self.first.insert(pid, Kept { mark, _lock: lock });
+        self.first.insert(pid, Kept { tag, _lock: lock });
         Ok(pid)
     }
 
     /// How a first process ended, as a wait status.
     fn reap(&mut self, pid: i32, ends: bool) -> Result<i32, Errno> {
         let pid = Pid::from_raw(pid).ok_or(Errno::INVAL)?;
-        let mark = self.first.get(&pid).map(|kept| kept.mark.clone()).ok_or(Errno::CHILD)?;
+        let tag = self.first.get(&pid).map(|kept| kept.tag.clone()).ok_or(Errno::CHILD)?;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         let ended = rustix::process::waitid(WaitId::Pid(pid), options)?;
         let went_well = ended.is_some_and(|ended| ended.exit_status() == Some(0));
         if ends || !went_well {
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
             children::end(&|child| {
-                !self.first.contains_key(&child) && children::mark(child).as_ref() == Some(&mark)
+                !self.first.contains_key(&child) && children::tag(child).as_ref() == Some(&tag)
             });
         } else {
-            self.leave(&mark);
+            self.leave(&tag);
         }
         self.first.remove(&pid);
         let waited = rustix::process::waitpid(Some(pid), WaitOptions::empty())?;
@@ -133,8 +133,7 @@ impl Household {
     fn leave(&mut self, of: &str) {
         let orphans = children::all().into_iter().filter(|pid| !self.first.contains_key(pid));
         for pid in orphans.collect::<Vec<_>>() {
-            let is_anothers =
-                children::mark(pid).is_some_and(|mark| mark != of && self.is_open(&mark));
+            let is_anothers = children::tag(pid).is_some_and(|tag| tag != of && self.is_open(&tag));
             if !is_anothers {
                 self.left.insert(pid);
             }
@@ -142,9 +141,9 @@ impl Household {
         self.left.retain(|pid| !children::reap(*pid));
     }
 
-    /// Whether the command of a mark has not ended.
-    fn is_open(&self, mark: &str) -> bool {
-        self.first.values().any(|kept| kept.mark == mark)
+    /// Whether the command of a tag has not ended.
+    fn is_open(&self, tag: &str) -> bool {
+        self.first.values().any(|kept| kept.tag == tag)
     }
 
     /// Ends all that is at work, but for what commands that ended well left behind.
@@ -154,9 +153,9 @@ impl Household {
             if self.first.contains_key(&pid) {
                 return true;
             }
-            match children::mark(pid) {
+            match children::tag(pid) {
                 // Of a command of ours: it is over, or not.
-                Some(mark) if mark.starts_with(&own) => self.is_open(&mark),
+                Some(tag) if tag.starts_with(&own) => self.is_open(&tag),
                 _ => !self.left.contains(&pid),
             }
         });
