@@ -168,6 +168,8 @@ fn i10_a_command_that_outlived_its_run_keeps_its_task() {
             .says("semel run --wait 30m");
     }
     scratch.semel("plan").exits(0).says("wait");
+    scratch.semel("status").exits(4).says(&format!("load, pid {pid}, which outlived run 1"));
+    scratch.semel("why load").exits(0).says("wait");
     // `--fresh` did the one that nobody works on.
     assert!(!trace(&scratch).iter().any(|(step, _)| step != "other"));
     assert!(lives(pid), "nobody ends it but a human");
