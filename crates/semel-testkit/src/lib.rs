@@ -13,8 +13,9 @@
 pub mod contract;
 mod kill;
 mod moment;
+pub mod power;
 mod scratch;
 
-pub use kill::kill_tree;
+pub use kill::{kill_tree, stop_tree};
 pub use moment::{Gate, eventually};
 pub use scratch::{Ran, Running, Scratch, Snapshot, redact};
