@@ -10,10 +10,12 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+pub mod aftermath;
 pub mod contract;
 mod kill;
 mod moment;
 pub mod power;
+pub mod recorded;
 mod scratch;
 
 pub use kill::{kill_tree, stop_tree};

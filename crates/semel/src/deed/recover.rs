@@ -12,6 +12,7 @@ use crate::deed::aside::{self, Fate, MadeRoom};
 use crate::deed::lease::Gate;
 use crate::deed::log::RunLog;
 use crate::deed::stage::{clear_run, save_older, settle_kept};
+use crate::deed::ways::Ways;
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError};
 use crate::ground::world::disk::{Disk, DiskError, Kind};
@@ -66,6 +67,8 @@ pub fn recover(
         let Some(_lock) = lock_of_dead(&home.run_lock(&run_id)) else {
             continue;
         };
+        // What it made last in here, nobody may have made durable.
+        Ways::default().sync(disk, [&home.path().to_owned()])?;
         let number = manifest.run_number(&run_id)?;
         let (open, accepted) = match number {
             Some(number) => {
