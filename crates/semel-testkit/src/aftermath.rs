@@ -141,6 +141,31 @@ impl Recording {
         Aftermath { all, root, folder: self.folder.clone(), manifest }
     }
 
+    /// As [`Recording::after_cut`], where commits are not synced but those of what is done
+    /// once: the manifest may be any that it was since the last of these.
+    ///
+    /// # Panics
+    /// If the recording has no folder.
+    #[must_use]
+    pub fn after_loose_cut(&self, moment: &Moment, fate: Fate) -> Aftermath {
+        let mut state = self.after_cut(moment, fate);
+        let is_since = |known: &&Moment| {
+            known.at <= moment.at && known.seq == moment.seq && !known.manifest.is_empty()
+        };
+        let since: Vec<_> = self.moments.iter().filter(is_since).collect();
+        let which = match fate {
+            Fate::Kept => since.last(),
+            Fate::Chance(seed) if !since.is_empty() => {
+                since.get(usize::try_from(Chance(!seed).of(since.len() as u64)).unwrap_or(0))
+            }
+            _ => since.first(),
+        };
+        if let Some(which) = which.filter(|_| state.has_manifest()) {
+            state.manifest.clone_from(&which.manifest);
+        }
+        state
+    }
+
     /// The fates worth trying in a moment: all lost, all kept, each change lost or kept
     /// alone, and some by chance.
     #[must_use]

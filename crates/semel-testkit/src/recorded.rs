@@ -101,6 +101,8 @@ pub struct Moment {
     pub at: usize,
     /// What the receipts of the run promise.
     pub promises: Vec<Promise>,
+    /// The last line of `once.log` that the manifest knows.
+    pub seq: i64,
     /// The manifest and its log.
     pub manifest: Vec<(&'static str, Arc<Vec<u8>>)>,
     /// What is outside, where no power is cut.
@@ -272,6 +274,7 @@ impl Recorder {
 
     /// Looks through the folder, and records what is different.
     fn absorb(&mut self) {
+        let (mut all_gone, mut all_new) = (Vec::new(), Vec::new());
         let mut open = vec![(self.root, self.folder.clone())];
         while let Some((folder, path)) = open.pop() {
             self.absorb_body(folder, &path);
@@ -308,17 +311,28 @@ impl Recorder {
                 self.things.insert(meta.ino(), thing);
             }
             let known = self.names.entry(folder).or_default();
-            let gone = known.keys().filter(|name| !found.contains_key(*name));
-            let gone = gone.map(|name| (name.clone(), None));
+            let gone = known.iter().filter(|(name, inode)| found.get(*name) != Some(inode));
+            all_gone.extend(gone.map(|(name, inode)| (folder, name.clone(), *inode)));
             let new = found.iter().filter(|(name, inode)| known.get(*name) != Some(inode));
-            let new = new.map(|(name, inode)| (name.clone(), Some(*inode)));
-            let changes: Vec<_> = gone.chain(new).collect();
+            all_new.extend(new.map(|(name, inode)| (folder, name.clone(), *inode)));
             *known = found;
-            self.log.extend(changes.into_iter().map(|(name, inode)| Change::Names {
-                names: vec![(folder, name, inode)],
-                durable_by: vec![folder],
-            }));
         }
+        // What is gone here and new there was renamed, in one step; so was what stands
+        // there for it.
+        for (folder, name, inode) in all_new {
+            let mut names = vec![(folder, name.clone(), Some(inode))];
+            let is_from = |gone: &(Inode, OsString, Inode)| gone.2 == inode;
+            if let Some(from) = all_gone.iter().position(is_from) {
+                let (from, name, _) = all_gone.remove(from);
+                names.insert(0, (from, name, None));
+            }
+            all_gone.retain(|gone| (gone.0, &gone.1) != (folder, &name));
+            self.log.push(Change::Names { names, durable_by: vec![folder] });
+        }
+        self.log.extend(all_gone.into_iter().map(|(folder, name, _)| Change::Names {
+            names: vec![(folder, name, None)],
+            durable_by: vec![folder],
+        }));
     }
 
     fn absorb_body(&mut self, inode: Inode, path: &Path) {
@@ -379,14 +393,22 @@ impl Recorder {
         tree
     }
 
+    fn manifest(&self) -> Option<rusqlite::Connection> {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let path = self.folder.join(".semel/manifest.db");
+        path.exists().then(|| rusqlite::Connection::open_with_flags(path, flags).ok())?
+    }
+
+    /// The last line of `once.log` that the manifest knows.
+    fn known_line(&self) -> i64 {
+        let sql = "select coalesce(max(seq), 0) from once_log";
+        let asked = self.manifest().and_then(|db| db.query_row(sql, [], |row| row.get(0)).ok());
+        asked.unwrap_or(0)
+    }
+
     /// The receipts that are committed, and the paths of their outputs.
     fn receipts(&self) -> Vec<(i64, PathBuf)> {
-        let path = self.folder.join(".semel/manifest.db");
-        if !path.exists() {
-            return Vec::new();
-        }
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
-        let Ok(db) = rusqlite::Connection::open_with_flags(path, flags) else { return Vec::new() };
+        let Some(db) = self.manifest() else { return Vec::new() };
         let sql = "select receipt.id, path from receipt
             left join file on file.receipt = receipt.id and role = 'out'";
         let Ok(mut statement) = db.prepare(sql) else { return Vec::new() };
@@ -399,6 +421,7 @@ impl Recorder {
     /// Notes the moment, if it is not like the last one.
     fn note(&mut self) {
         // First what was committed, then the bytes: these are at least as new.
+        let seq = self.known_line();
         for (receipt, path) in self.receipts() {
             let is_known = self.known.contains(&receipt)
                 || self
@@ -439,7 +462,7 @@ impl Recorder {
         if !is_same {
             let live = self.tree_at(Path::new(""));
             let (at, promises) = (self.log.len(), self.promises.clone());
-            self.moments.push(Moment { at, promises, manifest, outside, live });
+            self.moments.push(Moment { at, promises, seq, manifest, outside, live });
         }
     }
 }
