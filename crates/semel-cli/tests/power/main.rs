@@ -496,8 +496,8 @@ fn explore(name: &str, story: Story, moments: &[Moment]) {
                 let mut cycles = 0;
                 for (at, moment) in moments.iter().enumerate() {
                     for (which, cut) in Cut::ALL.into_iter().enumerate() {
-                        // Each moment on two of the three, with one cut each.
-                        if !all && ((at + place) % 3 == 2 || (at + place) % 2 != which) {
+                        // Each moment on one of the three, with one cut.
+                        if !all && ((at + place) % 3 != 0 || (at + place) % 2 != which) {
                             continue;
                         }
                         eprintln!("{name} on {kind}: {cut:?} at {moment:?}");

@@ -30,7 +30,7 @@ pub(crate) fn explore_for_real(name: &str, story: Story) {
                         return;
                     }
                 };
-                let step = if tries_all() { 1 } else { 12 };
+                let step = if tries_all() { 1 } else { 20 };
                 let mut cuts = 0;
                 for at in (1 + place as u64..=changes).step_by(step) {
                     let cut = Cut::ALL[usize::try_from(at / step as u64 % 2).unwrap()];
