@@ -14,6 +14,7 @@ pub mod contract;
 mod kill;
 mod moment;
 mod scratch;
+pub mod tracer;
 
 pub use kill::kill_tree;
 pub use moment::{Gate, eventually};

@@ -1,0 +1,49 @@
+//! Killed with SIGKILL, with all it started, before and after every change.
+
+use semel_testkit::tracer::{Blow, Moment};
+
+use crate::scene::Scene;
+use crate::sweep::Sweep;
+
+fn killed(scene: &Scene, one_of: usize) {
+    for (what, moment) in [("killed before", Moment::Before), ("killed after", Moment::After)] {
+        let must = |_: &_, traced: &semel_testkit::tracer::Traced| match traced.status {
+            137 => Ok(()),
+            0 if !traced.was_struck => Ok(()),
+            _ => Err("it was not killed".to_owned()),
+        };
+        let (is_point, blow) =
+            (&|point: &semel_testkit::tracer::Point| point.changes, Blow::Kill(moment));
+        Sweep { what, scene, is_point, blow, one_of, must: &must }.go();
+    }
+}
+
+#[test]
+fn a_small_first_run() {
+    killed(&Scene::small(), 1);
+}
+
+#[test]
+fn a_first_run() {
+    killed(&Scene::first(), 5);
+}
+
+#[test]
+fn a_first_run_of_several_at_a_time() {
+    killed(&Scene::first_in_parallel(), 17);
+}
+
+#[test]
+fn a_run_that_repairs() {
+    killed(&Scene::repair(), 5);
+}
+
+#[test]
+fn a_run_with_nothing_to_do() {
+    killed(&Scene::nothing(), 1);
+}
+
+#[test]
+fn what_a_human_settles() {
+    killed(&Scene::done(), 1);
+}
