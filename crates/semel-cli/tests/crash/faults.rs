@@ -1,1 +1,137 @@
-//! x
+//! A call that fails, once or from then on: a clear error and a status that says so,
+//! or no harm at all; the old outputs are there; the next run is clean.
+
+use semel_testkit::Scratch;
+use semel_testkit::tracer::call::Action;
+use semel_testkit::tracer::{Blow, Point, Traced};
+
+use crate::scene::Scene;
+use crate::sweep::{Sweep, all_held};
+
+/// What a disk may say.
+struct Fault {
+    name: &'static str,
+    errno: i32,
+    /// To which calls.
+    of: fn(&Point) -> bool,
+    /// Whether it can be so from then on. An interruption is none that lasts.
+    may_last: bool,
+    /// The system's words for it.
+    told: &'static str,
+}
+
+/// SQLite keeps the system's words to itself, and has its own.
+const SQLITE: [&str; 4] = [
+    "disk I/O error",
+    "database or disk is full",
+    "unable to open database file",
+    "attempt to write a readonly database",
+];
+
+const FAULTS: [Fault; 6] = [
+    Fault {
+        name: "ENOSPC",
+        errno: 28,
+        of: |point| match point.action {
+            Action::Open => point.changes,
+            Action::Remove | Action::Looks => false,
+            _ => true,
+        },
+        may_last: true,
+        told: "No space left on device",
+    },
+    Fault { name: "EIO", errno: 5, of: |_| true, may_last: true, told: "Input/output error" },
+    Fault {
+        name: "EINTR",
+        errno: 4,
+        of: |point| {
+            matches!(
+                point.action,
+                Action::Open | Action::Write | Action::Copy | Action::Size | Action::Sync
+            )
+        },
+        may_last: false,
+        told: "Interrupted system call",
+    },
+    Fault {
+        name: "EROFS",
+        errno: 30,
+        of: |point| !matches!(point.action, Action::Write | Action::Sync),
+        may_last: true,
+        told: "Read-only file system",
+    },
+    Fault {
+        name: "EMFILE",
+        errno: 24,
+        of: |point| point.action == Action::Open,
+        may_last: true,
+        told: "Too many open files",
+    },
+    Fault {
+        name: "EACCES",
+        errno: 13,
+        of: |point| {
+            matches!(
+                point.action,
+                Action::Open
+                    | Action::Rename
+                    | Action::Remove
+                    | Action::Folder
+                    | Action::Link
+                    | Action::Attribute
+            )
+        },
+        may_last: true,
+        told: "Permission denied",
+    },
+];
+
+fn failing(scene: &Scene, one_of: usize) {
+    let kinds = FAULTS.iter().flat_map(|fault| [(fault, false), (fault, true)]);
+    all_held(kinds.filter(|(fault, lasts)| !lasts || fault.may_last).map(|(fault, lasts)| {
+        let what = format!("{} {}", fault.name, if lasts { "from then on" } else { "once" });
+        let must = |folder: &Scratch, traced: &Traced| is_clear(scene, fault, folder, traced);
+        let (is_point, blow) = (&fault.of, Blow::Fail { errno: fault.errno, lasts });
+        Sweep { what: &what, scene, is_point, blow, one_of, must: &must }.go()
+    }));
+}
+
+/// It says what is wrong, and its exit status tells the truth.
+fn is_clear(scene: &Scene, fault: &Fault, folder: &Scratch, traced: &Traced) -> Result<(), String> {
+    let said = &traced.stderr;
+    if said.contains("panicked") {
+        return Err("it panicked".to_owned());
+    }
+    match traced.status {
+        0 => scene.keeps_its_word(folder),
+        1 | 3 | 5 if said.contains(fault.told) => Ok(()),
+        1 | 3 | 5 if SQLITE.iter().any(|words| said.contains(words)) => Ok(()),
+        1 | 3 | 5 => Err("it does not say why".to_owned()),
+        _ => Err("that is no exit status for it".to_owned()),
+    }
+}
+
+#[test]
+fn a_small_first_run() {
+    failing(&Scene::small(), 7);
+}
+
+#[test]
+fn a_first_run() {
+    failing(&Scene::first(), 41);
+}
+
+#[test]
+fn a_run_that_repairs() {
+    failing(&Scene::repair(), 41);
+}
+
+#[test]
+fn a_run_with_nothing_to_do() {
+    failing(&Scene::nothing(), 7);
+}
+
+#[test]
+fn what_a_human_settles() {
+    failing(&Scene::done(), 5);
+}

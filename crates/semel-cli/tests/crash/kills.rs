@@ -1,21 +1,22 @@
 //! Killed with SIGKILL, with all it started, before and after every change.
 
-use semel_testkit::tracer::{Blow, Moment};
+use semel_testkit::Scratch;
+use semel_testkit::tracer::{Blow, Moment, Point, Traced};
 
 use crate::scene::Scene;
-use crate::sweep::Sweep;
+use crate::sweep::{Sweep, all_held};
 
 fn killed(scene: &Scene, one_of: usize) {
-    for (what, moment) in [("killed before", Moment::Before), ("killed after", Moment::After)] {
-        let must = |_: &_, traced: &semel_testkit::tracer::Traced| match traced.status {
-            137 => Ok(()),
-            0 if !traced.was_struck => Ok(()),
-            _ => Err("it was not killed".to_owned()),
-        };
-        let (is_point, blow) =
-            (&|point: &semel_testkit::tracer::Point| point.changes, Blow::Kill(moment));
-        Sweep { what, scene, is_point, blow, one_of, must: &must }.go();
-    }
+    let must = |_: &Scratch, traced: &Traced| match traced.status {
+        137 => Ok(()),
+        0 if !traced.was_struck => Ok(()),
+        _ => Err("it was not killed".to_owned()),
+    };
+    let moments = [("killed before", Moment::Before), ("killed after", Moment::After)];
+    all_held(moments.into_iter().map(|(what, moment)| {
+        let (is_point, blow) = (&|point: &Point| point.changes, Blow::Kill(moment));
+        Sweep { what, scene, is_point, blow, one_of, must: &must }.go()
+    }));
 }
 
 #[test]

@@ -222,7 +222,17 @@ impl Scene {
     }
 
     /// Nothing is missing, as after a command that said so.
-    pub(crate) fn is_complete(&self, scratch: &Scratch) -> Result<(), String> {
+    pub(crate) fn keeps_its_word(&self, scratch: &Scratch) -> Result<(), String> {
+        if !self.words.starts_with("run") {
+            let ran = scratch.semel("run");
+            if ran.status != 0 {
+                return Err(format!("it said that it is settled: {ran:?}"));
+            }
+        }
+        self.is_complete(scratch)
+    }
+
+    fn is_complete(&self, scratch: &Scratch) -> Result<(), String> {
         State::of(scratch)?.is(&self.reference)
     }
 

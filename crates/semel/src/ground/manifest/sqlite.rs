@@ -452,7 +452,16 @@ impl Manifest for SqliteManifest {
             time_text(run.began),
             run.file,
         ];
-        self.connection.query_row(sql, values, |row| row.get(0)).doing("note that a run begins")
+        // Without a transaction of its own the commit would come with the end of the
+        // statement, whose error nobody hears.
+        let doing = "note that a run begins";
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .doing(doing)?;
+        let number = transaction.query_row(sql, values, |row| row.get(0)).doing(doing)?;
+        transaction.commit().doing(doing)?;
+        Ok(number)
     }
 
     fn sync_commits(&mut self, yes: bool) -> ManifestResult<()> {
@@ -481,6 +490,9 @@ impl Manifest for SqliteManifest {
             .doing(doing)?;
         let sql = "update run set ended = ?, status = ? where number = ?";
         transaction.execute(sql, params![time_text(ended), status, number]).doing(doing)?;
+        // Those whose end could not be written when it came.
+        let sql = "update attempt set ending = 'interrupted' where run = ? and ending is null";
+        transaction.execute(sql, [number]).doing(doing)?;
         for step in steps {
             let sql = format!(
                 "insert or replace into run_step ({RUN_STEP_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
