@@ -3,7 +3,7 @@
 
 use semel_testkit::Scratch;
 use semel_testkit::tracer::call::Action;
-use semel_testkit::tracer::{Blow, Point, Traced};
+use semel_testkit::tracer::{Blow, Plan, Point, Traced, trace};
 
 use crate::scene::Scene;
 use crate::sweep::{Sweep, all_held};
@@ -134,4 +134,45 @@ fn a_run_with_nothing_to_do() {
 #[test]
 fn what_a_human_settles() {
     failing(&Scene::done(), 5);
+}
+
+/// Its number would be given once more, and its tasks would be another's.
+#[test]
+fn a_run_that_cannot_be_noted_does_not_begin() {
+    let scene = Scene::nothing();
+    let fault = &FAULTS[1];
+    all_held([false, true].into_iter().map(|lasts| {
+        let must = |folder: &Scratch, traced: &Traced| is_clear(&scene, fault, folder, traced);
+        Sweep {
+            what: if lasts { "the manifest EIO from then on" } else { "the manifest EIO once" },
+            scene: &scene,
+            is_point: &|point| point.path.ends_with(".semel/manifest.db-wal"),
+            blow: Blow::Fail { errno: fault.errno, lasts },
+            one_of: 1,
+            must: &must,
+        }
+        .go()
+    }));
+}
+
+/// What is the same for every task is told once.
+#[test]
+fn a_full_disk_is_told_once() {
+    let scratch = Scratch::new(env!("CARGO_BIN_EXE_semel"));
+    for item in 1..=5 {
+        scratch.file(format!("raw/{item}"), "");
+    }
+    scratch.pipeline("[step.talk]\neach = 'raw/*'\nout = 'out/{{ item.name }}'\nrun = 'echo words | tee {{ out }}'");
+    let plan = Plan {
+        is_point: &|point| point.path.parent().is_some_and(|folder| folder.ends_with(".semel/log")),
+        blow: Some((1, Blow::Fail { errno: FAULTS[0].errno, lasts: true })),
+    };
+    let traced = match trace(&scratch.command(["run", "-j", "1"]), &plan) {
+        Ok(traced) => traced,
+        Err(why) => return println!("SKIPPED: a full disk is told once: {why}"),
+    };
+    assert_eq!(traced.status, 0, "what was made is there: {traced:?}");
+    let warnings: Vec<_> = traced.stderr.lines().filter(|line| line.contains("warning:")).collect();
+    assert_eq!(warnings.len(), 1, "{}", traced.stderr);
+    assert!(warnings[0].contains("could not be kept: No space left on device"), "{warnings:?}");
 }

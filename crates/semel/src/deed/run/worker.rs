@@ -102,7 +102,12 @@ pub(super) enum Message<'a> {
         error: Option<String>,
     },
     /// Something is not as it should be.
-    Complaint(String),
+    Complaint {
+        text: String,
+        /// Of those with one reason only the first is told: a full disk says the same of
+        /// every task.
+        reason: String,
+    },
 }
 
 /// Tasks that were done by another version of the command.
