@@ -40,11 +40,13 @@ use call::Action;
 /// How long a command may take before it is held to hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Before or after a call.
+/// When, seen from a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// It was asked for, and has done nothing yet.
     Before,
+    /// It wrote half of its bytes and no more; of a call that does not write, it is over.
+    Within,
     /// It is over.
     After,
 }
@@ -54,6 +56,8 @@ pub enum Moment {
 pub enum Blow {
     /// The command and all its descendants are killed.
     Kill(Moment),
+    /// It writes half of its bytes, and says so, as where a disk becomes full.
+    Shorten,
     /// The call does nothing, and fails with this error number.
     Fail {
         /// The error number, as in `errno.h`.

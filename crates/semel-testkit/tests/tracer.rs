@@ -52,6 +52,7 @@ fn killed_before_or_after_a_call() {
         (1, Moment::Before, None),
         (1, Moment::After, Some("")),
         (2, Moment::Before, Some("")),
+        (2, Moment::Within, Some("on")),
         (2, Moment::After, Some("one\n")),
         (3, Moment::After, Some("one\ntwo\n")),
     ] {
@@ -99,4 +100,15 @@ fn a_point_that_is_not_reached_changes_nothing() {
     let Some(traced) = traced(&folder, SCRIPT, Some((9, blow))) else { return };
     assert_eq!((traced.status, traced.was_struck), (3, false));
     assert_eq!(folder.text("a"), "one\ntwo\n");
+}
+
+#[test]
+fn a_write_that_is_cut_short_goes_on() {
+    let folder = folder();
+    let Some(traced) = traced(&folder, "printf 123456 > a", Some((2, Blow::Shorten))) else {
+        return;
+    };
+    assert_eq!((traced.status, folder.text("a").as_str()), (0, "123456"));
+    let results: Vec<_> = traced.points.iter().map(|point| point.result.unwrap()).collect();
+    assert_eq!(results[1..], [3, 3]);
 }

@@ -1,6 +1,7 @@
-//! Killed with SIGKILL, with all it started, before and after every change.
+//! Killed with SIGKILL, with all it started, before, within and after every change.
 
 use semel_testkit::Scratch;
+use semel_testkit::tracer::call::Action;
 use semel_testkit::tracer::{Blow, Moment, Point, Traced};
 
 use crate::scene::Scene;
@@ -12,9 +13,17 @@ fn killed(scene: &Scene, one_of: usize) {
         0 if !traced.was_struck => Ok(()),
         _ => Err("it was not killed".to_owned()),
     };
-    let moments = [("killed before", Moment::Before), ("killed after", Moment::After)];
+    let moments = [
+        ("killed before", Moment::Before),
+        ("killed within", Moment::Within),
+        ("killed after", Moment::After),
+    ];
     all_held(moments.into_iter().map(|(what, moment)| {
-        let (is_point, blow) = (&|point: &Point| point.changes, Blow::Kill(moment));
+        // Only what writes can be half done.
+        let is_point = &move |point: &Point| {
+            point.changes && (moment != Moment::Within || point.action == Action::Write)
+        };
+        let blow = Blow::Kill(moment);
         Sweep { what, scene, is_point, blow, one_of, must: &must }.go()
     }));
 }
@@ -47,4 +56,19 @@ fn a_run_with_nothing_to_do() {
 #[test]
 fn what_a_human_settles() {
     killed(&Scene::done(), 1);
+}
+
+#[test]
+fn what_is_pruned() {
+    killed(&Scene::prune(), 7);
+}
+
+#[test]
+fn what_is_ended() {
+    killed(&Scene::gc(), 7);
+}
+
+#[test]
+fn a_manifest_that_is_rebuilt() {
+    killed(&Scene::rebuild(), 7);
 }

@@ -154,6 +154,30 @@ impl Scene {
         Self::new("semel done", "done announce --because seen", scratch, &[])
     }
 
+    /// An item is gone, and what was made of it is moved aside.
+    pub(crate) fn prune() -> Self {
+        let scratch = flights();
+        scratch.semel("run").exits(0);
+        scratch.remove("raw/2013-01-02.csv").semel("run").exits(0);
+        Self::new("prune", "prune --yes", scratch, &["precious\n", "0\n"])
+    }
+
+    /// All history is ended, and what was moved aside with it.
+    pub(crate) fn gc() -> Self {
+        let scratch = flights();
+        scratch.semel("run").exits(0);
+        scratch.file("summary/2013-01-02.csv", "mended by hand\n").semel("run").exits(0);
+        Self::new("manifest gc", "manifest gc --keep 0d --yes", scratch, &[])
+    }
+
+    /// Half of the manifest is gone.
+    pub(crate) fn rebuild() -> Self {
+        let scratch = flights();
+        scratch.semel("run").exits(0);
+        scratch.sh("truncate -s 20000 .semel/manifest.db; rm -f .semel/manifest.backup.db");
+        Self::new("manifest rebuild", "manifest rebuild", scratch, &["precious\n", "0\n"])
+    }
+
     fn new(name: &'static str, words: &'static str, prepared: Scratch, precious: &[&str]) -> Self {
         let mut scene = Self {
             name,
@@ -239,6 +263,12 @@ impl Scene {
     /// Runs until all is done, settling what is refused as somebody who looks would.
     pub(crate) fn goes_on(&self, scratch: &Scratch) -> Result<(), String> {
         let mut said = Vec::new();
+        if !self.words.starts_with("run") && !self.words.starts_with("done") {
+            let again = scratch.semel(self.words);
+            if again.status != 0 {
+                return Err(format!("it cannot be typed again: {again:?}"));
+            }
+        }
         let mut status = -1;
         for _ in 0..3 {
             let ran = scratch.semel("run -j 2");
@@ -322,7 +352,7 @@ fn is_tidy(scratch: &Scratch) -> Result<(), String> {
         "staging",
     ];
     for name in scratch.list(".semel") {
-        if !STAYS.contains(&&*name) {
+        if !STAYS.contains(&&*name) && !name.starts_with("manifest.db.damaged-") {
             return Err(format!(".semel/{name} is left"));
         }
     }

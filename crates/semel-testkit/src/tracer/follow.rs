@@ -21,7 +21,7 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::call::{CALLS, CREATES, Names, Only, TRUNCATES};
+use super::call::{Action, CALLS, CREATES, Names, Only, TRUNCATES};
 use super::{Blow, Moment, PATIENCE, Plan, Point, Traced, Unavailable, launcher};
 
 /// How much of a path is read.
@@ -220,11 +220,25 @@ impl<'a> Tracer<'a> {
                 let _ = ptrace::setregs(pid, changed);
                 resume(pid, None);
             }
-            _ => {
-                self.inside.insert(pid, number);
-                let _ = ptrace::syscall(pid, None);
+            Some((at, Blow::Kill(Moment::Within) | Blow::Shorten)) if at == number => {
+                self.was_struck = true;
+                if self.points[number - 1].action == Action::Write {
+                    // Of `write` and `pwrite64`, the third argument is how many.
+                    let _ = ptrace::setregs(
+                        pid,
+                        user_regs_struct { rdx: registers.rdx / 2, ..registers },
+                    );
+                }
+                self.watch(pid, number);
             }
+            _ => self.watch(pid, number),
         }
+    }
+
+    /// Lets a thread go on to the end of its call.
+    fn watch(&mut self, pid: Pid, number: usize) {
+        self.inside.insert(pid, number);
+        let _ = ptrace::syscall(pid, None);
     }
 
     /// The call of a point is over.
@@ -235,10 +249,12 @@ impl<'a> Tracer<'a> {
         if let Ok(registers) = ptrace::getregs(pid) {
             self.points[number - 1].result = Some(registers.rax.cast_signed());
         }
-        if self.plan.blow == Some((number, Blow::Kill(Moment::After))) {
-            return self.kill_all();
+        match self.plan.blow {
+            Some((at, Blow::Kill(Moment::Within | Moment::After))) if at == number => {
+                self.kill_all();
+            }
+            _ => resume(pid, None),
         }
-        resume(pid, None);
     }
 
     fn kill_all(&mut self) {
