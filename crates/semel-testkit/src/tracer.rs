@@ -2,9 +2,9 @@
 //! it changes what is on disk.
 //!
 //! The command is started under a seccomp filter that stops it at those calls only
-//! ([`call`]), and traced with all its descendants. Only the calls of the command's
-//! own process (all its threads) are *points*; what it starts is followed, so that it
-//! can be killed, and is otherwise left alone. A kill takes every descendant, whatever
+//! ([`call`]), and traced with all its descendants. Which calls are *points* is asked of
+//! the plan: those of the command's own process (all its threads), or of what it starts
+//! too. A kill takes every descendant, whatever
 //! group or session it is in; nothing outlives a trace.
 //!
 //! What cannot be seen: stores into a file through shared memory (SQLite's `-shm`, which
@@ -81,6 +81,8 @@ pub struct Plan<'a> {
 pub struct Point {
     /// The name of the system call.
     pub call: &'static str,
+    /// Whether it is of the command's own process, not of one that it started.
+    pub own: bool,
     /// What it does.
     pub action: Action,
     /// On what: its last path, absolute.
@@ -94,7 +96,8 @@ pub struct Point {
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.call, self.path.display())?;
+        let whose = if self.own { "" } else { "(of a command) " };
+        write!(f, "{whose}{} {}", self.call, self.path.display())?;
         match self.result {
             Some(result) if result < 0 => write!(f, " = error {}", -result),
             _ => Ok(()),

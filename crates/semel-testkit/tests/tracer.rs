@@ -15,7 +15,7 @@ fn traced(folder: &Scratch, script: &str, blow: Option<(usize, Blow)>) -> Option
     let mut command = Command::new("bash");
     command.args(["-c", script]).current_dir(folder.path());
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    match trace(&command, &Plan { is_point: &|point| point.changes, blow }) {
+    match trace(&command, &Plan { is_point: &|point| point.own && point.changes, blow }) {
         Ok(traced) => Some(traced),
         Err(Unavailable(why)) => {
             eprintln!("SKIPPED: {why}");
@@ -70,8 +70,8 @@ fn a_kill_takes_everybody() {
     let folder = folder();
     let fifo = folder.path().join("alive");
     folder.sh("mkfifo alive");
-    // Both hold the fifo open for as long as they live.
-    let script = "sleep 600 > alive & setsid sleep 600 > alive & echo x > a; wait";
+    // All hold the fifo open for as long as they live.
+    let script = "exec 3> alive; sleep 600 & setsid sleep 600 & echo x > a; wait";
     let reader = std::thread::spawn(move || std::fs::read(fifo).unwrap());
     let traced = traced(&folder, script, Some((1, Blow::Kill(Moment::After))));
     if traced.is_none() {

@@ -92,13 +92,13 @@ fn failing(scene: &Scene, one_of: usize) {
         let what = format!("{} {}", fault.name, if lasts { "from then on" } else { "once" });
         let must = |folder: &Scratch, traced: &Traced| is_clear(scene, fault, folder, traced);
         let (is_point, blow) = (&fault.of, Blow::Fail { errno: fault.errno, lasts });
-        Sweep { what: &what, scene, is_point, blow, one_of, must: &must }.go()
+        Sweep { what: &what, scene, is_point, of_commands: false, blow, one_of, must: &must }.go()
     }));
 }
 
 /// It says what is wrong, and its exit status tells the truth.
 fn is_clear(scene: &Scene, fault: &Fault, folder: &Scratch, traced: &Traced) -> Result<(), String> {
-    let said = &traced.stderr;
+    let said = format!("{}{}", traced.stdout, traced.stderr);
     if said.contains("panicked") {
         return Err("it panicked".to_owned());
     }
@@ -149,8 +149,17 @@ fn a_write_that_is_cut_short_goes_on() {
         let is_point = &|point: &Point| point.action == Action::Write && !is_whole(point);
         let (what, blow) = ("cut short", Blow::Shorten);
         all_held(
-            [Sweep { what, scene: &scene, is_point, blow, one_of: 11, must: &must }.go()]
-                .into_iter(),
+            [Sweep {
+                what,
+                scene: &scene,
+                is_point,
+                of_commands: false,
+                blow,
+                one_of: 11,
+                must: &must,
+            }
+            .go()]
+            .into_iter(),
         );
     }
 }
@@ -166,6 +175,7 @@ fn a_run_that_cannot_be_noted_does_not_begin() {
             what: if lasts { "the manifest EIO from then on" } else { "the manifest EIO once" },
             scene: &scene,
             is_point: &|point| point.path.ends_with(".semel/manifest.db-wal"),
+            of_commands: false,
             blow: Blow::Fail { errno: fault.errno, lasts },
             one_of: 1,
             must: &must,
@@ -183,7 +193,9 @@ fn a_full_disk_is_told_once() {
     }
     scratch.pipeline("[step.talk]\neach = 'raw/*'\nout = 'out/{{ item.name }}'\nrun = 'echo words | tee {{ out }}'");
     let plan = Plan {
-        is_point: &|point| point.path.parent().is_some_and(|folder| folder.ends_with(".semel/log")),
+        is_point: &|point| {
+            point.own && point.path.parent().is_some_and(|folder| folder.ends_with(".semel/log"))
+        },
         blow: Some((1, Blow::Fail { errno: FAULTS[0].errno, lasts: true })),
     };
     let traced = match trace(&scratch.command(["run", "-j", "1"]), &plan) {

@@ -24,8 +24,30 @@ fn killed(scene: &Scene, one_of: usize) {
             point.changes && (moment != Moment::Within || point.action == Action::Write)
         };
         let blow = Blow::Kill(moment);
-        Sweep { what, scene, is_point, blow, one_of, must: &must }.go()
+        Sweep { what, scene, is_point, of_commands: false, blow, one_of, must: &must }.go()
     }));
+}
+
+/// It is at work, or just about to say that it ended.
+fn killed_in_commands(scene: &Scene, one_of: usize) {
+    let must = |_: &Scratch, _: &Traced| Ok(());
+    let sweep = Sweep {
+        what: "killed after a change that a command made",
+        scene,
+        is_point: &|point| point.changes,
+        of_commands: true,
+        blow: Blow::Kill(Moment::After),
+        one_of,
+        must: &must,
+    };
+    all_held([sweep.go()].into_iter());
+}
+
+#[test]
+fn while_commands_work() {
+    killed_in_commands(&Scene::small(), 1);
+    killed_in_commands(&Scene::first(), 5);
+    killed_in_commands(&Scene::repair(), 5);
 }
 
 #[test]

@@ -58,6 +58,9 @@ const PRECIOUS: [(&str, &str); 2] = [("report.txt", "precious\n"), ("tally.txt",
 /// Where a step writes in place: a reader may see half of it, by declaration.
 const IN_PLACE: &str = "tally.txt";
 
+/// What commands write to by themselves: the message that goes out, and a lock.
+const OF_COMMANDS: [&str; 3] = [IN_PLACE, "outbox.txt", "tally.lock"];
+
 /// A folder before a command, and how it is after it.
 pub(crate) struct Scene {
     pub(crate) name: &'static str,
@@ -210,8 +213,8 @@ impl Scene {
         let now = scratch.contents();
         for (path, bytes) in &now {
             let known = [self.before.get(path), self.reference.files.get(path)];
-            let is_scrap = path == Path::new("tally.lock") || path == Path::new(IN_PLACE);
-            if !is_scrap && !known.contains(&Some(bytes)) {
+            let is_of_command = OF_COMMANDS.iter().any(|of| path == Path::new(of));
+            if !is_of_command && !known.contains(&Some(bytes)) {
                 return Err(format!("{} is half there: {:?}", path.display(), text(bytes)));
             }
         }
@@ -276,7 +279,9 @@ impl Scene {
             said.push(format!("{ran:?}"));
             match status {
                 3 => {
-                    let verb = if scratch.has("outbox.txt") { "done" } else { "redo" };
+                    let went_out = std::fs::read_to_string(scratch.path().join("outbox.txt"));
+                    let went_out = went_out.is_ok_and(|text| text.ends_with('\n'));
+                    let verb = if went_out { "done" } else { "redo" };
                     let words = [verb, "announce", "--because", "so the outbox says"];
                     let settled = scratch.semel_words(words);
                     if settled.status != 0 {

@@ -24,7 +24,9 @@ pub(crate) struct Sweep<'a> {
     /// What is done at a point, in words.
     pub(crate) what: &'a str,
     pub(crate) scene: &'a Scene,
+    /// Which calls of semel's own are points, or of its commands where those are meant.
     pub(crate) is_point: &'a (dyn Fn(&Point) -> bool + Sync),
+    pub(crate) of_commands: bool,
     pub(crate) blow: Blow,
     /// Which of the points are tried, where not all are: one of so many.
     pub(crate) one_of: usize,
@@ -46,7 +48,8 @@ impl Sweep<'_> {
     pub(crate) fn go(&self) -> Result<(), String> {
         let folder = self.scene.copy();
         let command = folder.command(self.scene.words.split_whitespace());
-        let quiet = match trace(&command, &Plan { is_point: self.is_point, blow: None }) {
+        let is_point = self.is_point();
+        let quiet = match trace(&command, &Plan { is_point: &is_point, blow: None }) {
             Ok(traced) => traced,
             Err(why) => {
                 println!("SKIPPED: {}, {}: {why}", self.scene.name, self.what);
@@ -85,10 +88,15 @@ impl Sweep<'_> {
         self.tell(total, &tally)
     }
 
+    fn is_point(&self) -> impl Fn(&Point) -> bool + Sync {
+        |point| point.own != self.of_commands && (self.is_point)(point)
+    }
+
     fn try_point(&self, at: usize, tally: &Mutex<Tally>) {
         let folder = self.scene.copy();
         let command = folder.command(self.scene.words.split_whitespace());
-        let plan = Plan { is_point: self.is_point, blow: Some((at, self.blow)) };
+        let is_point = self.is_point();
+        let plan = Plan { is_point: &is_point, blow: Some((at, self.blow)) };
         let traced = trace(&command, &plan).unwrap();
         if !traced.was_struck {
             tally.lock().unwrap().not_reached += 1;

@@ -1,5 +1,5 @@
-//! The tracer: it waits for stops of any process of the tree, counts the points of the
-//! first one, strikes, and lets go on.
+//! The tracer: it waits for stops of any process of the tree, counts the points,
+//! strikes, and lets go on.
 //!
 //! Invariants: each trace has a thread of its own, which alone starts, awaits and
 //! resumes its processes (`__WNOTHREAD`), so that many can run side by side in one
@@ -196,13 +196,14 @@ impl<'a> Tracer<'a> {
     fn called(&mut self, pid: Pid) {
         let known = self.threads.entry(pid).or_default();
         let process = *known.get_or_insert_with(|| process_of(pid));
-        if !self.began || process != self.main {
+        if !self.began {
             return resume(pid, None);
         }
         let Ok(registers) = ptrace::getregs(pid) else {
             return;
         };
-        let Some(point) = decode(pid, &registers).filter(|point| (self.plan.is_point)(point))
+        let Some(point) = decode(pid, process == self.main, &registers)
+            .filter(|point| (self.plan.is_point)(point))
         else {
             return resume(pid, None);
         };
@@ -286,7 +287,7 @@ fn process_of(thread: Pid) -> Pid {
 }
 
 /// What a call is about; `None` if it does not concern the disk.
-fn decode(pid: Pid, registers: &user_regs_struct) -> Option<Point> {
+fn decode(pid: Pid, own: bool, registers: &user_regs_struct) -> Option<Point> {
     let number = registers.orig_rax.cast_signed();
     let (_, call, action, names, only) = CALLS.iter().find(|(of, ..)| *of == number)?;
     let arguments =
@@ -317,7 +318,7 @@ fn decode(pid: Pid, registers: &user_regs_struct) -> Option<Point> {
             Err(_) => has(CREATES),
         };
     }
-    Some(Point { call, action: *action, path, changes, result: None })
+    Some(Point { call, own, action: *action, path, changes, result: None })
 }
 
 /// The low half of a register holds a descriptor.
