@@ -31,6 +31,7 @@ mod follow;
 mod launcher;
 
 use std::fmt;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -125,6 +126,15 @@ pub struct Traced {
 /// Why nothing can be traced here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable(pub String);
+
+impl Unavailable {
+    /// Says on standard error, past the test harness, which keeps what passing tests
+    /// print to itself, that something was skipped, and why.
+    pub fn tell(&self, what: &str) {
+        // Without a standard error there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {what}: {self}");
+    }
+}
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

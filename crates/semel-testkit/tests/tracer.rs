@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use semel_testkit::Scratch;
-use semel_testkit::tracer::{Blow, Moment, Plan, Traced, Unavailable, call::Action, launch, trace};
+use semel_testkit::tracer::{Blow, Moment, Plan, Traced, call::Action, launch, trace};
 
 #[test]
 fn launcher() {
@@ -17,8 +17,8 @@ fn traced(folder: &Scratch, script: &str, blow: Option<(usize, Blow)>) -> Option
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     match trace(&command, &Plan { is_point: &|point| point.own && point.changes, blow }) {
         Ok(traced) => Some(traced),
-        Err(Unavailable(why)) => {
-            eprintln!("SKIPPED: {why}");
+        Err(why) => {
+            why.tell("a test of the tracer");
             None
         }
     }

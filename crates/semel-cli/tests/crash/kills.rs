@@ -13,12 +13,13 @@ fn killed(scene: &Scene, one_of: usize) {
         0 if !traced.was_struck => Ok(()),
         _ => Err("it was not killed".to_owned()),
     };
+    // After one is nearly before the next.
     let moments = [
-        ("killed before", Moment::Before),
-        ("killed within", Moment::Within),
-        ("killed after", Moment::After),
+        ("killed before", Moment::Before, one_of),
+        ("killed within", Moment::Within, 7 * one_of),
+        ("killed after", Moment::After, 7 * one_of),
     ];
-    all_held(moments.into_iter().map(|(what, moment)| {
+    all_held(moments.into_iter().map(|(what, moment, one_of)| {
         // Only what writes can be half done.
         let is_point = &move |point: &Point| {
             point.changes && (moment != Moment::Within || point.action == Action::Write)
@@ -46,8 +47,8 @@ fn killed_in_commands(scene: &Scene, one_of: usize) {
 #[test]
 fn while_commands_work() {
     killed_in_commands(&Scene::small(), 1);
-    killed_in_commands(&Scene::first(), 5);
-    killed_in_commands(&Scene::repair(), 5);
+    killed_in_commands(&Scene::first(), 13);
+    killed_in_commands(&Scene::repair(), 13);
 }
 
 #[test]
@@ -57,40 +58,40 @@ fn a_small_first_run() {
 
 #[test]
 fn a_first_run() {
-    killed(&Scene::first(), 5);
+    killed(&Scene::first(), 23);
 }
 
 #[test]
 fn a_first_run_of_several_at_a_time() {
-    killed(&Scene::first_in_parallel(), 17);
+    killed(&Scene::first_in_parallel(), 41);
 }
 
 #[test]
 fn a_run_that_repairs() {
-    killed(&Scene::repair(), 5);
+    killed(&Scene::repair(), 23);
 }
 
 #[test]
 fn a_run_with_nothing_to_do() {
-    killed(&Scene::nothing(), 1);
+    killed(&Scene::nothing(), 7);
 }
 
 #[test]
 fn what_a_human_settles() {
-    killed(&Scene::done(), 1);
+    killed(&Scene::done(), 3);
 }
 
 #[test]
 fn what_is_pruned() {
-    killed(&Scene::prune(), 7);
+    killed(&Scene::prune(), 13);
 }
 
 #[test]
 fn what_is_ended() {
-    killed(&Scene::gc(), 7);
+    killed(&Scene::gc(), 29);
 }
 
 #[test]
 fn a_manifest_that_is_rebuilt() {
-    killed(&Scene::rebuild(), 7);
+    killed(&Scene::rebuild(), 29);
 }

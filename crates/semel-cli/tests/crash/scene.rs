@@ -219,8 +219,8 @@ impl Scene {
             }
         }
         for (path, bytes) in &self.before {
-            let goes = self.reference.files.get(path).is_none();
-            if !now.contains_key(path) && !goes && path != Path::new(IN_PLACE) {
+            let stays = self.reference.files.contains_key(path);
+            if stays && !now.contains_key(path) && path != Path::new(IN_PLACE) {
                 return Err(format!("{} is gone: {:?}", path.display(), text(bytes)));
             }
         }

@@ -52,7 +52,7 @@ impl Sweep<'_> {
         let quiet = match trace(&command, &Plan { is_point: &is_point, blow: None }) {
             Ok(traced) => traced,
             Err(why) => {
-                println!("SKIPPED: {}, {}: {why}", self.scene.name, self.what);
+                why.tell(&format!("{}, {}", self.scene.name, self.what));
                 return Ok(());
             }
         };
@@ -65,7 +65,7 @@ impl Sweep<'_> {
             Err(_) => self.one_of,
         };
         // Where one of several is tried, each sweep begins with another.
-        let first = 1 + (self.what.len() + self.scene.name.len()) % one_of;
+        let first = 1 + (self.what.len() + self.scene.name.len()) % one_of.min(total);
         let next = AtomicUsize::new(first);
         let tally = Mutex::new(Tally::default());
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -74,9 +74,9 @@ impl Sweep<'_> {
                 scope.spawn(|| {
                     loop {
                         let at = next.fetch_add(one_of, Ordering::SeqCst);
-                        // Threads may do more in another order, up to a point.
-                        let is_over = at > total && tally.lock().unwrap().not_reached > 0;
-                        if is_over {
+                        // In another order there may be more of them, up to a point.
+                        let goes_on = one_of == 1 && tally.lock().unwrap().not_reached == 0;
+                        if at > total && !goes_on {
                             return;
                         }
                         self.try_point(at, &tally);

@@ -90,6 +90,7 @@ struct Ended {
 }
 
 impl<'a> Tracer<'a> {
+    #[allow(clippy::zombie_processes, reason = "`waitpid` of all traced processes reaps it")]
     fn run(mut launcher: Command, plan: &'a Plan<'a>) -> Ended {
         let child = launcher.spawn().expect("a test binary can start itself");
         // It holds the writing ends of the pipes.
