@@ -34,12 +34,8 @@ use std::fmt;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use call::Action;
-
-/// How long a command may take before it is held to hang.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// When, seen from a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

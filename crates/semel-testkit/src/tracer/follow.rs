@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{AT_FDCWD, user_regs_struct};
@@ -22,7 +23,10 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::call::{Action, CALLS, CREATES, Names, Only, TRUNCATES};
-use super::{Blow, Moment, PATIENCE, Plan, Point, Traced, Unavailable, launcher};
+use super::{Blow, Moment, Plan, Point, Traced, Unavailable, launcher};
+
+/// How long a command may take before it is held to hang.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How much of a path is read.
 const LONGEST_PATH: usize = 4096;
