@@ -47,8 +47,8 @@ fn killed_in_commands(scene: &Scene, one_of: usize) {
 #[test]
 fn while_commands_work() {
     killed_in_commands(&Scene::small(), 1);
-    killed_in_commands(&Scene::first(), 13);
-    killed_in_commands(&Scene::repair(), 13);
+    killed_in_commands(&Scene::first(), 1);
+    killed_in_commands(&Scene::repair(), 7);
 }
 
 #[test]
