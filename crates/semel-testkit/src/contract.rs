@@ -297,6 +297,9 @@ fn a_word_is_acted_on_once(store: &mut dyn Manifest, run: i64) {
         },
     );
     assert!(store.memory_of(PIPELINE, "pay", &Instance::default()).expect("asked").said.is_empty());
+    // None of the task works, now that it has a receipt: their ends could not be written.
+    let tried = store.attempts(PIPELINE, Attempts::OfTask(&task("pay", None))).expect("asked");
+    assert!(tried.iter().all(|attempt| attempt.ending.is_some() && !attempt.open), "{tried:?}");
 }
 
 fn runs_and_their_steps_are_kept(store: &mut dyn Manifest, run: i64) {
@@ -309,7 +312,11 @@ fn runs_and_their_steps_are_kept(store: &mut dyn Manifest, run: i64) {
         note: "why not".to_owned(),
     };
     assert_eq!(store.last_total(PIPELINE, "load", &Instance::default()).expect("asked"), None);
+    let begun = attempt(task("load", Some("18")), run, 18);
+    write(store, Entry::Begin { attempt: begun, said: None });
     store.end_run(run, at(9), 1, &[step(2)]).expect("ended");
+    let tried = store.attempts(PIPELINE, Attempts::OfRun(run)).expect("asked");
+    assert!(tried.iter().all(|attempt| attempt.ending.is_some()), "none outlives its run");
     assert_eq!(
         store.last_total(PIPELINE, "load", &Instance::default()).expect("asked"),
         None,

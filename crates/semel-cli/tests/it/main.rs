@@ -15,6 +15,7 @@ mod docs;
 mod effects;
 mod engine;
 mod flights;
+mod full_disks;
 mod hints;
 mod keys;
 mod killed;

@@ -478,7 +478,8 @@ pub trait Manifest: Send {
     /// from then on: whoever began before writes nothing more.
     fn begin_run(&mut self, run: &NewRun) -> ManifestResult<i64>;
 
-    /// Notes that a run ended.
+    /// Notes that a run ended, and that those of its attempts whose end is not known
+    /// were interrupted.
     fn end_run(
         &mut self,
         number: i64,

@@ -454,6 +454,8 @@ impl Manifest for SqliteManifest {
             time_text(run.began),
             run.file,
         ];
+        // Without a transaction of its own the commit would come with the end of the
+        // statement, whose error nobody hears.
         let doing = "note that a run begins";
         let transaction = self
             .connection
@@ -495,6 +497,9 @@ impl Manifest for SqliteManifest {
         if let Some(held) = &self.lease {
             held.end(&transaction, ended)?;
         }
+        // Those whose end could not be written when it came.
+        let sql = "update attempt set ending = 'interrupted' where run = ? and ending is null";
+        transaction.execute(sql, [number]).doing(doing)?;
         for step in steps {
             let sql = format!(
                 "insert or replace into run_step ({RUN_STEP_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"

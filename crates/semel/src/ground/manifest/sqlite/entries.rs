@@ -58,7 +58,8 @@ pub(super) fn write_entry(
             write_receipt(transaction, pipeline, receipt)?;
             if let Some((run, number)) = ends {
                 // All that is open of the task, under the name that it had then.
-                let sql = "update attempt set open = 0 where open = 1
+                let sql = "update attempt set open = 0, ending = coalesce(ending, 'interrupted')
+                    where open = 1
                     and (pipeline, step, instance, item) =
                         (select pipeline, step, instance, item from attempt where run = ? and number = ?)";
                 transaction.execute(sql, params![run, signed(*number)]).doing("write a receipt")?;
@@ -212,9 +213,11 @@ pub(super) fn write_receipt(
             ])
             .doing(doing)?;
     }
+    // One without an end is none that works: the task is ours. Its end could not be
+    // written when it came.
     let mut close = transaction
         .prepare_cached(
-            "update attempt set open = 0
+            "update attempt set open = 0, ending = coalesce(ending, 'interrupted')
              where pipeline = ? and step = ? and instance = ? and item = ? and open = 1",
         )
         .doing(doing)?;
