@@ -32,7 +32,7 @@ fn what_is_not_a_manifest_is_left_alone() {
     assert!(matches!(SqliteManifest::open(&path), Err(ManifestError::Absent)));
 
     std::fs::write(&path, "a text that is long enough to be looked at by a database").unwrap();
-    assert!(matches!(SqliteManifest::open(&path), Err(ManifestError::Foreign)));
+    assert!(matches!(SqliteManifest::open(&path), Err(ManifestError::Damaged(_))));
 
     let foreign = folder.path().join("foreign.db");
     rusqlite::Connection::open(&foreign).unwrap().execute_batch("create table theirs (x)").unwrap();

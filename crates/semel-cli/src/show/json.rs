@@ -15,9 +15,14 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
             "event": "run-began", "run": number, "id": run.id, "pipeline": run.pipeline,
             "instance": run.instance.as_str(), "host": run.by.host, "user": run.by.user, "pid": run.by.pid,
         }),
-        Event::NewMemory { once, is_whole, lines } => {
-            json!({ "event": "new-memory", "once": once, "whole": is_whole, "lines": lines })
-        }
+        Event::NewMemory { once, is_whole, backup, lines } => json!({
+            "event": "new-memory", "once": once, "whole": is_whole, "lines": lines,
+            "backup": backup.map(|made| format!("{made:.3}")),
+        }),
+        Event::Mended { why, aside, backup, lines, once } => json!({
+            "event": "mended", "why": why, "aside": aside.map(path), "once": once, "whole": false,
+            "lines": lines, "backup": backup.map(|made| format!("{made:.3}")),
+        }),
         Event::OldMemory { once, lines } => {
             json!({ "event": "old-memory", "once": once, "whole": false, "lines": lines })
         }

@@ -10,8 +10,9 @@
 //! held, so that whoever takes lines over never takes one that is only on its way.
 
 use crate::deed::lease::Gate;
+use crate::deed::memory;
 use crate::ground::home::Home;
-use crate::ground::manifest::{Entry, Manifest, ManifestResult, Resolution};
+use crate::ground::manifest::{Entry, Manifest, ManifestError, ManifestResult, Resolution};
 use crate::ground::once_log::{self, End};
 use crate::ground::world::disk::{Disk, DiskError};
 use crate::words::once::{Doer, Line, Says, Tried, VERSION};
@@ -66,11 +67,11 @@ impl<'a> OnceWriter<'a> {
                 return if begins {
                     refused(why)
                 } else {
-                    unlogged(manifest, pipeline, entry, why)
+                    self.unlogged(manifest, pipeline, entry, why)
                 };
             }
         };
-        let behind = self.catch_up(manifest).map_err(|error| format!("the manifest: {error}"));
+        let behind = self.catch_up(manifest).map_err(|error| self.complaint(&error));
         if let (Err(why), true) = (&behind, begins) {
             return refused(why.clone());
         }
@@ -78,12 +79,12 @@ impl<'a> OnceWriter<'a> {
             Ok(seq) => seq,
             Err(why) if begins => return refused(why),
             // It has happened: it must be kept where it can be.
-            Err(why) => return unlogged(manifest, pipeline, entry, why),
+            Err(why) => return self.unlogged(manifest, pipeline, entry, why),
         };
         let marked = mark(self.disk, &self.manifest, seq);
         let written = behind.and_then(|()| {
             let written = manifest.write_logged(pipeline, entry, (&self.manifest, seq));
-            written.map_err(|error| format!("the manifest: {error}"))
+            written.map_err(|error| self.complaint(&error))
         });
         // Nothing that comes after a line which is not known may be noted as known.
         self.is_behind = written.is_err();
@@ -91,10 +92,29 @@ impl<'a> OnceWriter<'a> {
         Written { result: written, complaint: marked.err().map(|error| error.to_string()) }
     }
 
+    /// Keeps an entry in the manifest only.
+    fn unlogged(
+        &self,
+        manifest: &mut dyn Manifest,
+        pipeline: &str,
+        entry: &Entry,
+        why_not_logged: String,
+    ) -> Written {
+        let written = manifest.write(pipeline, std::slice::from_ref(entry));
+        let result = written.into_iter().collect::<ManifestResult<()>>();
+        let result = result.map_err(|error| self.complaint(&error));
+        Written { result, complaint: Some(why_not_logged) }
+    }
+
+    /// What the manifest said no with, in words.
+    pub(super) fn complaint(&self, error: &ManifestError) -> String {
+        memory::complaint(self.home, error)
+    }
+
     /// Takes over lines that could not be written to the manifest before.
     fn catch_up(&self, manifest: &mut dyn Manifest) -> ManifestResult<()> {
         if self.is_behind {
-            crate::deed::memory::take_over(self.disk, self.home, manifest)?;
+            memory::take_over(self.disk, self.home, manifest)?;
         }
         Ok(())
     }
@@ -131,19 +151,6 @@ impl<'a> OnceWriter<'a> {
         };
         Some(line(&self.manifest, seq, at, pipeline, task, says))
     }
-}
-
-/// Keeps an entry in the manifest only.
-fn unlogged(
-    manifest: &mut dyn Manifest,
-    pipeline: &str,
-    entry: &Entry,
-    why_not_logged: String,
-) -> Written {
-    let written = manifest.write(pipeline, std::slice::from_ref(entry));
-    let result = written.into_iter().collect::<ManifestResult<()>>();
-    let result = result.map_err(|error| format!("the manifest: {error}"));
-    Written { result, complaint: Some(why_not_logged) }
 }
 
 /// Keeps what a human said of tasks, those that are unsafe to repeat in the log too.

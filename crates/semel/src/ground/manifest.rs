@@ -42,6 +42,12 @@ pub enum ManifestError {
     /// It is damaged.
     #[error("it is damaged: {0}")]
     Damaged(String),
+    /// It is damaged, and somebody is at work with it.
+    #[error("it is damaged: {0}; somebody is at work with it, so it stays where it is")]
+    DamagedInUse(String),
+    /// A line of `once.log` says what cannot be taken over.
+    #[error("{0}")]
+    Log(String),
     /// There is none.
     #[error("there is none")]
     Absent,
@@ -69,6 +75,14 @@ pub enum ManifestError {
     /// The query of a person was wrong.
     #[error("{0}")]
     Query(String),
+}
+
+impl ManifestError {
+    /// Whether the file is damaged: a run sets it aside, and makes another.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_))
+    }
 }
 
 /// What a manifest operation gives.

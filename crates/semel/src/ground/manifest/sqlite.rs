@@ -11,6 +11,7 @@ mod export;
 mod file;
 mod files;
 mod gc;
+mod header;
 mod import;
 mod replay;
 mod values;
@@ -32,10 +33,11 @@ pub use self::import::{Conflict, ImportError, Imported};
 use self::values::{
     RUN_COLUMNS, RUN_STEP_COLUMNS, digest_at, from_hex, item_of, keep_last, maybe_time_at,
     path_value, run_at, run_step_at, signed, task_at, text_of, time_at, time_text, unsigned,
+    verb_at,
 };
 use super::{
     Answer, AttemptRecord, Attempts, Entry, Gone, Held, Identity, KeptFile, Loss, Manifest,
-    ManifestError, ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
+    ManifestError, ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory,
 };
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
@@ -115,7 +117,7 @@ impl Manifest for SqliteManifest {
                 Ok(Said {
                     id: row.get(0)?,
                     item: row.get(1)?,
-                    verb: if verb == Verb::Done.name() { Verb::Done } else { Verb::Redo },
+                    verb: verb_at(&verb, 2)?,
                     without_outputs: row.get(3)?,
                 })
             },
@@ -183,7 +185,7 @@ impl Manifest for SqliteManifest {
                         .unwrap_or(Origin::Ran),
                     at: time_at(row, 8)?,
                     run: row.get(9)?,
-                    took: Duration::from_secs_f64(row.get::<_, f64>(10)?.max(0.0)),
+                    took: Duration::try_from_secs_f64(row.get(10)?).unwrap_or_default(),
                     files: Vec::new(),
                     once: row.get(11)?,
                 };

@@ -11,7 +11,7 @@ use super::SqliteManifest;
 use super::entries::write_receipt;
 use super::file::Doing;
 use super::values::{signed, time_text};
-use crate::ground::manifest::{Loss, ManifestResult};
+use crate::ground::manifest::{Loss, ManifestError, ManifestResult};
 use crate::words::once::{Doer, Line, Says, Tried};
 
 const DOING: &str = "take over once.log";
@@ -67,7 +67,7 @@ fn take_over(transaction: &Transaction<'_>, line: &Line) -> ManifestResult<()> {
             let run = run_of(transaction, line, &kept.by)?;
             let Some(receipt) = line.receipt(run) else {
                 // Its checksum is right: it was written so, by another semel.
-                return Err(crate::ground::manifest::ManifestError::Damaged(format!(
+                return Err(ManifestError::Log(format!(
                     "line {} of once.log cannot be understood",
                     line.seq
                 )));
@@ -149,7 +149,7 @@ fn write_attempt(
 ) -> ManifestResult<()> {
     let run = run_of(transaction, line, &attempt.by)?;
     let Some(fingerprint) = attempt.fingerprint() else {
-        return Err(crate::ground::manifest::ManifestError::Damaged(format!(
+        return Err(ManifestError::Log(format!(
             "line {} of once.log cannot be understood",
             line.seq
         )));

@@ -1,0 +1,145 @@
+//! A manifest that is damaged or gone: the next run sets it aside, makes another, and
+//! goes on. Nothing that is provably there is done again, and nothing that is done once
+//! is repeated.
+
+use semel_testkit::{Gate, Scratch};
+
+use crate::memory::{age, ledger, paid};
+use crate::scratch;
+
+/// The names in `.semel/`, without those by which SQLite shares a file.
+fn kept(scratch: &Scratch) -> Vec<String> {
+    let names = scratch.list(".semel").into_iter();
+    names.filter(|name| !name.starts_with("manifest.db-")).collect()
+}
+
+/// A manifest that is spoilt in any way is set aside by the run that finds it, and
+/// made anew; those who only look change nothing, and show what a run will do.
+#[test]
+fn a_damaged_manifest_is_set_aside_and_rebuilt() {
+    for spoil in [
+        "head -c 5000 .semel/manifest.db > cut; cat cut > .semel/manifest.db",
+        ": > .semel/manifest.db",
+        "head -c 60000 /dev/urandom > .semel/manifest.db",
+        // The first page is sound.
+        "dd if=/dev/urandom of=.semel/manifest.db bs=4096 seek=1 count=40 conv=notrunc 2> /dev/null; echo x > .semel/manifest.db-wal",
+    ] {
+        let scratch = paid();
+        scratch.sh("rm -f .semel/manifest.db-*").sh(spoil);
+        let before = kept(&scratch);
+        scratch.semel("run --expect-noop").exits(5).says("semel run");
+        scratch
+            .semel("plan")
+            .exits(0)
+            .says("the manifest is damaged: ")
+            .says("a run sets it aside, and makes a new one of 2 lines of .semel/once.log")
+            .says("skip");
+        assert_eq!(kept(&scratch), before, "{spoil}: looking changed something");
+        scratch
+            .semel("run -q")
+            .exits(0)
+            .says("the manifest was damaged: ")
+            .says("set aside as .semel/manifest.db.damaged-")
+            .says("a new one was made of 2 lines of .semel/once.log; it may not know all")
+            .says("once steps that refuse where nothing is known of a task: pay");
+        let aside = scratch.list(".semel").into_iter().filter(|name| name.contains("damaged"));
+        assert!(aside.count() >= 1, "{spoil}: nothing was set aside");
+        scratch.semel("run").exits(0).says("nothing to do").keeps_silent_of("damaged");
+        assert_eq!(ledger(&scratch), "one", "{spoil}");
+        scratch.file("orders", "one\ntwo\n").semel("run").exits(3);
+        assert_eq!(ledger(&scratch), "one", "{spoil}");
+    }
+}
+
+/// A manifest that lay here and is gone is made anew of its backup, too.
+#[test]
+fn a_lost_manifest_is_made_anew_of_its_backup() {
+    let scratch = scratch();
+    scratch.file("in/1", "1").pipeline(
+        "[step.copy]\neach = 'in/*'\nsame = 'name+content'\nrun = 'cat {{ item }} >> trace'\n[step.pay]\nonce = true\nrun = 'echo one >> ledger'",
+    );
+    scratch.semel("run").exits(0);
+    age(&scratch);
+    scratch.file("in/2", "2").semel("run").exits(0);
+    assert!(scratch.has(".semel/manifest.backup.db"));
+    scratch.sh("rm .semel/manifest.db*");
+    // What shows nothing is known by its receipt alone.
+    scratch.semel("plan").exits(0).says("made of the backup of").says("nothing would run");
+    scratch.semel("run").exits(0).says("made of the backup of").says("signs of an older one");
+    scratch.semel("run").exits(0).says("nothing to do");
+    assert_eq!((&*scratch.text("trace"), &*ledger(&scratch)), ("12", "one"));
+    // A backup that is damaged too is not used, and it is said of what it is made.
+    for path in ["manifest.db", "manifest.backup.db"] {
+        scratch.sh(&format!(
+            "rm -f .semel/manifest.db-*; dd if=/dev/urandom of=.semel/{path} bs=4096 seek=2 count=9 conv=notrunc 2> /dev/null"
+        ));
+    }
+    scratch.semel("run").exits(0).says("a new one was made of 2 lines of .semel/once.log");
+    assert_eq!((&*scratch.text("trace"), &*ledger(&scratch)), ("1212", "one"));
+}
+
+/// Somebody's own database in the manifest's place is not touched.
+#[test]
+fn a_database_that_is_not_semels_is_left_where_it_is() {
+    let scratch = paid();
+    scratch.sh("rm .semel/manifest.db*");
+    let path = scratch.path().join(".semel/manifest.db");
+    let theirs = rusqlite::Connection::open(&path).unwrap();
+    theirs.execute_batch("create table theirs (x)").unwrap();
+    drop(theirs);
+    let bytes = std::fs::read(&path).unwrap();
+    for verb in ["plan", "run"] {
+        scratch.semel(verb).exits(5).says("it is not a manifest of semel's");
+        assert!(kept(&scratch).iter().all(|name| !name.contains("damaged")));
+    }
+    let tables = rusqlite::Connection::open(&path).unwrap();
+    tables.query_row("select count(*) from theirs", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap().len(), bytes.len());
+    drop(tables);
+    scratch.semel("manifest rebuild").exits(0);
+    scratch.semel("run").exits(0).says("nothing to do");
+    assert_eq!(ledger(&scratch), "one");
+}
+
+/// It is not set aside under those who are at work with it.
+#[test]
+fn a_damaged_manifest_stays_while_somebody_is_at_work_with_it() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.file("other.toml", "name = 'other'\n[step.b]\nrun = 'echo b >> ledger'").pipeline(
+        &format!("[step.pay]\nonce = true\nrun = '''{}; echo one >> ledger'''", gate.wait()),
+    );
+    let running = scratch.start("run");
+    gate.until_arrived();
+    scratch.file(".semel/manifest.db.doubt", "a page is not as it was\n");
+    scratch
+        .semel("run -f other.toml")
+        .exits(5)
+        .says("it is damaged: a page is not as it was; somebody is at work with it")
+        .says("when that is over, a run sets it aside");
+    gate.open();
+    running.end().exits(0);
+    scratch.semel("run -f other.toml").exits(0).says("a page is not as it was");
+    scratch.semel("run").exits(0).says("nothing to do").keeps_silent_of("damaged");
+    assert_eq!(ledger(&scratch), "one b");
+}
+
+/// Many find the damage at once: one of them mends it, the others use what it made.
+#[test]
+fn a_manifest_that_many_find_damaged_is_rebuilt_once() {
+    let scratch = scratch();
+    scratch.pipeline(
+        "per = ['day']\n[params]\nday = '1'\n[step.pay]\nonce = true\nrun = 'echo {{ params.day }} >> ledger'",
+    );
+    for day in 1..=4 {
+        scratch.semel(&format!("run -p day={day}")).exits(0);
+    }
+    scratch.sh("rm -f .semel/manifest.db-*; head -c 9000 /dev/urandom > .semel/manifest.db");
+    let runs: Vec<_> = (1..=4).map(|day| scratch.start(&format!("run -p day={day}"))).collect();
+    for run in runs {
+        run.end().exits(0);
+    }
+    assert_eq!(ledger(&scratch).split(' ').count(), 4);
+    let aside = scratch.list(".semel").into_iter().filter(|name| name.contains("damaged"));
+    assert_eq!(aside.count(), 1);
+}
