@@ -56,7 +56,7 @@ fn a_damaged_manifest_is_set_aside_and_rebuilt() {
 fn a_lost_manifest_is_made_anew_of_its_backup() {
     let scratch = scratch();
     scratch.file("in/1", "1").pipeline(
-        "[step.copy]\neach = 'in/*'\nsame = 'name+content'\nrun = 'cat {{ item }} >> trace'\n[step.pay]\nonce = true\nrun = 'echo one >> ledger'",
+        "jobs = 1\n[step.copy]\neach = 'in/*'\nsame = 'name+content'\nrun = 'cat {{ item }} >> trace'\n[step.pay]\nonce = true\nrun = 'echo one >> ledger'",
     );
     scratch.semel("run").exits(0);
     age(&scratch);
@@ -142,4 +142,98 @@ fn a_manifest_that_many_find_damaged_is_rebuilt_once() {
     assert_eq!(ledger(&scratch).split(' ').count(), 4);
     let aside = scratch.list(".semel").into_iter().filter(|name| name.contains("damaged"));
     assert_eq!(aside.count(), 1);
+}
+
+/// A human who looked says once, for all tasks, that nothing is missing.
+#[test]
+fn an_incomplete_memory_is_accepted_once_for_all() {
+    let scratch = paid();
+    scratch
+        .semel("manifest accept --because looked")
+        .exits(0)
+        .says("the memory is whole already; nothing was changed");
+    scratch.sh("rm .semel/manifest.db*").file("orders", "one\ntwo\nthree\n");
+    scratch
+        .semel("run")
+        .exits(3)
+        .says("refused  pay:two")
+        .says("    semel manifest accept --because '...'");
+    scratch
+        .semel("status")
+        .says("memory          incomplete: it knows all since")
+        .says("    semel manifest accept --because '...'");
+    scratch.semel_words(["manifest", "accept", "--because", " "]).exits(2).says("wants a reason");
+    scratch
+        .semel_words(["manifest", "accept", "--because", "compared with the bank"])
+        .exits(0)
+        .says("the memory is whole: what it does not know did not happen");
+    scratch.semel("plan").exits(0).says("would run");
+    scratch.semel("run").exits(0);
+    scratch.semel("status").exits(0).keeps_silent_of("incomplete");
+    assert_eq!(ledger(&scratch), "one two three");
+    assert_eq!(
+        scratch.query("select verb, because, user <> '', step from resolution"),
+        ["accept compared with the bank 1 "]
+    );
+    // The word was of that memory. One that is made anew is not whole because of it, and
+    // remembers that it was said.
+    scratch.sh("rm .semel/manifest.db*").file("orders", "one\ntwo\nthree\nfour\n");
+    scratch.semel("run").exits(3).says("refused  pay:four");
+    assert_eq!(scratch.query("select because from resolution"), ["compared with the bank"]);
+    assert_eq!(ledger(&scratch), "one two three");
+}
+
+/// Said, and dead before the manifest had it: the log counts.
+#[test]
+fn an_acceptance_that_only_the_log_has_counts() {
+    let scratch = paid();
+    scratch.sh("rm .semel/manifest.db*").semel("run").exits(0);
+    scratch.sh("cp .semel/manifest.db kept");
+    scratch.semel_words(["manifest", "accept", "--because", "compared"]).exits(0);
+    scratch.sh("rm .semel/manifest.db*; cp kept .semel/manifest.db");
+    scratch.file("orders", "one\ntwo\n").semel("run").exits(0);
+    assert_eq!(ledger(&scratch), "one two");
+    // What was lost after it is not accepted by it.
+    scratch.sh("rm .semel/manifest.db*; cp kept .semel/manifest.db");
+    scratch.file("orders", "one\ntwo\nthree\n").semel("run").exits(3);
+    assert_eq!(ledger(&scratch), "one two");
+}
+
+/// The manifest forgot a task that is done once, and looks sound: the log is asked before
+/// it begins, and the next run makes another manifest.
+#[test]
+fn what_the_manifest_forgot_and_the_log_knows_does_not_begin() {
+    for spoil in [
+        "delete from receipt",
+        "update receipt set item = 'gone'",
+        "update receipt set instance = 'other'; update attempt set open = 0",
+    ] {
+        let scratch = paid();
+        let db = rusqlite::Connection::open(scratch.path().join(".semel/manifest.db")).unwrap();
+        db.execute_batch(spoil).unwrap();
+        drop(db);
+        scratch.semel("run").exits(5).says("once.log has what it does not know of pay:one");
+        assert_eq!(ledger(&scratch), "one", "{spoil}");
+        scratch.semel("run").exits(0).says("the manifest was damaged: once.log has what");
+        scratch.semel("run").exits(0).says("nothing to do");
+        assert_eq!(ledger(&scratch), "one", "{spoil}");
+    }
+}
+
+/// An attempt of which nobody knows what it did is forgotten, too.
+#[test]
+fn an_attempt_that_the_manifest_forgot_is_not_begun_again() {
+    let scratch = scratch();
+    scratch.pipeline("[step.pay]\nonce = true\nrun = 'echo one >> ledger; [ -e fine ]'");
+    scratch.semel("run").exits(1);
+    let forget = || {
+        let db = rusqlite::Connection::open(scratch.path().join(".semel/manifest.db")).unwrap();
+        db.execute_batch("update attempt set open = 0").unwrap();
+    };
+    forget();
+    scratch.semel("run").exits(5).says("once.log has what it does not know of pay");
+    scratch.semel("run").exits(3).says("may have been done already");
+    scratch.semel_words(["redo", "pay", "--because", "not in the ledger"]).exits(0);
+    scratch.file("fine", "").semel("run").exits(0);
+    assert_eq!(ledger(&scratch), "one one", "a human said so");
 }

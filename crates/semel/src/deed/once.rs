@@ -5,18 +5,29 @@
 //! can be kept. Lines are numbered, and the manifest notes with each entry up to
 //! which line it knows the log, so that what is missing in it can be taken over.
 //!
+//! Before an action begins, the log is asked whether it knows of the task what the
+//! manifest does not: SQLite keeps no checksums, and a byte that changed in a closed
+//! file can make a task look as if it had never been, while each line of the log has
+//! one. That costs a run nothing in which no `once` task begins, and the others one
+//! reading of the log.
+//!
 //! *If we die* between the log and the manifest, the next run takes the line over,
 //! see [`crate::deed::memory`]. From before the first to after the second a gate is
 //! held, so that whoever takes lines over never takes one that is only on its way.
 
+use std::collections::HashSet;
+
 use crate::deed::lease::Gate;
 use crate::deed::memory;
 use crate::ground::home::Home;
-use crate::ground::manifest::{Entry, Manifest, ManifestError, ManifestResult, Resolution};
+use crate::ground::manifest::{
+    Acceptance, Entry, Manifest, ManifestError, ManifestResult, Resolution,
+};
 use crate::ground::once_log::{self, End};
 use crate::ground::world::disk::{Disk, DiskError};
-use crate::words::once::{Doer, Line, Says, Tried, VERSION};
-use crate::words::task::TaskName;
+use crate::words::once::{Doer, Line, Says, Tale, Told, Tried, VERSION};
+use crate::words::run::By;
+use crate::words::task::{Instance, TaskName};
 use jiff::Timestamp;
 
 /// Writes entries of `once` tasks, for one run.
@@ -30,6 +41,13 @@ pub struct OnceWriter<'a> {
     last: u64,
     /// Whether a line is in the log that could not be written to the manifest.
     is_behind: bool,
+    /// What the log told when the first task was to begin.
+    log: Option<Tale>,
+    /// The tasks that were begun since.
+    begun: HashSet<TaskName>,
+    /// The tasks that did not begin, since the log knew of them what the manifest did
+    /// not. Nothing more is written of them.
+    forgotten: HashSet<TaskName>,
 }
 
 /// What became of an entry.
@@ -53,13 +71,20 @@ impl<'a> OnceWriter<'a> {
     ) -> ManifestResult<Self> {
         let last = manifest.known_lines()?.into_values().max().unwrap_or(0);
         let manifest = manifest.identity()?.id;
-        Ok(Self { disk, home, by, manifest, last, is_behind: false })
+        let begun = HashSet::new();
+        let forgotten = HashSet::new();
+        Ok(Self { disk, home, by, manifest, last, is_behind: false, log: None, begun, forgotten })
     }
 
     /// Writes an entry to the log, and then to the manifest.
     pub fn write(&mut self, manifest: &mut dyn Manifest, pipeline: &str, entry: &Entry) -> Written {
         let refused = |why| Written { result: Err(why), complaint: None };
         let begins = matches!(entry, Entry::Begin { .. });
+        if let Entry::End { attempt, .. } = entry
+            && self.forgotten.contains(&attempt.task)
+        {
+            return Written { result: Ok(()), complaint: None };
+        }
         let gate = match Gate::pass_at(&self.home.once_gate()) {
             Ok(gate) => gate,
             Err(error) => {
@@ -74,6 +99,11 @@ impl<'a> OnceWriter<'a> {
         let behind = self.catch_up(manifest).map_err(|error| self.complaint(&error));
         if let (Err(why), true) = (&behind, begins) {
             return refused(why.clone());
+        }
+        if let Entry::Begin { attempt, .. } = entry
+            && let Err(why) = self.ask_the_log(manifest, pipeline, &attempt.task)
+        {
+            return refused(why);
         }
         let seq = match self.log(pipeline, entry) {
             Ok(seq) => seq,
@@ -90,6 +120,45 @@ impl<'a> OnceWriter<'a> {
         self.is_behind = written.is_err();
         drop(gate);
         Written { result: written, complaint: marked.err().map(|error| error.to_string()) }
+    }
+
+    /// Asks the log whether it knows of a task what the manifest does not, before an
+    /// action begins; fails if so.
+    fn ask_the_log(
+        &mut self,
+        manifest: &dyn Manifest,
+        pipeline: &str,
+        task: &TaskName,
+    ) -> Result<(), String> {
+        // What this run has begun itself it begins again only where that did nothing.
+        if !self.begun.insert(task.clone()) && !self.forgotten.contains(task) {
+            return Ok(());
+        }
+        if self.log.is_none() {
+            let read = once_log::read(self.disk, &self.home.once_log());
+            let read = read.map_err(|error| format!("once.log: {error}"))?;
+            self.log = Some(Tale::of(&read.lines));
+        }
+        let Some(log) = &self.log else { return Ok(()) };
+        let told = log.told_of(pipeline, task);
+        let forgets = match told {
+            Told::MayBegin => false,
+            // Only a check, or what the manifest knows of it, can have said that it may
+            // be begun again.
+            Told::Begun => {
+                let memory = manifest.memory_of(pipeline, &task.step, &task.instance);
+                let memory = memory.map_err(|error| self.complaint(&error))?;
+                let item = task.item.as_deref().unwrap_or_default();
+                !memory.open.iter().any(|attempt| attempt.item == item)
+            }
+            Told::Done => true,
+        };
+        if forgets {
+            self.forgotten.insert(task.clone());
+            let why = format!("once.log has what it does not know of {task}");
+            return Err(self.complaint(&ManifestError::Damaged(why)));
+        }
+        Ok(())
     }
 
     /// Keeps an entry in the manifest only.
@@ -170,6 +239,51 @@ pub fn settle(
     if once.is_empty() {
         return manifest.settle(pipeline, said);
     }
+    say(disk, home, manifest, &|manifest| manifest.settle(pipeline, said), &|first, id| {
+        let lines = (first..).zip(&once).map(|(seq, said)| {
+            let says = Says::Settled {
+                verb: said.verb.name().to_owned(),
+                without_outputs: said.without_outputs,
+                because: said.because.clone(),
+                host: said.by.host.clone(),
+                user: said.by.user.clone(),
+                pid: said.by.pid,
+            };
+            line(id, seq, said.at, pipeline, &said.task, says)
+        });
+        lines.collect()
+    })
+}
+
+/// Keeps a human's word that the memory is whole: what it does not know did not happen.
+///
+/// # Errors
+/// As [`settle`].
+pub fn accept(
+    disk: &dyn Disk,
+    home: &Home,
+    manifest: &mut dyn Manifest,
+    pipeline: &str,
+    word: &Acceptance,
+) -> ManifestResult<()> {
+    let By { host, user, pid } = word.by.clone();
+    let says = Says::Accepted { because: word.because.clone(), host, user, pid };
+    // It is said of no task.
+    let nothing = TaskName::new("", &Instance::default(), None);
+    say(disk, home, manifest, &|manifest| manifest.accept(word), &|seq, id| {
+        vec![line(id, seq, word.at, pipeline, &nothing, says.clone())]
+    })
+}
+
+/// Keeps what a human says: first in the log, in `lines` from a number on, beside the
+/// manifest of an id, then in the manifest.
+fn say(
+    disk: &dyn Disk,
+    home: &Home,
+    manifest: &mut dyn Manifest,
+    keep: &dyn Fn(&mut dyn Manifest) -> ManifestResult<()>,
+    lines: &dyn Fn(u64, &str) -> Vec<Line>,
+) -> ManifestResult<()> {
     let gate = home.once_gate();
     let _gate = Gate::pass_at(&gate).map_err(|source| DiskError {
         doing: "lock",
@@ -180,25 +294,12 @@ pub fn settle(
     let known = manifest.known_lines()?.into_values().max().unwrap_or(0);
     let end = once_log::end(disk, &home.once_log())?;
     let first = next(&end, known);
-    let lines: Vec<_> = (first..)
-        .zip(once)
-        .map(|(seq, said)| {
-            let says = Says::Settled {
-                verb: said.verb.name().to_owned(),
-                without_outputs: said.without_outputs,
-                because: said.because.clone(),
-                host: said.by.host.clone(),
-                user: said.by.user.clone(),
-                pid: said.by.pid,
-            };
-            line(&id, seq, said.at, pipeline, &said.task, says)
-        })
-        .collect();
+    let lines = lines(first, &id);
     let last = lines.last().map_or(first, |line| line.seq);
     // Lines that are behind are not taken for known because of these.
     let is_current = end.last.as_ref().is_none_or(|line| line.seq <= known);
     once_log::append(disk, &home.once_log(), &end, &lines)?;
-    manifest.settle(pipeline, said)?;
+    keep(manifest)?;
     if is_current {
         manifest.note_line(&id, last)?;
     }

@@ -268,6 +268,17 @@ pub struct Resolution {
     pub at: Timestamp,
 }
 
+/// A human's word on the whole memory: what it does not know did not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    /// Why.
+    pub because: String,
+    /// By whom.
+    pub by: By,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A change of the manifest.
 ///
 /// `said` is the [`Said::id`] of the human's word that is acted on by it.
@@ -522,6 +533,9 @@ pub trait Manifest: Send {
 
     /// Copies it, as it is now, to a path where nothing is.
     fn copy_to(&self, path: &std::path::Path) -> ManifestResult<()>;
+
+    /// Keeps that a human accepts the memory as whole, and takes it for whole.
+    fn accept(&mut self, word: &Acceptance) -> ManifestResult<()>;
 
     /// Keeps what a human said.
     fn settle(&mut self, pipeline: &str, resolutions: &[Resolution]) -> ManifestResult<()>;

@@ -8,6 +8,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::{CannotBegin, Preparation};
 use crate::deed::memory::{self, Access};
@@ -15,6 +16,9 @@ use crate::deed::rebuild::{self, Rebuilt};
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::SqliteManifest;
 use crate::ground::manifest::{ManifestError, ManifestResult};
+
+/// How long others may take to find out that the manifest is damaged, and let go.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A manifest that was made anew.
 #[derive(Clone, Debug)]
@@ -54,7 +58,7 @@ impl Preparation<'_> {
     ) -> Result<Option<Mended>, CannotBegin> {
         let (disk, home) = (self.setting.disk, self.home);
         let mend = || -> ManifestResult<Option<Mended>> {
-            let Some(access) = Access::alone(home)? else {
+            let Some(access) = alone(home)? else {
                 return wait_for_another(home, why, damaged).map(|()| None);
             };
             if Which::at(&home.manifest()) != damaged {
@@ -78,6 +82,18 @@ impl Preparation<'_> {
             Ok(manifest)
         };
         open().map_err(|error| self.no_manifest(error))
+    }
+}
+
+/// Has the manifest alone; waits a moment for those who only find out what we know.
+fn alone(home: &Home) -> ManifestResult<Option<Access>> {
+    let began = Instant::now();
+    loop {
+        let access = Access::alone(home)?;
+        if access.is_some() || began.elapsed() > PATIENCE {
+            return Ok(access);
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -36,8 +36,8 @@ use self::values::{
     verb_at,
 };
 use super::{
-    Answer, AttemptRecord, Attempts, Entry, Gone, Held, Identity, KeptFile, Loss, Manifest,
-    ManifestError, ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory,
+    Acceptance, Answer, AttemptRecord, Attempts, Entry, Gone, Held, Identity, KeptFile, Loss,
+    Manifest, ManifestError, ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory,
 };
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
@@ -573,6 +573,17 @@ impl Manifest for SqliteManifest {
         let only_reads = self.access == file::Access::Read;
         self.connection.pragma_update(None, "query_only", only_reads).doing(doing)?;
         copied.map(|_| ())
+    }
+
+    fn accept(&mut self, word: &Acceptance) -> ManifestResult<()> {
+        let doing = "keep what was accepted";
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .doing(doing)?;
+        replay::keep_acceptance(&transaction, word)?;
+        transaction.execute("update memory set whole_since = null", []).doing(doing)?;
+        transaction.commit().doing(doing)
     }
 
     fn settle(&mut self, pipeline: &str, resolutions: &[Resolution]) -> ManifestResult<()> {

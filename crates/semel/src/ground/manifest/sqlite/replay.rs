@@ -11,8 +11,9 @@ use super::SqliteManifest;
 use super::entries::write_receipt;
 use super::file::Doing;
 use super::values::{signed, time_text};
-use crate::ground::manifest::{Loss, ManifestError, ManifestResult};
+use crate::ground::manifest::{Acceptance, Loss, ManifestError, ManifestResult};
 use crate::words::once::{Doer, Line, Says, Tried};
+use crate::words::run::By;
 
 const DOING: &str = "take over once.log";
 
@@ -89,6 +90,15 @@ fn take_over(transaction: &Transaction<'_>, line: &Line) -> ManifestResult<()> {
                 act_on_all(transaction, line, &kept.by)?;
             }
         }
+        Says::Accepted { because, host, user, pid } => {
+            let by = By { host: host.clone(), user: user.clone(), pid: *pid };
+            let word = Acceptance { because: because.clone(), by, at: line.at };
+            keep_acceptance(transaction, &word)?;
+            // Said of this manifest, not of one of which this was made; and not of what
+            // was lost later.
+            let sql = "update memory set whole_since = null where id = ? and whole_since <= ?";
+            transaction.execute(sql, params![line.manifest, time_text(line.at)]).doing(DOING)?;
+        }
         Says::Settled { verb, without_outputs, because, host, user, .. } => {
             let at = time_text(line.at);
             let sql = "insert into resolution
@@ -111,6 +121,17 @@ fn take_over(transaction: &Transaction<'_>, line: &Line) -> ManifestResult<()> {
             transaction.execute(sql, values).doing(DOING)?;
         }
     }
+    Ok(())
+}
+
+/// Keeps a human's word on the whole memory, unless it is known.
+pub(super) fn keep_acceptance(connection: &Connection, word: &Acceptance) -> ManifestResult<()> {
+    let sql = "insert into resolution (pipeline, step, instance, item, verb, without_outputs,
+            because, host, user, at, acted_by)
+        select '', '', '', '', 'accept', 0, ?1, ?2, ?3, ?4, coalesce((select max(number) from run), 0)
+        where not exists (select 1 from resolution where verb = 'accept' and at = ?4)";
+    let values = params![word.because, word.by.host, word.by.user, time_text(word.at)];
+    connection.execute(sql, values).doing(DOING)?;
     Ok(())
 }
 
