@@ -76,9 +76,11 @@ fn tells_of_damage(source: &rusqlite::Error) -> bool {
     use rusqlite::{Error, ErrorCode};
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => true,
-        // Our own queries name no table and no column that was not there.
-        Some(ErrorCode::Unknown) => source.to_string().contains("no such "),
         Some(_) => false,
+        // Our own queries name no table and no column that was not there.
+        None if matches!(source, Error::SqlInputError { .. }) => {
+            source.to_string().contains("no such ")
+        }
         None => matches!(
             source,
             Error::FromSqlConversionFailure(..)
@@ -284,9 +286,9 @@ impl SqliteManifest {
             .doing("bring the manifest up to date")?;
         let done = usize::try_from(found).unwrap_or(0);
         for sql in &VERSIONS[done..] {
-            transaction.execute_batch(sql).map_err(|source| match source.sqlite_error_code() {
+            transaction.execute_batch(sql).map_err(|source| match &source {
                 // It has what it cannot have yet, or not what it must have.
-                Some(rusqlite::ErrorCode::Unknown) => ManifestError::Damaged(source.to_string()),
+                rusqlite::Error::SqlInputError { .. } => ManifestError::Damaged(source.to_string()),
                 _ => ManifestError::Store { doing: "bring the manifest up to date", source },
             })?;
         }
