@@ -17,6 +17,7 @@ use semel::ground::manifest::Manifest as _;
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::world::disk::{Disk, RealDisk};
 use semel::thought::bind::Params;
+use semel::words::event::{Event, Outcome};
 use semel::words::pipeline::Pipeline;
 use semel::words::run::By;
 
@@ -195,7 +196,19 @@ fn go(disk: &RealDisk) -> Result<i32, String> {
     };
     loop {
         let (_, signals) = signals();
-        match run(&setting, &Options::default(), &signals, &mut |_| {}) {
+        let mut wrong = Vec::new();
+        let mut hear = |event: &Event<'_>| match event {
+            Event::Warning { text } => wrong.push((*text).to_owned()),
+            Event::Settled { task, outcome: Outcome::Failed(failure) } => {
+                wrong.push(format!("{task}: {failure}"));
+            }
+            Event::Settled { task, outcome: Outcome::Broken(why) } => {
+                wrong.push(format!("{task}: {why}"));
+            }
+            _ => {}
+        };
+        match run(&setting, &Options::default(), &signals, &mut hear) {
+            Ok(ended) if ended.report.status() == 5 => return Err(wrong.join("; ")),
             Ok(ended) => return Ok(ended.report.status()),
             Err(CannotBegin::Manifest { error, .. }) => return Err(error.to_string()),
             // A child of another test, which is about to become its command, has all

@@ -170,7 +170,7 @@ fn an_incomplete_memory_is_accepted_once_for_all() {
     scratch.semel("plan").exits(0).says("would run");
     scratch.semel("run").exits(0);
     scratch.semel("status").exits(0).keeps_silent_of("incomplete");
-    assert_eq!(ledger(&scratch), "one two three");
+    scratch.sh("sort ledger | xargs | grep -qx 'one three two'");
     assert_eq!(
         scratch.query("select verb, because, user <> '', step from resolution"),
         ["accept compared with the bank 1 "]
@@ -180,7 +180,7 @@ fn an_incomplete_memory_is_accepted_once_for_all() {
     scratch.sh("rm .semel/manifest.db*").file("orders", "one\ntwo\nthree\nfour\n");
     scratch.semel("run").exits(3).says("refused  pay:four");
     assert_eq!(scratch.query("select because from resolution"), ["compared with the bank"]);
-    assert_eq!(ledger(&scratch), "one two three");
+    scratch.sh("sort ledger | xargs | grep -qx 'one three two'");
 }
 
 /// Said, and dead before the manifest had it: the log counts.
@@ -205,8 +205,8 @@ fn an_acceptance_that_only_the_log_has_counts() {
 fn what_the_manifest_forgot_and_the_log_knows_does_not_begin() {
     for spoil in [
         "delete from receipt",
-        "update receipt set item = 'gone'",
-        "update receipt set instance = 'other'; update attempt set open = 0",
+        "update receipt set item = 'gone', sum = null",
+        "update receipt set instance = 'other', sum = null; update attempt set open = 0",
     ] {
         let scratch = paid();
         let db = rusqlite::Connection::open(scratch.path().join(".semel/manifest.db")).unwrap();

@@ -8,13 +8,15 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::header::{self, APPLICATION};
+use super::sums;
 use super::values::time_text;
 use crate::ground::manifest::{Loss, Manifest as _, ManifestError, ManifestResult};
 use crate::ground::world::disk::Disk;
 use crate::words::once::{Line, are_missing};
 
 /// The SQL that makes each version out of the one before.
-const VERSIONS: [&str; 1] = [include_str!("../schema/0001.sql")];
+const VERSIONS: [&str; 2] =
+    [include_str!("../schema/0001.sql"), include_str!("../schema/0003.sql")];
 
 /// No semel will ever have that many versions.
 const FAR_AHEAD: i64 = 1000;
@@ -308,7 +310,7 @@ impl SqliteManifest {
         let sql = "insert into memory (id, born, runs_before) values (?, ?, ?)";
         let values = params![id, now, birth.runs_before];
         self.connection.execute(sql, values).doing("make the manifest")?;
-        Ok(())
+        sums::seal_memory(&self.connection)
     }
 
     /// Looks through the whole file for damage, indexes and all: a receipt that an
@@ -321,7 +323,10 @@ impl SqliteManifest {
             .connection
             .query_row("pragma integrity_check(1)", [], |row| row.get(0))
             .doing("check the manifest")?;
-        if said == "ok" { Ok(()) } else { Err(ManifestError::Damaged(said)) }
+        if said != "ok" {
+            return Err(ManifestError::Damaged(said));
+        }
+        sums::verify_all(&self.connection)
     }
 
     /// Whether nobody has it open who could write, and nobody died who had.

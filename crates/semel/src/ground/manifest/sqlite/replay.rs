@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::SqliteManifest;
 use super::entries::write_receipt;
 use super::file::Doing;
+use super::sums;
 use super::values::{signed, time_text};
 use crate::ground::manifest::{Acceptance, Loss, ManifestError, ManifestResult};
 use crate::words::once::{Doer, Line, Says, Tried};
@@ -30,11 +31,12 @@ impl SqliteManifest {
         if loss != Loss::None {
             let now = time_text(Timestamp::now());
             transaction.execute("update memory set whole_since = ?", [now]).doing(DOING)?;
+            sums::seal_memory(&transaction)?;
         }
         if loss == Loss::Lines {
             let sql = "update resolution set acted_by = 0 where acted_by is null and verb = 'redo'";
             transaction.execute(sql, []).doing(DOING)?;
-            let sql = "update attempt set undone = 0 where open = 1 and once = 1 and undone = 1";
+            let sql = "update attempt set undone = 0, sum = null where open = 1 and once = 1 and undone = 1";
             transaction.execute(sql, []).doing(DOING)?;
         }
         transaction.commit().doing(DOING)
@@ -98,6 +100,7 @@ fn take_over(transaction: &Transaction<'_>, line: &Line) -> ManifestResult<()> {
             // was lost later.
             let sql = "update memory set whole_since = null where id = ? and whole_since <= ?";
             transaction.execute(sql, params![line.manifest, time_text(line.at)]).doing(DOING)?;
+            sums::seal_memory(transaction)?;
         }
         Says::Settled { verb, without_outputs, because, host, user, .. } => {
             let at = time_text(line.at);
@@ -180,7 +183,8 @@ fn write_attempt(
             began, ended, ending, reason, undone, open, log_at, log_size, once)
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 1, 0, 0, 1)
          on conflict (run, number) do update set ended = excluded.ended,
-            ending = excluded.ending, reason = excluded.reason, undone = excluded.undone
+            ending = excluded.ending, reason = excluded.reason, undone = excluded.undone,
+            sum = null
          where excluded.ending is not null and open = 1";
     let values = params![
         run,

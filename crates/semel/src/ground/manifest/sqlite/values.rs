@@ -29,7 +29,7 @@ pub(super) fn maybe_time_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Op
     }
 }
 
-fn unreadable(
+pub(super) fn unreadable(
     column: usize,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> rusqlite::Error {
