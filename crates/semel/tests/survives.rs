@@ -202,9 +202,6 @@ fn go(disk: &RealDisk) -> Result<i32, String> {
             Event::Settled { task, outcome: Outcome::Failed(failure) } => {
                 wrong.push(format!("{task}: {failure}"));
             }
-            Event::Settled { task, outcome: Outcome::Broken(why) } => {
-                wrong.push(format!("{task}: {why}"));
-            }
             _ => {}
         };
         match run(&setting, &Options::default(), &signals, &mut hear) {
