@@ -237,3 +237,129 @@ fn an_attempt_that_the_manifest_forgot_is_not_begun_again() {
     scratch.file("fine", "").semel("run").exits(0);
     assert_eq!(ledger(&scratch), "one one", "a human said so");
 }
+
+/// Two pipelines of one folder, a word of a human, and a gc, all at once: none of them
+/// waits in vain, and each finds what it wrote.
+#[test]
+fn many_write_to_one_manifest_at_once() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    let items: String = (0..30).map(|item| format!("{item}\n")).collect();
+    let many = "[step.many]\neach = { lines = 'items' }\nrun = ': {{ item }}'\n";
+    scratch.file("items", items).file("other.toml", format!("name = 'other'\n{many}")).pipeline(
+        &format!("[step.wait]\nrun = '''{}'''\n[step.pay]\nonce = true\nrun = 'echo one >> ledger; exit 1'\n{many}", gate.wait()),
+    );
+    scratch.semel("run pay").exits(1);
+    let running = scratch.start("run wait many");
+    gate.until_arrived();
+    let others = [
+        scratch.start("run -f other.toml"),
+        scratch.start("done pay --because seen"),
+        scratch.start("manifest gc --keep 1d"),
+        scratch.start("manifest export"),
+    ];
+    for other in others {
+        other.end().exits(0);
+    }
+    gate.open();
+    running.end().exits(0);
+    assert_eq!(
+        scratch.query("select pipeline, count(*) from receipt group by 1 order by 1"),
+        ["other 30", "test 31"]
+    );
+    scratch.semel("run pay").exits(0);
+    assert_eq!(ledger(&scratch), "one");
+    assert_eq!(scratch.query("pragma integrity_check"), ["ok"]);
+}
+
+/// Who only reads sees a run that is at work, and keeps it from nothing.
+#[test]
+fn a_reader_is_welcome_while_a_run_writes() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.pipeline(&format!(
+        "jobs = 1\n[step.first]\nrun = 'true'\n[step.pay]\nneeds = ['first']\nonce = true\nrun = '''echo one >> ledger; {}'''\n[step.last]\nneeds = ['pay']\nrun = 'true'",
+        gate.wait()
+    ));
+    let running = scratch.start("run");
+    gate.until_arrived();
+    scratch.semel("status").exits(4).says("pay       at work");
+    scratch.semel("why first").exits(0).says("skip");
+    scratch.semel_words(["manifest", "query", "select step from receipt"]).exits(0).says("first");
+    let export = scratch.semel("manifest export").exits(0).stdout;
+    assert!(export.lines().last().is_some_and(|line| line.contains("\"end\"")), "{export}");
+    scratch.semel("run").exits(4).says("at work already");
+    scratch.semel("manifest rebuild").exits(4);
+    gate.open();
+    running.end().exits(0);
+    scratch.semel("run --expect-noop").exits(0);
+    assert_eq!(ledger(&scratch), "one");
+}
+
+/// A copy that a killed run had begun is removed with the next one; the last whole copy
+/// stays until then.
+#[test]
+fn a_backup_that_was_cut_short_harms_nobody() {
+    let scratch = scratch();
+    scratch.pipeline("[step.a]\nin = 'x'\nrun = 'true'").file("x", "1").semel("run").exits(0);
+    age(&scratch);
+    scratch.file("x", "2").semel("run").exits(0);
+    let whole = std::fs::read(scratch.path().join(".semel/manifest.backup.db")).unwrap();
+    scratch.sh("head -c 5000 .semel/manifest.backup.db > .semel/manifest.backup.db.part");
+    scratch.sh("head -c 9000 /dev/urandom > .semel/manifest.db; rm -f .semel/manifest.db-*");
+    scratch.semel("run").exits(0).says("of its backup of").says("nothing to do");
+    assert_eq!(std::fs::read(scratch.path().join(".semel/manifest.backup.db")).unwrap(), whole);
+    age(&scratch);
+    scratch.file("x", "3").semel("run").exits(0);
+    assert!(!scratch.has(".semel/manifest.backup.db.part"));
+    assert_ne!(std::fs::read(scratch.path().join(".semel/manifest.backup.db")).unwrap(), whole);
+}
+
+/// Where there is no room for a copy, the run says so and is done all the same; the last
+/// copy stays.
+#[test]
+fn a_backup_for_which_there_is_no_room_is_told() {
+    let small = tempfile::tempdir().unwrap();
+    let Some(_mounted) = Mounted::on(small.path(), "1500k") else {
+        eprintln!("skipped: a small disk of its own, which this machine or user may not mount");
+        return;
+    };
+    let scratch = scratch();
+    scratch.pipeline("[step.a]\nin = 'x'\nrun = 'true'").file("x", "1").semel("run").exits(0);
+    let path = scratch.path().join(".semel/manifest.db");
+    let db = rusqlite::Connection::open(path).unwrap();
+    // There is room for one of them, and not for two.
+    db.execute_batch("insert into part values (randomblob(32), hex(randomblob(400000)))").unwrap();
+    drop(db);
+    age(&scratch);
+    let backup = small.path().join(".semel/manifest.backup.db");
+    scratch.sh(&format!("cp -r semel.toml .semel {}/", small.path().display()));
+    std::fs::write(&backup, "the last copy").unwrap();
+    let aged = std::process::Command::new("touch").args(["-d", "2 days ago"]).arg(&backup).status();
+    assert!(aged.unwrap().success());
+    std::fs::write(small.path().join("x"), "2").unwrap();
+    let mut command = scratch.command(["run"]);
+    command.current_dir(small.path());
+    scratch.ran(command).exits(0).says("the manifest cannot be backed up");
+    assert_eq!(std::fs::read(&backup).unwrap(), b"the last copy");
+    assert!(!small.path().join(".semel/manifest.backup.db.part").exists());
+}
+
+/// A file system that goes with the test.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    /// A small one in memory; `None` where it may not be mounted.
+    fn on(folder: &std::path::Path, size: &str) -> Option<Self> {
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "semel-test"]).arg(folder);
+        let mounted = mount.stderr(std::process::Stdio::null()).status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(folder.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
