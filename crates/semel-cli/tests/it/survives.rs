@@ -363,3 +363,37 @@ impl Drop for Mounted {
         let _ = std::process::Command::new("umount").arg(&self.0).status();
     }
 }
+
+/// A byte of the name of a task changed, so that its receipt is one of another task that
+/// was never done: neither is left out, and what is done once is not repeated.
+#[test]
+fn a_receipt_that_became_one_of_another_task_is_not_believed() {
+    for (from, to) in [("day1", "day2"), ("fetcha", "fetchb")] {
+        let scratch = scratch();
+        let pipeline = |day: &str, step: &str| {
+            scratch.pipeline(&format!(
+                "per = ['day']\n[params]\nday = '{day}'\n[step.{step}]\nrun = 'echo got >> trace'\n[step.pay]\nonce = true\nrun = 'echo paid >> ledger'"
+            ));
+        };
+        pipeline("day1", "fetcha");
+        scratch.semel("run").exits(0);
+        // In the table and in its indexes; the database is as sound as before.
+        let path = scratch.path().join(".semel/manifest.db");
+        let db = rusqlite::Connection::open(&path).unwrap();
+        db.execute_batch(&format!(
+            "update receipt set step = replace(step, '{from}', '{to}'), instance = replace(instance, '{from}', '{to}')"
+        ))
+        .unwrap();
+        drop(db);
+        pipeline(
+            if from == "day1" { "day2" } else { "day1" },
+            if from == "day1" { "fetcha" } else { "fetchb" },
+        );
+        scratch.semel("plan").exits(0).says("the manifest is damaged").says("would run");
+        let status = scratch.semel("run").says("a row is not as it was written").status;
+        assert_eq!(scratch.text("trace"), "got\ngot\n", "it was left out");
+        assert_eq!(ledger(&scratch), "paid", "{from}");
+        // Of the second day nothing is known, and the memory is incomplete.
+        assert_eq!(status, if from == "day1" { 3 } else { 0 });
+    }
+}

@@ -288,10 +288,17 @@ impl SqliteManifest {
             .doing("bring the manifest up to date")?;
         let done = usize::try_from(found).unwrap_or(0);
         for sql in &VERSIONS[done..] {
-            transaction.execute_batch(sql).map_err(|source| match &source {
+            transaction.execute_batch(sql).map_err(|source| {
+                use rusqlite::{Error, ErrorCode};
+                let is_of_sql = matches!(source, Error::SqlInputError { .. })
+                    || source.sqlite_error_code() == Some(ErrorCode::Unknown);
                 // It has what it cannot have yet, or not what it must have.
-                rusqlite::Error::SqlInputError { .. } => ManifestError::Damaged(source.to_string()),
-                _ => ManifestError::Store { doing: "bring the manifest up to date", source },
+                match is_of_sql {
+                    true => ManifestError::Damaged(source.to_string()),
+                    false => {
+                        ManifestError::Store { doing: "bring the manifest up to date", source }
+                    }
+                }
             })?;
         }
         transaction

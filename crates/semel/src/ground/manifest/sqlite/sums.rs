@@ -128,7 +128,7 @@ fn verify_row(row: &Row<'_>, table: &str, names: &[&str]) -> rusqlite::Result<()
 /// Notes the sum of what the manifest knows of itself, after it was changed.
 pub(super) fn seal_memory(connection: &Connection) -> ManifestResult<()> {
     let doing = "keep what the manifest knows of itself";
-    let sum = connection.query_row(MEMORY, [], |row| memory_sum(row)).doing(doing)?;
+    let sum = connection.query_row(MEMORY, [], memory_sum).doing(doing)?;
     connection.execute("update memory set sum = ?", params![sum.kept()]).doing(doing)?;
     Ok(())
 }
