@@ -5,7 +5,7 @@
 //! The cases are drawn from a seed that is printed where one fails; `SEMEL_SEED` draws
 //! others, `SEMEL_CASES` more of them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

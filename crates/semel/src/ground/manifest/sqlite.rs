@@ -72,6 +72,7 @@ impl Manifest for SqliteManifest {
     ) -> ManifestResult<StepMemory> {
         let key = params![pipeline, step, instance.as_str()];
         let of = |table| Sum::of(table, &[pipeline, step, instance.as_str()]);
+        let of_receipt = of("receipt");
         let receipts = self.rows(
             "read the receipts",
             "select item, what, how, encoding, effect, run, once, sum from receipt
@@ -82,7 +83,7 @@ impl Manifest for SqliteManifest {
                 let item = row.get_ref(0)?.as_str()?;
                 let fingerprint = Fingerprint { what: digest_at(row, 1)?, how: digest_at(row, 2)? };
                 let encoding = row.get(3)?;
-                of("receipt")
+                of_receipt
                     .text(item)
                     .number(encoding)
                     .bytes(fingerprint.what.as_bytes())
