@@ -308,35 +308,35 @@ fn change(names: &[&str], leaves_log: bool, usual: usize, salt: u64) {
 
 #[test]
 fn the_manifest_is_cut_at_any_length() {
-    cut("manifest.db", false, 4096, 40);
+    cut("manifest.db", false, 4096, 16);
 }
 
 #[test]
 fn the_write_ahead_log_of_the_dead_is_cut_at_any_length() {
-    cut("manifest.db-wal", true, 4096 + 24, 40);
+    cut("manifest.db-wal", true, 4096 + 24, 16);
 }
 
 #[test]
 fn the_once_log_is_cut_at_any_length() {
-    cut("once.log", false, 997, 60);
+    cut("once.log", false, 997, 30);
 }
 
 #[test]
 fn bytes_of_the_manifest_are_changed() {
-    change(&["manifest.db"], false, 200, 2);
+    change(&["manifest.db"], false, 120, 2);
 }
 
 #[test]
 fn bytes_of_the_write_ahead_log_of_the_dead_are_changed() {
-    change(&["manifest.db-wal"], true, 80, 3);
+    change(&["manifest.db-wal"], true, 40, 3);
 }
 
 #[test]
 fn bytes_of_the_once_log_are_changed() {
-    change(&["once.log"], false, 80, 4);
+    change(&["once.log"], false, 40, 4);
 }
 
 #[test]
 fn bytes_of_manifest_once_log_and_backup_are_changed() {
-    change(&["manifest.db", "manifest.backup.db", "once.log"], false, 80, 5);
+    change(&["manifest.db", "manifest.backup.db", "once.log"], false, 60, 5);
 }

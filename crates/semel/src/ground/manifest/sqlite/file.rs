@@ -73,16 +73,23 @@ impl<T> Doing<T> for rusqlite::Result<T> {
     }
 }
 
+/// Whether our own SQL does not fit the tables: it names none that was not there, so
+/// what they are like, which is kept as text, is not as it was written.
+fn does_not_fit(source: &rusqlite::Error) -> bool {
+    const SAID: [&str; 5] =
+        ["no such ", "has no column named", "foreign key mismatch", "syntax error", "malformed"];
+    let said = source.to_string();
+    SAID.iter().any(|part| said.contains(part))
+}
+
 /// Whether what the store said can only come of a file that is not as semel wrote it.
 fn tells_of_damage(source: &rusqlite::Error) -> bool {
     use rusqlite::{Error, ErrorCode};
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => true,
+        Some(ErrorCode::Unknown) => does_not_fit(source),
         Some(_) => false,
-        // Our own queries name no table and no column that was not there.
-        None if matches!(source, Error::SqlInputError { .. }) => {
-            source.to_string().contains("no such ")
-        }
+        None if matches!(source, Error::SqlInputError { .. }) => does_not_fit(source),
         None => matches!(
             source,
             Error::FromSqlConversionFailure(..)
