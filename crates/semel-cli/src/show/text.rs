@@ -133,7 +133,8 @@ fn mended(why: &str, aside: Option<&Path>, backup: Option<Timestamp>, lines: usi
         ],
         None => vec![
             format!("the manifest is damaged: {why}"),
-            format!("a run sets it aside, and makes a new one of {of}; this shows what it will do"),
+            format!("a run sets it aside, and makes a new one of {of}"),
+            "this shows what it will find then".to_owned(),
         ],
     }
 }
