@@ -1,5 +1,6 @@
 //! The verbs, one a file.
 
+mod accept;
 mod history;
 mod init;
 mod lint;
@@ -54,6 +55,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::Lint(options) => lint::lint(&place, options),
         Verb::Manifest(Manifest::Query(options)) => manifest::query(&place, options),
         Verb::Manifest(Manifest::Rebuild) => manifest::rebuild(&place),
+        Verb::Manifest(Manifest::Accept(options)) => accept::accept(&place, options),
         Verb::Manifest(Manifest::Export) => manifest::export(&place),
         Verb::Manifest(Manifest::Import(options)) => {
             place.complete().and_then(|place| manifest::import(&place, options, typed))

@@ -66,7 +66,8 @@ pub(crate) fn init(common: &Common, options: &args::Init) -> Result<Exit, Failed
         writeln!(out, "done  made {}", shown.display())?;
         if made.is_incomplete {
             let (is_whole, lines) = (false, made.lines);
-            for line in text::memory(&Event::NewMemory { once: &[], is_whole, lines }) {
+            let backup = made.backup;
+            for line in text::memory(&Event::NewMemory { once: &[], is_whole, backup, lines }) {
                 writeln!(out, "      {line}")?;
             }
         }

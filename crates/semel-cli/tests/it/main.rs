@@ -29,6 +29,7 @@ mod peers;
 mod prune;
 mod read_only;
 mod review;
+mod survives;
 mod table;
 mod tasks;
 mod together;

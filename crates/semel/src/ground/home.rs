@@ -25,6 +25,9 @@ const ONCE_GATE: &str = ":once";
 /// The lock file of those who use the manifest, and of whoever replaces it.
 const MANIFEST_LOCK: &str = ":manifest";
 
+/// How the names of manifests begin that were set aside.
+pub const DAMAGED: &str = "manifest.db.damaged-";
+
 /// File systems take names of 255 bytes.
 const LONG: usize = 200;
 
@@ -60,7 +63,17 @@ impl Home {
         let locks = std::fs::read_dir(self.folder.join("lock"));
         let is_lease =
             |lock: std::fs::DirEntry| !lock.file_name().as_encoded_bytes().starts_with(b":");
-        locks.is_ok_and(|locks| locks.flatten().any(is_lease)) || self.once_log().exists()
+        locks.is_ok_and(|locks| locks.flatten().any(is_lease))
+            || self.once_log().exists()
+            || self.backup().exists()
+            || self.has_set_aside()
+    }
+
+    /// Whether a manifest was set aside here.
+    fn has_set_aside(&self) -> bool {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name());
+        names.any(|name| name.as_encoded_bytes().starts_with(DAMAGED.as_bytes()))
     }
 
     /// The lock files of all leases that were ever taken.
@@ -97,6 +110,13 @@ impl Home {
     #[must_use]
     pub fn backup(&self) -> PathBuf {
         self.folder.join("manifest.backup.db")
+    }
+
+    /// Why the manifest is to be set aside, where that was found out by somebody who
+    /// could not do it.
+    #[must_use]
+    pub fn doubt(&self) -> PathBuf {
+        self.folder.join("manifest.db.doubt")
     }
 
     /// What was begun and done of `once` tasks, line by line.
