@@ -12,6 +12,7 @@ pub mod gc;
 mod hold;
 mod hook;
 mod inputs;
+pub mod journal;
 pub mod lease;
 pub mod list;
 pub mod log;
@@ -38,6 +39,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use self::journal::AllUnsettled;
 use crate::ground::digests::{self, Content, Digests};
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError, ManifestResult};
@@ -75,6 +77,8 @@ pub struct Site<'a> {
     pub kept: &'a [StepId],
     /// Whether nothing was ever lost from the memory.
     pub memory_is_whole: bool,
+    /// Publications of dead runs whose checks are still to be asked.
+    pub unsettled: &'a AllUnsettled,
     /// A connection to the manifest for those who look; `None` where there is
     /// no manifest yet.
     pub manifest: Option<&'a Mutex<Box<dyn Manifest>>>,

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::deed::journal::Unsettled;
 use crate::deed::once::{OnceWriter, Written};
 use crate::deed::publish::Published;
 use crate::deed::stage::{Place, Staging};
@@ -91,6 +92,26 @@ impl Completion {
         }
     }
 
+    /// A task whose outputs a killed run published: they are in place, and its check
+    /// holds. The receipt is the one that was owed then.
+    pub(crate) fn finished(
+        particulars: &Particulars<'_>,
+        unsettled: &Unsettled,
+        unsynced: Vec<PathBuf>,
+    ) -> Option<Self> {
+        let run = unsettled.run.unwrap_or(particulars.run);
+        Some(Self {
+            receipt: unsettled.journal.receipt(run)?,
+            // Its number is known within its run only.
+            attempt: unsettled.run.and_then(|run| unsettled.journal.attempt(run)),
+            said: particulars.said,
+            ends: particulars.ends,
+            unsynced,
+            place: Some((unsettled.place(), true)),
+            hurries: particulars.view.step.once,
+        })
+    }
+
     /// A task whose effect was found in place: proven, claimed by its check, or
     /// accepted by a human. The folders of its outputs may not be durable yet.
     pub fn found(
@@ -124,7 +145,8 @@ impl Completion {
     }
 }
 
-fn receipt(
+/// The receipt of a task that left these outputs.
+pub(crate) fn receipt(
     particulars: &Particulars<'_>,
     outs: Vec<FileRecord>,
     origin: Origin,

@@ -23,6 +23,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -42,7 +43,8 @@ use crate::deed::hold::holder_of;
 use crate::deed::hook::{self, Debt, Ledger, Occasion};
 use crate::deed::lease::{Holder, Lease, LeaseError};
 use crate::deed::memory::{self, Access, Found};
-use crate::deed::recover::{RecoverError, recover};
+use crate::deed::journal::AllUnsettled;
+use crate::deed::recover::{Here, RecoverError, recover};
 use crate::deed::{Asked, Site, Trouble, mask_all, rebuild, threads};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
@@ -230,6 +232,7 @@ impl Preparation<'_> {
         // The lease comes before anything is read of the memory.
         let mut held = None;
         let mut cleaned = Vec::new();
+        let mut unsettled = AllUnsettled::new();
         let mut found = made;
         let mut manifest: Option<Box<dyn Manifest>> = None;
         if self.mode == Mode::Plan {
@@ -251,10 +254,11 @@ impl Preparation<'_> {
                 found = memory::catch_up(disk, self.home, &mut *opened).map_err(no_manifest)?;
             }
             if self.mode == Mode::Act {
-                let recovered = recover(disk, self.home, &mut *opened);
-                cleaned = recovered.map_err(|error| match error {
+                let here = Here { pipeline, params, lease: &self.lease() };
+                let recovered = recover(disk, self.home, &mut *opened, &here);
+                (cleaned, unsettled) = recovered.map_err(|error| match error {
                     RecoverError::Manifest(error) => self.no_manifest(error),
-                    error @ RecoverError::Disk(_) => error.into(),
+                    error => error.into(),
                 })?;
             }
             manifest = Some(opened);
@@ -283,6 +287,7 @@ impl Preparation<'_> {
             asked: self.asked,
             kept: &self.options.keeps,
             memory_is_whole,
+            unsettled: &unsettled,
             manifest: asked.as_ref(),
         };
         let (memories, prepared) = std::thread::scope(|scope| {
@@ -319,7 +324,15 @@ impl Preparation<'_> {
         }
         for dead in cleaned {
             let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
-            tell(&Event::CleanedUp { number, attempts });
+            for task in &dead.finished {
+                tell(&Event::Finished { number, task });
+            }
+            if attempts > 0 || dead.finished.is_empty() {
+                tell(&Event::CleanedUp { number, attempts });
+            }
+            for text in &dead.complaints {
+                tell(&Event::Warning { text });
+            }
             for (path, aside) in &dead.made_room {
                 let aside = aside.strip_prefix(disk.root()).unwrap_or(aside).display();
                 let path = path.display();
@@ -435,8 +448,13 @@ impl Preparation<'_> {
         self.setting.params.instance(&self.setting.pipeline.per)
     }
 
+    /// The lock file of the lease of the pipeline's instance.
+    fn lease(&self) -> PathBuf {
+        self.home.lock(&self.setting.pipeline.name, self.instance().as_str())
+    }
+
     fn take_lease(&self) -> Result<Lease, CannotBegin> {
-        let lock = self.home.lock(&self.setting.pipeline.name, self.instance().as_str());
+        let lock = self.lease();
         let began = Instant::now();
         loop {
             match Lease::take(&lock, &self.holder()) {
