@@ -275,7 +275,11 @@ impl Found<'_> {
                 Ok(Settled::Finished(complaint))
             }
             (_, run) => {
-                let Found { journal, path, .. } = self;
+                let Found { mut journal, path, .. } = self;
+                // What was moved aside just now is noted there.
+                if let Some(now) = journal::read(disk, &path)? {
+                    journal = now;
+                }
                 Ok(Settled::Waits(Box::new(Unsettled { journal, path, run })))
             }
         }
