@@ -16,6 +16,7 @@ mod effects;
 mod engine;
 mod flights;
 mod hints;
+mod journal;
 mod keys;
 mod killed;
 mod lint;

@@ -107,7 +107,10 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path) -> DiskResult<Option<Journal>> 
 ///
 /// # Errors
 /// If one cannot be read.
-pub(crate) fn all_in(disk: &dyn Disk, folder: &Path) -> DiskResult<Vec<(PathBuf, Option<Journal>)>> {
+pub(crate) fn all_in(
+    disk: &dyn Disk,
+    folder: &Path,
+) -> DiskResult<Vec<(PathBuf, Option<Journal>)>> {
     let mut found = Vec::new();
     for entry in disk.list(folder)? {
         if let Some(number) = number_of(&entry.name.to_string_lossy()) {
@@ -329,8 +332,7 @@ fn is_own(
 ) -> Result<bool, Failure> {
     let stamp = disk.stamp(found).map_err(broken)?;
     let explains = |stamp: Stamp| stamp.explains(digest);
-    Ok(stamp.as_deref().and_then(Stamp::from_bytes).is_some_and(explains)
-        || made(path, &digest)?)
+    Ok(stamp.as_deref().and_then(Stamp::from_bytes).is_some_and(explains) || made(path, &digest)?)
 }
 
 fn slot_of(at: usize, output: &Output) -> Slot<'_> {

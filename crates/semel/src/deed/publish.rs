@@ -20,9 +20,9 @@ mod placing;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::deed::act::{Job, Staged, Workshop};
 use self::placing::broken;
 pub(in crate::deed) use self::placing::{Placing, Slot};
+use crate::deed::act::{Job, Staged, Workshop};
 use crate::deed::look::is_own;
 use crate::deed::record::{Particulars, receipt};
 use crate::deed::stage::Place;
@@ -238,7 +238,8 @@ impl Publication<'_> {
         let Paper { particulars, origin, attempt, by } = paper;
         let receipt = receipt(particulars, files.to_vec(), *origin, self.took);
         let staged = place.paths.iter().zip(&step.outs);
-        let staged = staged.map(|(path, out)| (path.strip_prefix(root).unwrap_or(path), out.folder));
+        let staged =
+            staged.map(|(path, out)| (path.strip_prefix(root).unwrap_or(path), out.folder));
         let record = Record::of(
             &receipt,
             Circumstances {

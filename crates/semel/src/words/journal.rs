@@ -138,10 +138,9 @@ impl Record {
     pub fn of(receipt: &Receipt, circumstances: Circumstances<'_>) -> Self {
         let Circumstances { pipeline, by, asks, number, attempt, said, ends, leases, staged } =
             circumstances;
-        let staged = staged.into_iter().map(|(path, folder)| Staged {
-            path: encode(bytes_of(path)).into_owned(),
-            folder,
-        });
+        let staged = staged
+            .into_iter()
+            .map(|(path, folder)| Staged { path: encode(bytes_of(path)).into_owned(), folder });
         Self {
             v: VERSION,
             at: receipt.at,
@@ -208,7 +207,8 @@ impl Journal {
             Ok(_) => {}
             Err(_) => return Read::Torn,
         }
-        Self::read_whole(first, lines).map_or(Read::Torn, |journal| Read::Journal(Box::new(journal)))
+        Self::read_whole(first, lines)
+            .map_or(Read::Torn, |journal| Read::Journal(Box::new(journal)))
     }
 
     fn read_whole<'t>(first: &str, lines: impl Iterator<Item = &'t str>) -> Option<Self> {

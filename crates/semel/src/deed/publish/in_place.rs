@@ -58,7 +58,9 @@ impl Publication<'_> {
             if self.syncs() {
                 sync_all(disk, path, view.step.outs[at].folder).map_err(|error| broken(&error))?;
             }
-            self.placing.unsynced.push(path.parent().unwrap_or(std::path::Path::new("")).to_owned());
+            self.placing
+                .unsynced
+                .push(path.parent().unwrap_or(std::path::Path::new("")).to_owned());
         }
         Ok(())
     }

@@ -11,8 +11,8 @@ use crossbeam_channel::Sender;
 use jiff::Timestamp;
 
 use crate::deed::act::{self, Acted, Attempted, Job, Workshop};
-use crate::deed::look::Sight;
 use crate::deed::journal::Unsettled;
+use crate::deed::look::Sight;
 use crate::deed::publish::{Paper, Published, make_durable, publish};
 use crate::deed::record::{Completion, Orders, Particulars};
 use crate::deed::view::{Seen, StepView};
