@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use semel_testkit::{Gate, Scratch};
+use semel_testkit::{Gate, Scratch, eventually};
 
 use crate::{ran, scratch, trace};
 
@@ -57,6 +57,9 @@ fn receipts(scratch: &Scratch) -> Vec<String> {
 #[test]
 fn after_the_folder_sync_the_check_is_asked_and_the_receipt_written() {
     let scratch = killed_at_its_check();
+    let before = scratch.snapshot();
+    scratch.semel("plan").exits(0).says("adopt");
+    assert_eq!(scratch.snapshot(), before, "who only looks changes nothing");
     scratch.semel("run").exits(0);
     assert_eq!(trace(&scratch), ran(&[]), "what is in place is not done again");
     assert_eq!(outputs(&scratch), ("3\n".to_owned(), "4\n".to_owned()));
@@ -93,6 +96,7 @@ fn after_the_journal_and_after_some_renames_the_rest_is_moved() {
             scratch.sh(&format!("mv {name} t; mv {0} {name}; mv t {0}", staged.display()));
         }
         assert_ne!(outputs(&scratch), ("3\n".to_owned(), "4\n".to_owned()));
+        scratch.semel("plan").exits(0).says("adopt");
         scratch.semel("run").exits(0);
         assert_eq!(trace(&scratch), ran(&[]));
         assert_eq!(outputs(&scratch), ("3\n".to_owned(), "4\n".to_owned()));
@@ -191,6 +195,45 @@ fn i8_an_output_that_was_overwritten_since_is_made_again_and_kept() {
     assert_eq!(outputs(&scratch), ("3\n".to_owned(), "4\n".to_owned()));
     assert_eq!(trace(&scratch), ran(&[("split", 1)]), "one of the set was gone");
     assert_eq!(scratch.text(".semel/displaced/3/head"), "precious");
+}
+
+/// A payment that tells of itself and was then killed with semel.
+fn killed_after_it_printed() -> Scratch {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch
+        .pipeline(&format!("[step.pay]\nonce = true\nrun = '''echo paid 17; {}'''", gate.wait()));
+    let running = scratch.start("run");
+    gate.until_arrived();
+    eventually("what it printed is on disk", || {
+        let runs = scratch.list(".semel/staging");
+        let logs = runs.iter().map(|run| format!(".semel/staging/{run}/1.log"));
+        logs.filter(|log| scratch.has(log)).any(|log| scratch.text(log) == "paid 17\n")
+    });
+    running.kill();
+    scratch
+}
+
+/// However short it was, and however soon semel was dead.
+#[test]
+fn what_a_once_command_printed_before_it_was_killed_can_be_read() {
+    let scratch = killed_after_it_printed();
+    for _ in 0..2 {
+        scratch.semel("run").exits(3);
+        let log = scratch.semel("log pay").exits(0);
+        assert!(log.stdout.ends_with("paid 17\n"), "{}", log.stdout);
+    }
+    assert_eq!(scratch.text(".semel/log/1.log"), "paid 17\n");
+}
+
+/// As if killed after what it printed was put into the log, and before the manifest knew.
+#[test]
+fn what_was_printed_is_not_kept_twice() {
+    let scratch = killed_after_it_printed();
+    scratch.file(".semel/log/1.log", "another\npaid 17\nmore\n").semel("run").exits(3);
+    assert_eq!(scratch.text(".semel/log/1.log"), "another\npaid 17\nmore\n");
+    let log = scratch.semel("log pay").exits(0);
+    assert!(log.stdout.ends_with("\npaid 17\n"), "{}", log.stdout);
 }
 
 #[test]

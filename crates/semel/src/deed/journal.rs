@@ -339,6 +339,7 @@ fn slot_of(at: usize, output: &Output) -> Slot<'_> {
     Slot { at, path: &output.path, staged: &output.staged, is_folder: output.is_folder }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is what errors are mapped by")]
 fn broken(error: DiskError) -> Failure {
     Failure::Broken(error.to_string())
 }
@@ -353,6 +354,9 @@ pub struct Unsettled {
     pub(crate) path: PathBuf,
     /// The number of its run, if the manifest knows it.
     pub(crate) run: Option<i64>,
+    /// Whether its outputs are in their places; else they are whole, and would be moved
+    /// there by a run.
+    pub(crate) is_in_place: bool,
 }
 
 impl Unsettled {
@@ -374,7 +378,13 @@ impl Unsettled {
             receipt.fingerprint.what == present.what
                 && (only_what || receipt.fingerprint.how == present.how)
         });
-        is_this && self.journal.outputs.iter().map(|output| output.digest).eq(digests)
+        let known = self.journal.outputs.iter().map(|output| output.digest);
+        is_this && (!self.is_in_place || known.eq(digests))
+    }
+
+    /// What its outputs are, all present.
+    pub(crate) fn effect(&self) -> Option<Digest> {
+        self.journal.receipt(self.run.unwrap_or_default())?.effect
     }
 
     /// Puts back what was there before, and forgets the publication.

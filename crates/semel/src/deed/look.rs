@@ -161,9 +161,10 @@ pub fn look(
         unsettled.is_of(task)
             && unsettled.proves(&fingerprint, present, view.step.once || case.keeps)
     });
-    if is_finished {
-        // What they are as before was proven then.
-        held = Held { outputs: Outputs::Proven, is_as_before: false, ..held };
+    if let Some(unsettled) = unsettled.filter(|_| is_finished) {
+        // That they are as before is no sign of an older one.
+        let effect = unsettled.effect();
+        held = Held { outputs: Outputs::Proven, is_as_before: false, effect, ..held };
     }
     case.outputs = match held.outputs {
         // They prove what was done before the attempt that did not succeed.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::deed::aside::{self, MadeRoom};
 use crate::deed::journal::{self, AllUnsettled, Extent, Unsettled};
-use crate::deed::lease::Gate;
+use crate::deed::lease::{Gate, is_held};
 use crate::deed::log::RunLog;
 use crate::deed::once::{OnceWriter, Written};
 use crate::deed::stage::{clear_run, save_older, settle_kept};
@@ -155,6 +155,51 @@ pub fn recover(
     Ok((recovered, unsettled))
 }
 
+/// The publications of a pipeline that its next run would finish: for those who only
+/// look.
+///
+/// # Errors
+/// If something cannot be looked at.
+pub fn pending(
+    disk: &dyn Disk,
+    home: &Home,
+    manifest: &dyn Manifest,
+    pipeline: &str,
+) -> Result<AllUnsettled, RecoverError> {
+    let staging = home.staging();
+    let mut pending = AllUnsettled::new();
+    if disk.look(&staging)?.is_none() {
+        return Ok(pending);
+    }
+    for entry in disk.list(&staging)? {
+        let folder = staging.join(&entry.name);
+        let run_id = entry.name.to_string_lossy();
+        let is_alive = is_held(&home.run_lock(&run_id));
+        let is_alive = is_alive.map_err(|source| DiskError {
+            doing: "ask the lock",
+            path: home.run_lock(&run_id),
+            source,
+        })?;
+        if entry.kind != Kind::Folder || is_alive {
+            continue;
+        }
+        for (path, journal) in journal::all_in(disk, &folder)? {
+            let Some(journal) = journal.filter(|known| known.record.pipeline == pipeline) else {
+                continue;
+            };
+            let number = manifest.run_number(&run_id)?;
+            let found = Found { disk, home, number, journal, path };
+            if !found.is_over(manifest)? && journal::is_whole(disk, &found.journal)? {
+                let Found { journal, path, .. } = found;
+                let task = journal.task();
+                let unsettled = Unsettled { journal, path, run: number, is_in_place: false };
+                pending.insert(task, unsettled);
+            }
+        }
+    }
+    Ok(pending)
+}
+
 /// The run that recovers, as far as it matters for what others left.
 pub struct Here<'a> {
     /// Its pipeline.
@@ -280,7 +325,7 @@ impl Found<'_> {
                 if let Some(now) = journal::read(disk, &path)? {
                     journal = now;
                 }
-                Ok(Settled::Waits(Box::new(Unsettled { journal, path, run })))
+                Ok(Settled::Waits(Box::new(Unsettled { journal, path, run, is_in_place: true })))
             }
         }
     }
@@ -398,7 +443,7 @@ fn pack_logs(
             continue;
         };
         let path = folder.join(&entry.name);
-        let range = log.append(&mut disk.open(&path)?).map_err(|source| DiskError {
+        let range = log.append_once(&mut disk.open(&path)?).map_err(|source| DiskError {
             doing: "keep",
             path,
             source,

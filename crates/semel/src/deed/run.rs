@@ -44,7 +44,7 @@ use crate::deed::hook::{self, Debt, Ledger, Occasion};
 use crate::deed::journal::AllUnsettled;
 use crate::deed::lease::{Holder, Lease, LeaseError};
 use crate::deed::memory::{self, Access, Found};
-use crate::deed::recover::{Here, RecoverError, recover};
+use crate::deed::recover::{Here, RecoverError, pending, recover};
 use crate::deed::{Asked, Site, Trouble, mask_all, rebuild, threads};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
@@ -240,6 +240,8 @@ impl Preparation<'_> {
                 memory::read(disk, self.home).map_err(|error| self.no_manifest(error))?
             {
                 found = read.found;
+                unsettled = pending(disk, self.home, &read.manifest, &pipeline.name)
+                    .map_err(|error| self.not_recovered(error))?;
                 manifest = Some(Box::new(read.manifest));
             }
         } else {
@@ -256,10 +258,7 @@ impl Preparation<'_> {
             if self.mode == Mode::Act {
                 let here = Here { pipeline, params, lease: &self.lease() };
                 let recovered = recover(disk, self.home, &mut *opened, &here);
-                (cleaned, unsettled) = recovered.map_err(|error| match error {
-                    RecoverError::Manifest(error) => self.no_manifest(error),
-                    error => error.into(),
-                })?;
+                (cleaned, unsettled) = recovered.map_err(|error| self.not_recovered(error))?;
             }
             manifest = Some(opened);
         }
@@ -396,6 +395,13 @@ impl Preparation<'_> {
 
     fn no_manifest(&self, error: ManifestError) -> CannotBegin {
         CannotBegin::Manifest { path: self.home.manifest(), error }
+    }
+
+    fn not_recovered(&self, error: RecoverError) -> CannotBegin {
+        match error {
+            RecoverError::Manifest(error) => self.no_manifest(error),
+            error => error.into(),
+        }
     }
 
     /// Opens the manifest for writing. After a death it is looked through for damage.

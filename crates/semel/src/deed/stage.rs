@@ -22,6 +22,7 @@ use std::sync::Mutex;
 use crate::deed::aside::{self, Fate, Keeping, Kept, MadeRoom};
 use crate::deed::journal;
 use crate::deed::lease::{Gate, Holder, Lease, LeaseError};
+use crate::deed::log;
 use crate::ground::digests;
 use crate::ground::home::Home;
 use crate::ground::world::disk::{DirEntry, Disk, DiskError, DiskResult, Kind};
@@ -258,6 +259,11 @@ impl<'a> Staging<'a> {
     /// the receipt that it is settled.
     fn clear_journal(&self, place: &Place) -> DiskResult<()> {
         place.journal.as_ref().map_or(Ok(()), |journal| self.disk.remove_all(journal))
+    }
+
+    /// Removes what was collected of what an attempt printed.
+    pub(crate) fn forget_collected(&self, number: u64) -> std::io::Result<()> {
+        log::forget_collected(&self.folder, number)
     }
 
     /// Where the publication of an attempt is journalled.
