@@ -696,3 +696,22 @@ fn i3_i6_what_was_paid_for_is_finished_from_its_journal() {
     });
     assert!(finished.load(Ordering::SeqCst) > 5);
 }
+
+/// The first of a set is in its place, and then semel was killed.
+fn half_published(folder: &Path) {
+    set(folder);
+    assert_eq!(child_in(folder, "die 1 exchange"), None);
+}
+
+fn half_published_and_paid(folder: &Path) {
+    to_be_bought(folder);
+    assert_eq!(child_in(folder, "die 1 exchange"), None);
+    assert_eq!(std::fs::read_to_string(folder.join("ledger")).unwrap(), "bought\n");
+}
+
+/// The run says so, and the next one finishes it.
+#[test]
+fn i3_i7_i8_a_full_disk_while_a_set_is_rolled_forward() {
+    explore(half_published, "full", b"precious");
+    explore(half_published_and_paid, "full", b"precious");
+}

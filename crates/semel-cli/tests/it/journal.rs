@@ -273,3 +273,71 @@ run = 'echo bought >> ledger; for o in {{{{ out }}}}; do echo paid > $o; done'
     scratch.sh("rm .semel/manifest.db*").semel("run").exits(0);
     assert_eq!(scratch.text("ledger"), "bought\n", "once.log knows it too");
 }
+
+/// The check does not hold though it was paid: what was there is back, and what was paid
+/// for is kept until a human looked.
+#[test]
+fn i6_i8_what_is_paid_for_and_does_not_hold_is_kept_and_so_is_what_was_there() {
+    let scratch = scratch();
+    scratch.file("answer", "precious").pipeline(
+        "[step.buy]
+once = true
+out = 'answer'
+check = { run = '[ -e ok ] && echo yes || echo no', equals = 'yes' }
+run = 'echo bought >> ledger; echo paid > {{ out }}'
+",
+    );
+    scratch.semel("run").exits(1).says("its check does not hold");
+    assert_eq!(scratch.text("answer"), "precious");
+    scratch.file("ok", "");
+    scratch.semel_words(["done", "buy", "--because", "the bill says so"]).exits(0);
+    scratch.semel("run").exits(0);
+    assert_eq!(
+        (scratch.text("answer"), scratch.text("ledger")),
+        ("paid\n".into(), "bought\n".into())
+    );
+    scratch.sh("grep -r precious .semel/displaced");
+    scratch.semel("run").exits(0).says("nothing to do");
+    assert_eq!(scratch.list(".semel/staging"), [""; 0]);
+}
+
+/// One output lies on another file system, and is staged beside its place.
+#[test]
+fn a_set_on_two_file_systems_is_finished_too() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    let other = tempfile::Builder::new().prefix("semel-test-").tempdir_in("/dev/shm").unwrap();
+    let far = other.path().join("far");
+    scratch.file("open", "").file("in", "1\n").pipeline(&format!(
+        "[step.split]
+in = 'in'
+out = ['near', '{}']
+check = '''[ -e open ] || {{ {}; }}'''
+run = 'echo split >> trace; for o in {{{{ out }}}}; do cp in $o; done'
+",
+        far.display(),
+        gate.wait()
+    ));
+    scratch.semel("run").exits(0);
+    scratch.remove("open").file("in", "2\n");
+    let running = scratch.start("run");
+    gate.until_arrived();
+    running.kill();
+    trace(&scratch);
+    // As if killed before the far one took its place.
+    let hidden = std::fs::read_dir(other.path()).unwrap().flatten();
+    let hidden: Vec<_> = hidden.map(|entry| entry.path()).filter(|path| *path != far).collect();
+    let staged = hidden[0].join("1/2/far");
+    scratch.file("open", "").sh(&format!(
+        "mv {far} t; mv {staged} {far}; mv t {staged}",
+        far = far.display(),
+        staged = staged.display()
+    ));
+    assert_eq!(std::fs::read_to_string(&far).unwrap(), "1\n");
+    scratch.semel("run").exits(0);
+    assert_eq!(trace(&scratch), ran(&[]));
+    assert_eq!(std::fs::read_to_string(&far).unwrap() + &scratch.text("near"), "2\n2\n");
+    scratch.semel("run").exits(0).says("nothing to do");
+    assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 1, "no staging is left");
+    assert_eq!(scratch.list(".semel/staging"), [""; 0]);
+}
