@@ -382,6 +382,12 @@ impl Unsettled {
         is_this && (!self.is_in_place || known.eq(digests))
     }
 
+    /// Whether it is neither taken back nor done. What cannot be looked at is not taken
+    /// for gone.
+    pub(crate) fn is_journalled(&self, disk: &dyn Disk) -> bool {
+        !matches!(disk.look(&self.path), Ok(None))
+    }
+
     /// What its outputs are, all present.
     pub(crate) fn effect(&self) -> Option<Digest> {
         self.journal.receipt(self.run.unwrap_or_default())?.effect

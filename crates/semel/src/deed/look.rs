@@ -267,9 +267,13 @@ fn unsettled<'s>(
     task: &Task,
     known: Known<'_>,
 ) -> Option<&'s Unsettled> {
-    let name = || task.name(&view.step.name, &view.instance);
-    let is_settled = site.unsettled.is_empty() || known.tried.is_some();
-    site.unsettled.get(&name()).filter(|_| !is_settled)
+    if site.unsettled.is_empty() {
+        return None;
+    }
+    let unsettled = site.unsettled.get(&task.name(&view.step.name, &view.instance))?;
+    // An attempt of this run took it back, or could not.
+    let is_open = known.tried.is_none() || unsettled.is_journalled(site.disk);
+    is_open.then_some(unsettled)
 }
 
 /// Whether an attempt was made at what is to be done now.
