@@ -44,7 +44,7 @@ use crate::deed::hook::{self, Debt, Ledger, Occasion};
 use crate::deed::journal::AllUnsettled;
 use crate::deed::lease::{Holder, Lease, LeaseError};
 use crate::deed::memory::{self, Access, Found};
-use crate::deed::recover::{Here, RecoverError, pending, recover};
+use crate::deed::recover::{Here, RecoverError, Recovered, pending, recover};
 use crate::deed::{Asked, Site, Trouble, mask_all, rebuild, threads};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
@@ -321,24 +321,7 @@ impl Preparation<'_> {
             // It was known to be at work when it died.
             Some(Found { is_incomplete: false, is_new: false, .. }) | None => {}
         }
-        for dead in cleaned {
-            let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
-            for task in &dead.finished {
-                tell(&Event::Finished { number, task });
-            }
-            if attempts > 0 || dead.finished.is_empty() {
-                tell(&Event::CleanedUp { number, attempts });
-            }
-            for text in &dead.complaints {
-                tell(&Event::Warning { text });
-            }
-            for (path, aside) in &dead.made_room {
-                let aside = aside.strip_prefix(disk.root()).unwrap_or(aside).display();
-                let path = path.display();
-                let text = format!("what was in the place of {path} is kept as {aside}");
-                tell(&Event::Warning { text: &text });
-            }
-        }
+        self.tell_of_dead(&cleaned, &mut tell);
         let ledger = Ledger::at(disk, self.home.owed(&pipeline.name, self.instance().as_str()));
         let after =
             Afterwards { site: &site, ledger: &ledger, signals, is_in_part: self.is_in_part() };
@@ -347,6 +330,16 @@ impl Preparation<'_> {
         }
         let crew = Crew { preparation: self, site: &site, ledger: &ledger, number, signals };
         crew.work(prepared, memories, &mut manifest, &mut tell)?;
+        if let Some(manifest) = manifest.as_mut().filter(|_| self.mode == Mode::Act)
+            && !unsettled.is_empty()
+        {
+            // What was waiting for its check is settled now, and what is left of it goes.
+            let here = Here { pipeline, params, lease: &self.lease() };
+            match recover(disk, self.home, &mut **manifest, &here) {
+                Ok((cleaned, _)) => self.tell_of_dead(&cleaned, &mut tell),
+                Err(error) => tell(&Event::Warning { text: &error.to_string() }),
+            }
+        }
         digests.settle(disk, threads());
         if self.home.exists()
             && let Err(error) = digests.save(&self.home.digests())
@@ -395,6 +388,28 @@ impl Preparation<'_> {
 
     fn no_manifest(&self, error: ManifestError) -> CannotBegin {
         CannotBegin::Manifest { path: self.home.manifest(), error }
+    }
+
+    /// Tells what was finished and cleaned up of dead runs.
+    fn tell_of_dead(&self, cleaned: &[Recovered], tell: &mut dyn FnMut(&Event<'_>)) {
+        for dead in cleaned {
+            let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
+            for task in &dead.finished {
+                tell(&Event::Finished { number, task });
+            }
+            if attempts > 0 || dead.finished.is_empty() {
+                tell(&Event::CleanedUp { number, attempts });
+            }
+            for text in &dead.complaints {
+                tell(&Event::Warning { text });
+            }
+            for (path, aside) in &dead.made_room {
+                let aside = aside.strip_prefix(self.setting.disk.root()).unwrap_or(aside).display();
+                let path = path.display();
+                let text = format!("what was in the place of {path} is kept as {aside}");
+                tell(&Event::Warning { text: &text });
+            }
+        }
     }
 
     fn not_recovered(&self, error: RecoverError) -> CannotBegin {
