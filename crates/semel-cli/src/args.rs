@@ -175,6 +175,9 @@ pub(crate) struct Run {
     /// Do ordinary steps afresh, whatever their receipts say
     #[arg(long, conflicts_with = "keep")]
     pub(crate) fresh: bool,
+    /// Wait so long for others who are at work on it: `30m` [default: not at all]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) wait: Option<Duration>,
     /// Read every file and ask every check anew, whatever is remembered
     #[arg(long)]
     pub(crate) rehash: bool,

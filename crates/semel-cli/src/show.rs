@@ -2,6 +2,7 @@
 //! was asked for.
 
 pub(crate) mod board;
+pub(crate) mod busy;
 pub(crate) mod fail;
 pub(crate) mod json;
 pub(crate) mod plain;

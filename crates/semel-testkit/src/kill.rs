@@ -8,6 +8,15 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Sends SIGKILL to a process and all its descendants. They are stopped first,
 /// from the top down, so that none can start another meanwhile.
 pub fn kill_tree(pid: u32) {
+    for pid in stop_tree(pid) {
+        signal(pid, Signal::KILL);
+    }
+}
+
+/// Stops a process and all its descendants, from the top down, and says which they
+/// are.
+#[must_use]
+pub fn stop_tree(pid: u32) -> Vec<u32> {
     let mut tree = vec![pid];
     signal(pid, Signal::STOP);
     let mut at = 0;
@@ -21,9 +30,31 @@ pub fn kill_tree(pid: u32) {
             }
         }
     }
-    for pid in tree {
-        signal(pid, Signal::KILL);
-    }
+    tree
+}
+
+/// Sends SIGKILL to a semel and its keeper in one moment, and to nothing else: its
+/// commands live on, and nobody is left who could end them.
+pub fn kill_without_commands(pid: u32) {
+    signal(pid, Signal::STOP);
+    let keepers: Vec<_> = keepers_of(pid);
+    keepers.iter().for_each(|keeper| signal(*keeper, Signal::STOP));
+    signal(pid, Signal::KILL);
+    keepers.iter().for_each(|keeper| signal(*keeper, Signal::KILL));
+}
+
+/// The keepers of a semel.
+pub fn keepers_of(pid: u32) -> Vec<u32> {
+    let is_keeper = |child: &u32| {
+        let words = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        words.starts_with(b"semel\0keeper\0")
+    };
+    parents()
+        .into_iter()
+        .filter(|(_, of)| *of == pid)
+        .map(|(child, _)| child)
+        .filter(is_keeper)
+        .collect()
 }
 
 fn signal(pid: u32, signal: Signal) {

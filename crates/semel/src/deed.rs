@@ -2,6 +2,7 @@
 
 pub mod act;
 mod aside;
+pub mod at_work;
 mod capture;
 pub mod check;
 pub mod command;
@@ -33,6 +34,7 @@ mod trees;
 mod undo;
 pub mod verify;
 pub mod view;
+mod ways;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -40,6 +42,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use self::journal::AllUnsettled;
+use crate::deed::at_work::AtWork;
 use crate::ground::digests::{self, Content, Digests};
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError, ManifestResult};
@@ -79,6 +82,8 @@ pub struct Site<'a> {
     pub memory_is_whole: bool,
     /// Publications of dead runs whose checks are still to be asked.
     pub unsettled: &'a AllUnsettled,
+    /// Attempts that outlived their runs.
+    pub orphans: &'a [AtWork],
     /// A connection to the manifest for those who look; `None` where there is
     /// no manifest yet.
     pub manifest: Option<&'a Mutex<Box<dyn Manifest>>>,

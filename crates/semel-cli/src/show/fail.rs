@@ -5,14 +5,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use semel::deed::Trouble;
-use semel::deed::lease::Holder;
 use semel::deed::run::{CannotBegin, NoSuchTarget};
+use semel::ground::home::Home;
 use semel::ground::manifest::ManifestError;
 use semel::thought::bind::ParamsError;
 use semel::words::pipeline::Fault;
 
+use super::busy::Busy;
 use super::style::Styles;
-use super::text::{self, length, when_here};
+use super::text;
 use crate::exit::Exit;
 use crate::file::{self, NoPipeline, PipelineFile};
 
@@ -32,7 +33,9 @@ pub(crate) enum Failed {
     /// Its inputs are not as they must be, so that nobody can tell what a run would do.
     CannotPlan(Box<PipelineFile>, Fault),
     /// Somebody else is at work on it.
-    Busy(String, Option<Box<Holder>>),
+    Busy(Busy),
+    /// A signal came before it began.
+    Stopped(i32),
     /// There is no memory, and the file says that a run may not make one: its `once`
     /// steps.
     NoMemory(Vec<String>),
@@ -73,7 +76,11 @@ impl Failed {
                 "{} says that it was `{name}`, but {other} is: receipts are kept by that name",
                 file.name
             )),
-            CannotBegin::Busy(holder) => Self::Busy(file.pipeline.name, holder),
+            CannotBegin::Busy(holder) => {
+                let folder = file.path.parent().unwrap_or(Path::new("."));
+                Self::Busy(Busy::see(&Home::in_folder(folder), &file.pipeline.name, holder))
+            }
+            CannotBegin::Stopped(signal) => Self::Stopped(signal),
             CannotBegin::NoMemory(once) => Self::NoMemory(once),
             CannotBegin::Manifest { path, error } => Self::Manifest(path, error),
         }
@@ -102,7 +109,8 @@ impl Failed {
             }
             Self::Trouble(_, Trouble::File(_)) => Exit::USAGE,
             Self::Trouble(_, Trouble::Input(_)) => Exit::FAILED,
-            Self::Busy(..) => Exit::BUSY,
+            Self::Busy(_) => Exit::BUSY,
+            Self::Stopped(signal) => Exit(128 + signal),
             Self::NoMemory(_) => Exit::REFUSED,
             Self::Trouble(..) | Self::CannotPlan(..) | Self::Manifest(..) | Self::Broken(_) => {
                 Exit::BROKEN
@@ -160,19 +168,9 @@ impl Failed {
             Self::Trouble(_, Trouble::Broken(why)) => {
                 writeln!(out, "{}  {why}", styles.state("broken"))?;
             }
-            Self::Busy(name, holder) => {
-                writeln!(out, "{}  {name} is at work already", styles.state("busy"))?;
-                if let Some(holder) = holder {
-                    let now = jiff::Timestamp::now();
-                    let (since, for_long) = (when_here(holder.since), length(holder.since, now));
-                    writeln!(
-                        out,
-                        "\n  who    {}@{}, pid {}: {}",
-                        holder.user, holder.host, holder.pid, holder.command
-                    )?;
-                    writeln!(out, "  since  {since}, {for_long}; alive now")?;
-                }
-                writeln!(out, "{}", next("semel status", "watch it"))?;
+            Self::Busy(busy) => busy.write(out, styles, again)?,
+            Self::Stopped(signal) => {
+                writeln!(out, "{}  signal {signal} came while it waited", styles.state("stopped"))?;
             }
             Self::NoMemory(once) => {
                 writeln!(out, "{}  there is no memory here", styles.state("refused"))?;

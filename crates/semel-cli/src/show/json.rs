@@ -15,6 +15,10 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
             "event": "run-began", "run": number, "id": run.id, "pipeline": run.pipeline,
             "instance": run.instance.as_str(), "host": run.by.host, "user": run.by.user, "pid": run.by.pid,
         }),
+        Event::LeaseLost { why } => json!({ "event": "lease-lost", "why": why }),
+        Event::Waits { who, since } => {
+            json!({ "event": "waits", "who": who, "since": since.to_string() })
+        }
         Event::NewMemory { once, is_whole, lines } => {
             json!({ "event": "new-memory", "once": once, "whole": is_whole, "lines": lines })
         }

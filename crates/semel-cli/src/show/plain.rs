@@ -59,10 +59,16 @@ impl<'a, W: Write> Plain<'a, W> {
                     run.pipeline, by.user, by.host, by.pid
                 ));
             }
+            Event::Waits { .. } => {
+                for line in notice(self.place, event) {
+                    self.tell(&line);
+                }
+            }
             Event::NewMemory { .. }
             | Event::OldMemory { .. }
             | Event::PaidDebt { .. }
             | Event::Warning { .. }
+            | Event::LeaseLost { .. }
             | Event::CommandChanged { .. }
             | Event::HookFailed { .. } => {
                 let is_well = match event {

@@ -20,6 +20,7 @@ use semel::words::task::TaskName;
 use semel::words::verdict::Reason;
 
 use super::board::{ended_line, name_width};
+use super::busy::write_orphan;
 use super::renamed;
 use super::style::Styles;
 use super::text::{WIDTH, count, instance, next, shorten, thousands, visible, when_here};
@@ -148,12 +149,7 @@ impl Summary<'_> {
             match &trouble.outcome {
                 Outcome::Failed(failure) => self.write_failure(out, trouble, failure, manifest)?,
                 Outcome::Refused(reason) => self.write_refusal(out, trouble, *reason, manifest)?,
-                _ => writeln!(
-                    out,
-                    "{}  {}  somebody else is at work on it\n",
-                    self.styles.state("busy"),
-                    trouble.task
-                )?,
+                _ => self.write_busy(out, trouble)?,
             }
         }
         let total = self.report().totals();
@@ -166,6 +162,15 @@ impl Summary<'_> {
         }
         self.write_safe(out)?;
         self.write_next(out, &troubles)
+    }
+
+    fn write_busy(&self, out: &mut impl Write, trouble: &Trouble) -> std::io::Result<()> {
+        let orphan = self.ended.orphans.iter().find(|orphan| orphan.task == trouble.task);
+        if let Some(orphan) = orphan {
+            return write_orphan(out, self.styles, orphan, &self.place.again);
+        }
+        let task = &trouble.task;
+        writeln!(out, "{}  {task}  somebody else is at work on it\n", self.styles.state("busy"))
     }
 
     fn write_failure(

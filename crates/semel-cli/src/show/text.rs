@@ -63,6 +63,10 @@ pub(crate) fn in_home(path: &Path) -> PathBuf {
 pub(crate) fn notice(place: &Place, event: &Event<'_>) -> Vec<String> {
     match event {
         Event::NewMemory { .. } | Event::OldMemory { .. } => memory(event),
+        Event::Waits { who, since } => {
+            vec![format!("waiting for {who}; at work since {}", when_here(*since))]
+        }
+        Event::LeaseLost { why } => vec![format!("lost: {why}")],
         Event::Warning { text } => vec![format!("warning: {text}")],
         Event::CommandChanged { step, tasks, usual, .. } => {
             command_changed(place, &step.name, *tasks, *usual).into()

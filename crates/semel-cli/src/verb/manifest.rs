@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::args;
 use crate::exit::Exit;
 use crate::place::Place;
+use crate::show::busy::Busy;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
 use crate::show::text::{bytes, count, in_home, next, thousands, visible, when_here};
@@ -60,7 +61,7 @@ pub(crate) fn rebuild(place: &Place) -> Result<Exit, Failed> {
     let Some(access) = Access::alone(home).map_err(no_manifest)? else {
         let mut holders = home.lease_locks().into_iter();
         let holder = holders.find_map(|lock| lease::holder(&lock).ok().flatten());
-        return Err(Failed::Busy(place.file.pipeline.name.clone(), holder));
+        return Err(Failed::Busy(Busy::see(&place.home, &place.file.pipeline.name, holder)));
     };
     let rebuilt = rebuild::rebuild(&place.disk, home, &access).map_err(no_manifest)?;
     drop(access);
@@ -118,7 +119,7 @@ pub(crate) fn import(place: &Place, options: &args::Import, typed: &str) -> Resu
     let (header, imported) = match take_in(&place.setting(typed), &mut lines) {
         Ok(done) => done,
         Err(CannotImport::Lease(LeaseError::Busy(holder))) => {
-            return Err(Failed::Busy(place.file.pipeline.name.clone(), holder));
+            return Err(Failed::Busy(Busy::see(&place.home, &place.file.pipeline.name, holder)));
         }
         Err(CannotImport::Lease(error)) => return Err(Failed::Broken(error.to_string())),
         Err(CannotImport::Import(ImportError::Manifest(error))) => {

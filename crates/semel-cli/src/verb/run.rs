@@ -35,6 +35,7 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
         explains: None,
         keeps: place.steps_named(&options.keep)?,
         only_failed: options.only_failed,
+        wait: options.wait,
     };
     let (sender, signals) = signals();
     listen(sender)

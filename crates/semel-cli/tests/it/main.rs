@@ -19,6 +19,7 @@ mod hints;
 mod journal;
 mod keys;
 mod killed;
+mod leases;
 mod lint;
 mod manifest_verbs;
 mod memory;

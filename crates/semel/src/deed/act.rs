@@ -8,6 +8,7 @@
 //! Invariant: *I3* before the action of a `once` task begins, its intent is
 //! committed.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -162,10 +163,15 @@ pub fn attempt(
     if let Some(link) = link_in_place(workshop, job) {
         return Attempted::not_begun(link);
     }
-    let place = match workshop.staging.place(job.view.step, job.task, job.number) {
+    let mut place = match workshop.staging.place(job.view.step, job.task, job.number) {
         Ok(place) => place,
         Err(error) => return Attempted::not_begun(Failure::Broken(error.to_string())),
     };
+    let name = job.task.name(&job.view.step.name, &job.view.instance);
+    if let Err(error) = workshop.staging.open(&mut place, name, job.number) {
+        let failure = Failure::Broken(error.to_string());
+        return clear(workshop, job, &place, Attempted::not_begun(failure));
+    }
     if let Err(failure) = (telling.intend)() {
         return clear(workshop, job, &place, Attempted::not_begun(failure));
     }
@@ -249,6 +255,7 @@ fn run(
         env: &env,
         streams: Streams::Together,
         input: None,
+        lock: place.lock.as_ref().map(AsFd::as_fd),
     };
     let began = Instant::now();
     let running = match start(&order) {

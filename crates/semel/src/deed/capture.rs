@@ -65,7 +65,7 @@ impl Answer {
 /// Why there is no answer, in words.
 pub(crate) fn ask(question: &Question<'_>, stop: &Stop) -> Result<Answer, String> {
     let Question { words, folder, env, input, limit, most } = *question;
-    let order = Order { words, folder, env, streams: Streams::Apart, input };
+    let order = Order { words, folder, env, streams: Streams::Apart, input, lock: None };
     let (mut said, mut complained) = (Vec::new(), Vec::new());
     let mut is_cut = false;
     let program = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();

@@ -22,6 +22,7 @@ use crate::deed::Site;
 use crate::deed::aside;
 use crate::deed::publish::{Placing, Slot};
 use crate::deed::stage::Place;
+use crate::deed::ways::Ways;
 use crate::ground::digests;
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta};
 use crate::words::digest::Digest;
@@ -187,7 +188,8 @@ pub(crate) fn roll_forward(
     if !is_whole(disk, journal).map_err(broken)? {
         return Ok(Extent::Lost);
     }
-    let mut placing = Placing::new(disk, displaced);
+    let ways = Ways::default();
+    let mut placing = Placing::new(disk, &ways, displaced);
     placing.journal = Some(path.to_owned());
     let is_own = |slot: Slot<'_>, meta: &Meta| {
         let digest = match meta.kind {
@@ -223,7 +225,7 @@ pub(crate) fn roll_forward(
     let mut folders = placing.unsynced;
     folders.sort_unstable();
     folders.dedup();
-    folders.iter().try_for_each(|folder| disk.sync(folder)).map_err(broken)?;
+    ways.sync(disk, &folders).map_err(broken)?;
     Ok(Extent::Whole)
 }
 
@@ -314,7 +316,7 @@ pub(crate) fn save_others(
         if !is_own {
             let wanted = displaced.join(aside::inside(path));
             let to = aside::free_name(disk, &wanted).map_err(broken)?;
-            aside::make_room(disk, staged, &to).map_err(broken)?;
+            aside::make_room(disk, &Ways::default(), staged, &to).map_err(broken)?;
             saved.push((path.clone(), to));
         }
     }

@@ -11,11 +11,16 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ground::home::Home;
+use crate::ground::world::process::Seen;
+
+/// How long a holder that is already dying may take to let go.
+pub const DYING: Duration = Duration::from_secs(5);
 
 /// Who holds a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,21 +88,7 @@ impl Holder {
     /// only about to let go of what it holds. A stopped one is not.
     #[must_use]
     pub fn is_dying(&self, host: &str) -> bool {
-        const KILL: u64 = 1 << (9 - 1);
-        if self.host != host {
-            return false;
-        }
-        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.pid)) else {
-            return true;
-        };
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
-        let is_pending = |name| {
-            let signals = field(name).and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-            signals.is_some_and(|signals| signals & KILL != 0)
-        };
-        field("State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']))
-            || is_pending("SigPnd:")
-            || is_pending("ShdPnd:")
+        self.host == host && Seen::at(self.pid).is_none_or(|seen| seen.is_dying)
     }
 }
 

@@ -126,7 +126,8 @@ pub fn look(
         && open.is_none()
         && said.is_none()
         && !may_be_done
-        && !comes_too_late;
+        && !comes_too_late
+        && !view.is_at_work(&name);
     let item = match item(site, view, task, known.made, leaves_unread, hints)? {
         Item::Unread => return Ok(unread()),
         Item::Seen(seen) => Some(seen),
@@ -136,7 +137,7 @@ pub fn look(
     let fingerprint =
         Fingerprint { what: what(view, task, item.as_ref(), &own_inputs), how: view.how_digest };
     let mut case =
-        Case::new(view.nature(), view.remembers(receipt, open, &fingerprint), Outputs::None);
+        Case::new(view.nature(), view.remembers(&name, receipt, open, &fingerprint), Outputs::None);
     case.keeps = site.kept.contains(&view.id);
     case.too_old = view.is_too_old(&name);
     case.deterministic = view.step.deterministic;

@@ -90,7 +90,7 @@ pub fn publish(
         site,
         job,
         took,
-        placing: Placing::new(site.disk, workshop.displaced),
+        placing: Placing::new(site.disk, &workshop.staging.ways, workshop.displaced),
         moved_aside: Vec::new(),
     };
     if job.view.step.in_place != InPlace::No {
@@ -286,9 +286,10 @@ impl Publication<'_> {
             return Ok(());
         }
         if self.syncs() {
-            for folder in std::mem::take(&mut self.placing.unsynced) {
-                self.site.disk.sync(&folder).map_err(|error| broken(&error))?;
-            }
+            // The recorder syncs those of a group once more, and goes the ways.
+            let folders = &self.placing.unsynced;
+            let synced = self.placing.ways.sync(self.site.disk, folders);
+            synced.map_err(|error| broken(&error))?;
         }
         let asked = check::Asked {
             view,

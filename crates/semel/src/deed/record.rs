@@ -4,8 +4,8 @@
 //! so that many tasks share a commit and the sync of their folders. The receipt
 //! of a `once` task waits for nobody.
 //!
-//! Invariants: *I1* the folders of an effect are synced before its receipt is
-//! committed; *I2* a group that cannot be written is written one by one, so that
+//! Invariants: *I1* the folders of an effect, and the ways to them, are synced before
+//! its receipt is committed; *I2* a group that cannot be written is written one by one, so that
 //! one task's error leaves its neighbours' receipts alone.
 //!
 //! A [`Completion`] is the right to write a receipt. It is made only out of an
@@ -23,7 +23,7 @@ use crate::deed::once::{OnceWriter, Written};
 use crate::deed::publish::Published;
 use crate::deed::stage::{Place, Staging};
 use crate::deed::view::{Input, Seen, StepView};
-use crate::ground::manifest::{Entry, Manifest};
+use crate::ground::manifest::{Entry, Manifest, ManifestError};
 use crate::ground::world::disk::Disk;
 use crate::words::fingerprint::{ENCODING, Fingerprint, effect};
 use crate::words::pipeline::Durability;
@@ -293,6 +293,10 @@ pub struct Recorder<'a, T> {
     pub report: &'a mut dyn FnMut(Recorded<T>),
     /// Reports what else went wrong.
     pub complain: &'a mut dyn FnMut(String),
+    /// Called when the lease of the run was taken over: it can write nothing more.
+    pub lost: &'a mut dyn FnMut(String),
+    /// Whether that was said.
+    pub is_lost: bool,
 }
 
 /// An entry on its way, and whom to tell.
@@ -414,7 +418,7 @@ impl<T> Recorder<'_, T> {
             return;
         }
         let unsynced: BTreeSet<_> = group.iter().flat_map(|pending| &pending.unsynced).collect();
-        let synced = unsynced.into_iter().try_for_each(|folder| self.disk.sync(folder));
+        let synced = self.staging.ways.sync(self.disk, unsynced);
         match synced {
             // One of the folders cannot be synced: find out whose, and write the rest.
             Err(_) if group.len() > 1 => {
@@ -444,6 +448,9 @@ impl<T> Recorder<'_, T> {
             })
             .unzip();
         let results = self.write(&entries);
+        if results.iter().any(Result::is_err) {
+            self.look_for_loss();
+        }
         for (result, (task, answer, place, collected)) in results.into_iter().zip(rest) {
             let error = result.err();
             if let (None, Some(number)) = (&error, collected)
@@ -462,6 +469,16 @@ impl<T> Recorder<'_, T> {
                 }
             }
             self.tell(task, answer, error);
+        }
+    }
+
+    /// Says, once, that the lease was taken over, if that is why nothing could be written.
+    fn look_for_loss(&mut self) {
+        if let (false, Err(error @ ManifestError::Fenced { .. })) =
+            (self.is_lost, self.manifest.verify_lease())
+        {
+            self.is_lost = true;
+            (self.lost)(error.to_string());
         }
     }
 

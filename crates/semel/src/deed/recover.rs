@@ -5,22 +5,26 @@
 //! check comes before that, its outputs are put in their places, and the look at the
 //! task asks it. All else is cleaned up.
 //!
-//! Invariant: only what belongs to a run that is certainly dead is touched: its
-//! lock is ours now, and nobody else holds the leases under which it worked. What a
-//! `once` attempt wrote is kept until a human settled it.
+//! Invariants: only what belongs to a run that is certainly dead is touched: its
+//! lock is ours now, and nobody else holds the leases under which it worked. *I10* what
+//! belongs to an attempt whose command outlived its run is left alone. What a `once`
+//! attempt wrote is kept until a human settled it.
 //!
 //! *If we die here*: all of it is decided by looking, and done again.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::deed::aside::{self, MadeRoom};
+use crate::deed::at_work::{self, AtWork};
 use crate::deed::journal::{self, AllUnsettled, Extent, Unsettled};
-use crate::deed::lease::{Gate, is_held};
+use crate::deed::lease::{DYING, Gate, is_held};
 use crate::deed::log::RunLog;
 use crate::deed::once::{OnceWriter, Written};
-use crate::deed::stage::{clear_run, save_older, settle_kept};
+use crate::deed::stage::{clear_run, number_of, save_older, settle_kept};
+use crate::deed::ways::Ways;
 use crate::ground::home::Home;
 use crate::ground::manifest::{Attempts, Entry, Manifest, ManifestError, Said};
 use crate::ground::world::disk::{Disk, DiskError, Kind};
@@ -50,6 +54,17 @@ pub struct Recovered {
     pub made_room: MadeRoom,
 }
 
+/// What was found of dead runs.
+#[derive(Clone, Debug, Default)]
+pub struct Recovery {
+    /// Those that were cleaned up.
+    pub cleaned: Vec<Recovered>,
+    /// Attempts of theirs whose commands are still at work.
+    pub orphans: Vec<AtWork>,
+    /// Publications whose checks are still to be asked.
+    pub unsettled: AllUnsettled,
+}
+
 /// Why a dead run could not be cleaned up.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
@@ -69,8 +84,7 @@ pub enum RecoverError {
     },
 }
 
-/// Cleans up after all runs that are dead. Gives those, and the publications whose
-/// checks are still to be asked.
+/// Cleans up after all runs that are dead. Gives those, and what is still open of them.
 ///
 /// # Errors
 /// If something cannot be looked at, moved or removed.
@@ -79,12 +93,11 @@ pub fn recover(
     home: &Home,
     manifest: &mut dyn Manifest,
     here: &Here<'_>,
-) -> Result<(Vec<Recovered>, AllUnsettled), RecoverError> {
+) -> Result<Recovery, RecoverError> {
     let staging = home.staging();
-    let mut recovered = Vec::new();
-    let mut unsettled = AllUnsettled::new();
+    let mut recovered = Recovery::default();
     if disk.look(&staging)?.is_none() {
-        return Ok((recovered, unsettled));
+        return Ok(recovered);
     }
     let _gate = Gate::pass(home).map_err(|source| DiskError {
         doing: "lock",
@@ -107,6 +120,11 @@ pub fn recover(
         let Some(_leases) = here.leases_of_dead(home, leases) else {
             continue;
         };
+        let orphans = await_the_dying(home, &run_id)?;
+        let at_work: Vec<_> = orphans.iter().map(|orphan| orphan.number).collect();
+        recovered.orphans.extend(orphans);
+        // What it made last in here, nobody may have made durable.
+        Ways::default().sync(disk, [&home.path().to_owned()])?;
         let number = manifest.run_number(&run_id)?;
         let (mut finished, mut complaints) = (Vec::new(), Vec::new());
         for (path, journal) in journals {
@@ -115,6 +133,9 @@ pub fn recover(
                 journal::forget(disk, &path)?;
                 continue;
             };
+            if at_work.contains(&journal.record.number) {
+                continue;
+            }
             let task = journal.task();
             let found = Found { disk, home, number, journal, path };
             match found.settle(manifest, here)? {
@@ -123,7 +144,7 @@ pub fn recover(
                     complaints.extend(complaint);
                 }
                 Settled::Waits(found) if found.journal.record.pipeline == here.pipeline.name => {
-                    unsettled.insert(task, *found);
+                    recovered.unsettled.insert(task, *found);
                 }
                 Settled::Waits(_) | Settled::Undone | Settled::Stays => {}
             }
@@ -134,25 +155,26 @@ pub fn recover(
             }
             None => (Vec::new(), Vec::new()),
         };
-        let attempts = attempts_in(disk, &folder, &open)?;
+        let attempts = attempts_in(disk, &folder, &open, &at_work)?;
         if let Some(number) = number {
-            let logs = pack_logs(disk, &folder, &RunLog::at(home.log(number)))?;
+            let logs = pack_logs(disk, &folder, &RunLog::at(home.log(number)), &at_work)?;
             manifest.close_dead_run(number, &logs)?;
         }
         let displaced = home.displaced(number.unwrap_or(0));
         let fate_of = |number| match () {
-            () if accepted.contains(&number) => aside::Fate::SetAside,
-            () if open.contains(&number) => aside::Fate::PutBack,
-            () => aside::Fate::Removed,
+            () if at_work.contains(&number) => None,
+            () if accepted.contains(&number) => Some(aside::Fate::SetAside),
+            () if open.contains(&number) => Some(aside::Fate::PutBack),
+            () => Some(aside::Fate::Removed),
         };
         let mut made_room = settle_kept(disk, &folder, &displaced, &fate_of)?;
-        made_room.extend(save_older(disk, &folder, &displaced)?);
-        clear_run(disk, &folder, &mut |once| open.contains(&once))?;
+        made_room.extend(save_older(disk, &folder, &displaced, &at_work)?);
+        clear_run(disk, &folder, &at_work, &mut |once| open.contains(&once))?;
         if attempts > 0 || !made_room.is_empty() || !finished.is_empty() {
-            recovered.push(Recovered { number, attempts, finished, complaints, made_room });
+            recovered.cleaned.push(Recovered { number, attempts, finished, complaints, made_room });
         }
     }
-    Ok((recovered, unsettled))
+    Ok(recovered)
 }
 
 /// The publications of a pipeline that its next run would finish: for those who only
@@ -413,19 +435,37 @@ fn lock_of_dead(path: &Path) -> Option<Option<File>> {
     }
 }
 
-/// How many attempts left something, but for those that are kept.
-fn attempts_in(disk: &dyn Disk, folder: &Path, open: &[u64]) -> Result<usize, DiskError> {
+/// The attempts of a dead run that are still at work. Those that are being ended are
+/// given a while.
+fn await_the_dying(home: &Home, run_id: &str) -> Result<Vec<AtWork>, DiskError> {
+    let began = Instant::now();
+    loop {
+        let orphans = at_work::of_run(home, run_id)?;
+        if began.elapsed() >= DYING || !orphans.iter().any(AtWork::is_ending) {
+            return Ok(orphans);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How many attempts left something, but for those that are kept, or at work.
+fn attempts_in(
+    disk: &dyn Disk,
+    folder: &Path,
+    open: &[u64],
+    at_work: &[u64],
+) -> Result<usize, DiskError> {
     let entries = disk.list(folder)?;
     let names = entries.iter().map(|entry| entry.name.to_string_lossy());
     let journalled: Vec<_> = names.filter_map(|name| journal::number_of(&name)).collect();
     let cut_short = entries.iter().filter(|entry| {
         let name = entry.name.to_string_lossy();
-        let number: Option<u64> = name.strip_prefix("once-").unwrap_or(&name).parse().ok();
-        let number = number.or_else(|| aside::number_of(&name));
-        let is_kept = number.is_some_and(|number| {
-            name.starts_with("once-") && open.contains(&number) || journalled.contains(&number)
-        });
-        entry.kind == Kind::Folder && number.is_some() && !is_kept
+        let is_kept = |number| {
+            at_work.contains(&number)
+                || (name.starts_with("once-") && open.contains(&number))
+                || journalled.contains(&number)
+        };
+        entry.kind == Kind::Folder && number_of(&name).is_some_and(|number| !is_kept(number))
     });
     Ok(cut_short.count())
 }
@@ -435,6 +475,7 @@ fn pack_logs(
     disk: &dyn Disk,
     folder: &Path,
     log: &RunLog,
+    at_work: &[u64],
 ) -> Result<Vec<(u64, LogRange)>, DiskError> {
     let mut logs = Vec::new();
     for entry in disk.list(folder)? {
@@ -442,6 +483,9 @@ fn pack_logs(
         let Some(number) = name.strip_suffix(".log").and_then(|number| number.parse().ok()) else {
             continue;
         };
+        if at_work.contains(&number) {
+            continue;
+        }
         let path = folder.join(&entry.name);
         let range = log.append_once(&mut disk.open(&path)?).map_err(|source| DiskError {
             doing: "keep",

@@ -19,6 +19,7 @@ mod state;
 mod steps;
 mod tasks;
 mod turns;
+mod waiting;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -39,12 +40,13 @@ pub(in crate::deed) use self::paths::plain_outputs;
 use self::prepare::Prepared;
 pub(in crate::deed) use self::selection::find_step;
 pub use self::selection::{NoSuchTarget, step_named};
+use self::waiting::Waiting;
+use crate::deed::at_work::{self, AtWork};
 use crate::deed::hold::holder_of;
 use crate::deed::hook::{self, Debt, Ledger, Occasion};
-use crate::deed::journal::AllUnsettled;
-use crate::deed::lease::{Holder, Lease, LeaseError};
+use crate::deed::lease::{Holder, Lease};
 use crate::deed::memory::{self, Access, Found};
-use crate::deed::recover::{Here, RecoverError, Recovered, pending, recover};
+use crate::deed::recover::{Here, RecoverError, Recovered, Recovery, pending, recover};
 use crate::deed::{Asked, Site, Trouble, mask_all, rebuild, threads};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
@@ -60,9 +62,6 @@ use crate::words::once::Doer;
 use crate::words::pipeline::{Pipeline, StepId};
 use crate::words::run::{By, NewRun};
 use crate::words::task::{Instance, TaskPattern};
-
-/// How long a holder that is already dying may take to let go.
-const DYING: Duration = Duration::from_secs(5);
 
 /// What a run is about.
 #[derive(Clone, Copy)]
@@ -118,6 +117,8 @@ pub struct Options {
     pub keeps: Vec<StepId>,
     /// Whether only tasks whose last attempt did not succeed are asked for.
     pub only_failed: bool,
+    /// How long it waits for others who are at work; without it, not at all.
+    pub wait: Option<Duration>,
 }
 
 /// A run that came to its end.
@@ -127,6 +128,8 @@ pub struct Ended {
     pub report: Report,
     /// Its number, where it was noted.
     pub number: Option<i64>,
+    /// Commands of earlier runs that are still at work.
+    pub orphans: Vec<AtWork>,
 }
 
 /// The way by which signals reach a run.
@@ -231,16 +234,18 @@ impl Preparation<'_> {
         let outputs = plain_outputs(pipeline, params, disk.root());
         // The lease comes before anything is read of the memory.
         let mut held = None;
-        let mut cleaned = Vec::new();
-        let mut unsettled = AllUnsettled::new();
+        let mut recovery = Recovery::default();
+        let by = self.setting.by;
+        let mut waiting = Waiting::new(self.options.wait, signals, &by.host);
         let mut found = made;
         let mut manifest: Option<Box<dyn Manifest>> = None;
         if self.mode == Mode::Plan {
+            recovery.orphans = at_work::orphans(self.home)?;
             if let Some(read) =
                 memory::read(disk, self.home).map_err(|error| self.no_manifest(error))?
             {
                 found = read.found;
-                unsettled = pending(disk, self.home, &read.manifest, &pipeline.name)
+                recovery.unsettled = pending(disk, self.home, &read.manifest, &pipeline.name)
                     .map_err(|error| self.not_recovered(error))?;
                 manifest = Some(Box::new(read.manifest));
             }
@@ -250,15 +255,13 @@ impl Preparation<'_> {
             let died = !SqliteManifest::was_closed(&self.home.manifest())
                 && Access::alone(self.home).map_err(no_manifest)?.is_some();
             let access = Access::share(self.home).map_err(no_manifest)?;
-            held = Some((self.take_lease()?, access));
+            held = Some((self.take_lease(&mut waiting, report)?, access));
             let mut opened = self.open_manifest(died)?;
             if made.is_none() {
                 found = memory::catch_up(disk, self.home, &mut *opened).map_err(no_manifest)?;
             }
             if self.mode == Mode::Act {
-                let here = Here { pipeline, params, lease: &self.lease() };
-                let recovered = recover(disk, self.home, &mut *opened, &here);
-                (cleaned, unsettled) = recovered.map_err(|error| self.not_recovered(error))?;
+                recovery = self.recover(&mut *opened, &mut waiting, report)?;
             }
             manifest = Some(opened);
         }
@@ -286,7 +289,8 @@ impl Preparation<'_> {
             asked: self.asked,
             kept: &self.options.keeps,
             memory_is_whole,
-            unsettled: &unsettled,
+            unsettled: &recovery.unsettled,
+            orphans: &recovery.orphans,
             manifest: asked.as_ref(),
         };
         let (memories, prepared) = std::thread::scope(|scope| {
@@ -321,7 +325,7 @@ impl Preparation<'_> {
             // It was known to be at work when it died.
             Some(Found { is_incomplete: false, is_new: false, .. }) | None => {}
         }
-        self.tell_of_dead(&cleaned, &mut tell);
+        self.tell_of_dead(&recovery.cleaned, &mut tell);
         let ledger = Ledger::at(disk, self.home.owed(&pipeline.name, self.instance().as_str()));
         let after =
             Afterwards { site: &site, ledger: &ledger, signals, is_in_part: self.is_in_part() };
@@ -331,12 +335,11 @@ impl Preparation<'_> {
         let crew = Crew { preparation: self, site: &site, ledger: &ledger, number, signals };
         crew.work(prepared, memories, &mut manifest, &mut tell)?;
         if let Some(manifest) = manifest.as_mut().filter(|_| self.mode == Mode::Act)
-            && !unsettled.is_empty()
+            && !recovery.unsettled.is_empty()
         {
             // What was waiting for its check is settled now, and what is left of it goes.
-            let here = Here { pipeline, params, lease: &self.lease() };
-            match recover(disk, self.home, &mut **manifest, &here) {
-                Ok((cleaned, _)) => self.tell_of_dead(&cleaned, &mut tell),
+            match self.recover_once(&mut **manifest) {
+                Ok(after) => self.tell_of_dead(&after.cleaned, &mut tell),
                 Err(error) => tell(&Event::Warning { text: &error.to_string() }),
             }
         }
@@ -383,7 +386,7 @@ impl Preparation<'_> {
             let text = format!("the manifest cannot be backed up: {error}");
             report(&Event::Warning { text: &text });
         }
-        Ok(Ended { report: fold, number })
+        Ok(Ended { report: fold, number, orphans: recovery.orphans })
     }
 
     fn no_manifest(&self, error: ManifestError) -> CannotBegin {
@@ -474,19 +477,48 @@ impl Preparation<'_> {
         self.home.lock(&self.setting.pipeline.name, self.instance().as_str())
     }
 
-    fn take_lease(&self) -> Result<Lease, CannotBegin> {
+    fn take_lease(
+        &self,
+        waiting: &mut Waiting<'_>,
+        report: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Lease, CannotBegin> {
         let lock = self.lease();
-        let began = Instant::now();
+        waiting.lease(|| Lease::take(&lock, &self.holder()), report)
+    }
+
+    /// Cleans up after dead runs; waits for their commands that are still at work, if
+    /// it may.
+    fn recover(
+        &self,
+        manifest: &mut dyn Manifest,
+        waiting: &mut Waiting<'_>,
+        report: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Recovery, CannotBegin> {
+        let mut cleaned = Vec::new();
         loop {
-            match Lease::take(&lock, &self.holder()) {
-                Err(LeaseError::Busy(Some(other)))
-                    if began.elapsed() < DYING && other.is_dying(&self.setting.by.host) =>
-                {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                taken => return Ok(taken?),
+            let recovered = self.recover_once(manifest);
+            let recovered = recovered.map_err(|error| self.not_recovered(error))?;
+            cleaned.extend(recovered.cleaned);
+            let (orphans, unsettled) = (recovered.orphans, recovered.unsettled);
+            let ours: Vec<_> = orphans.iter().filter(|orphan| self.concerns(orphan)).collect();
+            if !waiting.one_of(&ours, report)? {
+                return Ok(Recovery { cleaned, orphans, unsettled });
             }
         }
+    }
+
+    fn recover_once(&self, manifest: &mut dyn Manifest) -> Result<Recovery, RecoverError> {
+        let Setting { pipeline, params, disk, .. } = *self.setting;
+        let here = Here { pipeline, params, lease: &self.lease() };
+        recover(disk, self.home, manifest, &here)
+    }
+
+    /// Whether an attempt is one at a task of this run.
+    fn concerns(&self, attempt: &AtWork) -> bool {
+        let Setting { pipeline, params, .. } = *self.setting;
+        let id = pipeline.step_named(&attempt.task.step);
+        let instance = id.map(|id| params.instance(&pipeline.step(id).per));
+        attempt.pipeline == pipeline.name && instance.as_ref() == Some(&attempt.task.instance)
     }
 
     /// Tells `[on-failure]` of a run that could not begin.

@@ -14,25 +14,30 @@
 //! left.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::deed::aside::{self, Fate, Keeping, Kept, MadeRoom};
+use crate::deed::at_work::{self, Lock, Locks};
 use crate::deed::journal;
 use crate::deed::lease::{Gate, Holder, Lease, LeaseError};
 use crate::deed::log;
+use crate::deed::ways::Ways;
 use crate::ground::digests;
 use crate::ground::home::Home;
 use crate::ground::world::disk::{DirEntry, Disk, DiskError, DiskResult, Kind};
 use crate::words::path::{bytes_of, path_of};
 use crate::words::pipeline::{InPlace, Step};
 use crate::words::stamp::Stamp;
-use crate::words::task::Task;
+use crate::words::task::{Task, TaskName};
 
 /// The list of staging folders that lie beside outputs.
 const ELSEWHERE: &str = "elsewhere";
+
+/// What such a folder is called, before the run's id.
+const BESIDE: &str = ".semel-";
 
 /// The staging of a run.
 pub struct Staging<'a> {
@@ -43,6 +48,10 @@ pub struct Staging<'a> {
     /// For each folder of outputs, where to stage beside it; `None` where the
     /// run's own folder is on the same file system.
     beside: Mutex<HashMap<PathBuf, Option<PathBuf>>>,
+    /// The locks of its attempts.
+    locks: Locks,
+    /// The folders that outlive a power cut.
+    pub(crate) ways: Ways,
     _alive: Lease,
 }
 
@@ -60,6 +69,8 @@ pub struct Place {
     pub(crate) journal: Option<PathBuf>,
     /// The folders that were made for it.
     folders: Vec<PathBuf>,
+    /// That an attempt is at work there.
+    pub(crate) lock: Option<Lock>,
 }
 
 impl Place {
@@ -89,6 +100,8 @@ impl<'a> Staging<'a> {
         disk: &'a dyn Disk,
         home: &Home,
         run_id: &str,
+        number: i64,
+        pipeline: &str,
         holder: &Holder,
     ) -> Result<Self, LeaseError> {
         let folder = home.staging_of(run_id);
@@ -102,11 +115,22 @@ impl<'a> Staging<'a> {
         Ok(Self {
             disk,
             device: meta.device,
+            locks: Locks::of(&folder, number, pipeline),
             folder,
             run_id: run_id.to_owned(),
             beside: Mutex::default(),
+            ways: Ways::default(),
             _alive: alive,
         })
+    }
+
+    /// Notes that an attempt is at work in a place, until that is dropped.
+    ///
+    /// # Errors
+    /// If its lock cannot be had.
+    pub(crate) fn open(&self, place: &mut Place, task: TaskName, number: u64) -> DiskResult<()> {
+        place.lock = Some(self.locks.begin(task, number)?);
+        Ok(())
     }
 
     /// Makes a place for an attempt at a task.
@@ -182,6 +206,10 @@ impl<'a> Staging<'a> {
         outputs.extend(beside);
         // The list goes last: while it is there, what it names is.
         place.folders.push(list.clone());
+        // *I9* What is kept is durable only if the ways to it are.
+        for folder in &place.folders {
+            self.ways.make(self.disk, folder)?;
+        }
         place.kept = aside::keep(self.disk, &list, &outputs)?;
         place.kept.truncate(task.outs.len());
         Ok(place)
@@ -299,7 +327,7 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// If something cannot be removed.
     pub fn end(self) -> DiskResult<()> {
-        clear_run(self.disk, &self.folder, &mut |_| true)
+        clear_run(self.disk, &self.folder, &[], &mut |_| true)
     }
 
     /// The folder in which the outputs of a path are staged.
@@ -311,9 +339,9 @@ impl<'a> Staging<'a> {
         }
         let (existing, device) = self.nearest(parent)?;
         let beside = (device != self.device)
-            .then(|| self.disk.root().join(existing).join(format!(".semel-{}", self.run_id)));
+            .then(|| self.disk.root().join(existing).join(format!("{BESIDE}{}", self.run_id)));
         if let Some(folder) = &beside {
-            self.note_elsewhere(folder, known.values().flatten())?;
+            self.note_elsewhere(folder)?;
         }
         known.insert(parent.to_owned(), beside.clone());
         Ok(beside.unwrap_or_else(|| self.folder.clone()))
@@ -333,19 +361,9 @@ impl<'a> Staging<'a> {
     }
 
     /// Lists a staging folder that lies elsewhere, before it is used.
-    fn note_elsewhere<'b>(
-        &self,
-        folder: &'b Path,
-        known: impl Iterator<Item = &'b PathBuf>,
-    ) -> DiskResult<()> {
-        let mut list: Vec<&Path> = known.map(PathBuf::as_path).chain([folder]).collect();
-        list.sort_unstable();
-        list.dedup();
-        let text: Vec<_> = list.iter().flat_map(|path| [bytes_of(path), b"\0"].concat()).collect();
-        let path = self.folder.join(ELSEWHERE);
-        self.disk.write(&path, &text)?;
-        self.disk.sync(&path)?;
-        self.disk.sync(&self.folder)
+    fn note_elsewhere(&self, folder: &Path) -> DiskResult<()> {
+        self.disk.append(&self.folder.join(ELSEWHERE), &[bytes_of(folder), b"\0"].concat())?;
+        self.ways.sync(self.disk, [&self.folder])
     }
 }
 
@@ -405,6 +423,7 @@ pub fn kept_outputs(
 
 /// Settles what attempts of a dead run kept of what they would have overwritten in
 /// place, and removes the rest. What made room is kept in turn, below `displaced`.
+/// An attempt without a fate is left alone.
 ///
 /// # Errors
 /// If something cannot be put back or removed.
@@ -412,7 +431,7 @@ pub fn settle_kept(
     disk: &dyn Disk,
     folder: &Path,
     displaced: &Path,
-    fate_of: &dyn Fn(u64) -> Fate,
+    fate_of: &dyn Fn(u64) -> Option<Fate>,
 ) -> DiskResult<MadeRoom> {
     let mut made_room = Vec::new();
     let bases = bases(disk, folder)?;
@@ -420,8 +439,11 @@ pub fn settle_kept(
         let Some(number) = aside::number_of(&entry.name.to_string_lossy()) else {
             continue;
         };
+        let Some(fate) = fate_of(number) else {
+            continue;
+        };
         let list = folder.join(&entry.name);
-        made_room.extend(match fate_of(number) {
+        made_room.extend(match fate {
             Fate::PutBack => aside::put_back(disk, &list, Some(displaced))?,
             Fate::SetAside => aside::set_aside(disk, &list, displaced)?,
             Fate::Removed => Vec::new(),
@@ -433,17 +455,25 @@ pub fn settle_kept(
 }
 
 /// Moves what attempts of a dead run moved into staging, and did not make there,
-/// below `displaced`, and says where it was and where it is.
+/// below `displaced`, and says where it was and where it is. Those that are at work
+/// are left alone.
 ///
 /// # Errors
 /// If something cannot be looked at or moved.
-pub fn save_older(disk: &dyn Disk, folder: &Path, displaced: &Path) -> DiskResult<MadeRoom> {
+pub fn save_older(
+    disk: &dyn Disk,
+    folder: &Path,
+    displaced: &Path,
+    at_work: &[u64],
+) -> DiskResult<MadeRoom> {
     let mut saved = Vec::new();
     for base in bases(disk, folder)? {
         for entry in list_if_there(disk, &base)? {
             let name = entry.name.to_string_lossy();
             let number = name.parse::<u64>().ok();
-            let is_attempt = number.is_some_and(|number| !is_journalled(disk, folder, number));
+            let is_attempt = number.is_some_and(|number| {
+                !at_work.contains(&number) && !is_journalled(disk, folder, number)
+            });
             let attempt = base.join(&entry.name);
             let Some(born) = disk.birth(&attempt)?.filter(|_| is_attempt) else {
                 continue;
@@ -484,7 +514,7 @@ fn save_older_of(
             continue;
         }
         let to = aside::free_name(disk, &displaced.join(&inside))?;
-        aside::make_room(disk, &path, &to)?;
+        aside::make_room(disk, &Ways::default(), &path, &to)?;
         saved.push((path, to));
     }
     Ok(saved)
@@ -502,14 +532,15 @@ fn is_stamped(disk: &dyn Disk, path: &Path, kind: Kind) -> DiskResult<bool> {
     }
 }
 
-/// Removes the staging of a run, but for what is journalled and the folders of `once`
-/// attempts that are kept.
+/// Removes the staging of a run, but for what is journalled, the folders of `once`
+/// attempts that are kept, and all that belongs to attempts that are at work.
 ///
 /// # Errors
 /// If something cannot be removed.
 pub fn clear_run(
     disk: &dyn Disk,
     folder: &Path,
+    at_work: &[u64],
     keeps: &mut dyn FnMut(u64) -> bool,
 ) -> DiskResult<()> {
     let mut has_kept = false;
@@ -518,11 +549,11 @@ pub fn clear_run(
         for entry in list_if_there(disk, base)? {
             let name = entry.name.to_string_lossy();
             let once = name.strip_prefix("once-").and_then(|number| number.parse().ok());
-            let number = once.or_else(|| name.parse().ok()).or_else(|| journal::number_of(&name));
-            if number.is_some_and(|number| is_journalled(disk, folder, number))
-                || once.is_some_and(&mut *keeps)
-                || aside::number_of(&name).is_some()
-            {
+            let number = number_of(&name).or_else(|| journal::number_of(&name));
+            let stays = number.is_some_and(|number| {
+                at_work.contains(&number) || is_journalled(disk, folder, number)
+            }) || (name == at_work::FOLDER && !at_work.is_empty());
+            if stays || once.is_some_and(&mut *keeps) || aside::number_of(&name).is_some() {
                 // What was kept aside is removed by whoever put it back.
                 is_empty = false;
             } else if base != folder || !["lock", ELSEWHERE].contains(&name.as_ref()) {
@@ -538,6 +569,13 @@ pub fn clear_run(
         return Ok(());
     }
     disk.remove_all(folder)
+}
+
+/// The number of the attempt that something in a staging folder belongs to.
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    let plain = name.strip_suffix(".log").or_else(|| name.strip_suffix(".list")).unwrap_or(name);
+    let plain = plain.strip_prefix("once-").unwrap_or(plain);
+    plain.parse().ok().or_else(|| aside::number_of(name))
 }
 
 fn list_if_there(disk: &dyn Disk, folder: &Path) -> DiskResult<Vec<DirEntry>> {
@@ -557,7 +595,10 @@ fn bases(disk: &dyn Disk, folder: &Path) -> DiskResult<Vec<PathBuf>> {
     let mut list = Vec::new();
     let read = disk.open(&path)?.read_to_end(&mut list);
     read.map_err(|source| DiskError { doing: "read", path, source })?;
-    let paths = list.split(|&byte| byte == 0).filter(|path| !path.is_empty());
-    bases.extend(paths.map(|path| path_of(path.to_vec())));
+    // The end of a torn list is another folder's name: nothing is cleared there.
+    let mut own = OsString::from(BESIDE);
+    own.push(folder.file_name().unwrap_or_default());
+    let paths = list.split(|&byte| byte == 0).map(|path| path_of(path.to_vec()));
+    bases.extend(paths.filter(|path| path.file_name() == Some(&own)));
     Ok(bases)
 }

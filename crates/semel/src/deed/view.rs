@@ -88,6 +88,8 @@ pub struct StepView<'a> {
     pub(super) parts: Vec<ItemPart>,
     /// Runs of other processes that are at work.
     alive: HashSet<String>,
+    /// Items at which a command that outlived its run is at work.
+    at_work: HashSet<String>,
     /// When receipts were written and checks held, where their age matters.
     pub ages: Ages,
     /// What a check that answers for all items said.
@@ -181,10 +183,18 @@ impl<'a> StepView<'a> {
             .filter(|id| lease::is_held(&site.home.run_lock(id)).unwrap_or(true))
             .cloned()
             .collect();
+        let instance = site.params.instance(&step.per);
+        let at_work = site.orphans.iter().filter(|orphan| {
+            let task = &orphan.task;
+            orphan.pipeline == site.pipeline.name
+                && task.step == step.name
+                && task.instance == instance
+        });
+        let at_work = at_work.map(|orphan| orphan.task.item.clone().unwrap_or_default()).collect();
         Ok(Self {
             id,
             step,
-            instance: site.params.instance(&step.per),
+            instance,
             given: given.to_json(),
             how_digest: how.digest(),
             how: how.to_json(),
@@ -206,6 +216,7 @@ impl<'a> StepView<'a> {
             fields,
             parts: parts(step),
             alive,
+            at_work,
             twins: OnceLock::new(),
         })
     }
@@ -339,14 +350,24 @@ impl<'a> StepView<'a> {
         times.max().is_some_and(|at| !is_older(*at, limit))
     }
 
+    /// Whether a command that outlived its run is at work on an item.
+    #[must_use]
+    pub fn is_at_work(&self, item: &str) -> bool {
+        self.at_work.contains(item)
+    }
+
     /// What memory says of a task, held against its present fingerprint.
     #[must_use]
     pub fn remembers(
         &self,
+        item: &str,
         receipt: Option<&Remembered>,
         open: Option<&OpenAttempt>,
         present: &Fingerprint,
     ) -> Memory {
+        if self.is_at_work(item) {
+            return Memory::Running;
+        }
         match (open, receipt) {
             (Some(attempt), _) => match attempt.ending.as_deref() {
                 None if self.alive.contains(&attempt.run_id) => Memory::Running,

@@ -58,6 +58,12 @@ pub enum ManifestError {
     /// The disk said no.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The lease under which it was written was taken over, by this run if it is known.
+    #[error("its lease was taken over{}: nothing more is written", taken_by(*.by))]
+    Fenced {
+        /// Who has the lease.
+        by: Option<i64>,
+    },
     /// The store said no.
     #[error("cannot {doing}: {source}")]
     Store {
@@ -69,6 +75,10 @@ pub enum ManifestError {
     /// The query of a person was wrong.
     #[error("{0}")]
     Query(String),
+}
+
+fn taken_by(run: Option<i64>) -> String {
+    run.map_or_else(String::new, |run| format!(" by run {run}"))
 }
 
 /// What a manifest operation gives.
@@ -464,7 +474,8 @@ pub trait Manifest: Send {
     /// Answers a person's query; nothing can be changed by it.
     fn query(&self, sql: &str) -> ManifestResult<Answer>;
 
-    /// Notes that a run begins, and numbers it.
+    /// Notes that a run begins, and numbers it. The lease of its instance is its own
+    /// from then on: whoever began before writes nothing more.
     fn begin_run(&mut self, run: &NewRun) -> ManifestResult<i64>;
 
     /// Notes that a run ended.
@@ -483,6 +494,10 @@ pub trait Manifest: Send {
     /// Says whether what is written from now on outlives a power cut, as it does
     /// unless this is called, or only the death of this process.
     fn sync_commits(&mut self, yes: bool) -> ManifestResult<()>;
+
+    /// Fails with [`ManifestError::Fenced`] if the lease of the run that was begun here
+    /// was taken over; so does whatever writes.
+    fn verify_lease(&self) -> ManifestResult<()>;
 
     /// Writes entries in one transaction. An entry that cannot be written leaves
     /// the others alone; the results are in the order of the entries.

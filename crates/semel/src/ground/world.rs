@@ -4,4 +4,5 @@
 
 pub mod disk;
 pub mod fault;
+pub mod keeper;
 pub mod process;

@@ -208,6 +208,7 @@ impl Report {
             }
             Event::Stopping { signal, .. } => self.signal = Some(*signal),
             Event::TimedOut { limit } => self.timed_out = Some(*limit),
+            Event::LeaseLost { .. } => self.is_broken = true,
             _ => {}
         }
     }

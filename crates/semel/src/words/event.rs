@@ -7,6 +7,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::words::evidence::Evidence;
 use crate::words::pipeline::{Step, StepId};
 use crate::words::receipt::Failure;
@@ -117,6 +119,13 @@ pub enum Event<'a> {
         run: &'a NewRun,
         /// Its number; 0 where nothing is written.
         number: i64,
+    },
+    /// Before the run can begin, it waits for somebody else.
+    Waits {
+        /// For whom.
+        who: &'a str,
+        /// Since when they are at work.
+        since: Timestamp,
     },
     /// There was no manifest; these `once` steps will be done as if never
     /// before, or, where there are signs of an older one, refuse.
@@ -278,6 +287,11 @@ pub enum Event<'a> {
         /// Which: `finally`, `on-failure`, `on-success`.
         hook: &'a str,
         /// Why.
+        why: &'a str,
+    },
+    /// Somebody else took the lease of the run over: it ends.
+    LeaseLost {
+        /// Who, as far as it is known.
         why: &'a str,
     },
     /// A signal asked the run to stop.

@@ -100,7 +100,6 @@ fn f19_a_pattern_that_takes_an_output_with_its_whole_path_is_an_error() {
 /// Semel alone is killed, as by one who looks for the largest process; what it had
 /// started works on.
 #[test]
-#[ignore = "open: a command does not hold a lock of its attempt yet"]
 fn f23_a_command_that_outlives_its_run_is_not_run_beside_itself() {
     let scratch = scratch();
     let gate = Gate::new(scratch.path(), "gate");

@@ -14,6 +14,7 @@ use crate::deed::aside;
 use crate::deed::journal;
 use crate::deed::look::wrong_kind;
 use crate::deed::trees::{copy_all, sync_all};
+use crate::deed::ways::Ways;
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta};
 use crate::words::path::show;
 use crate::words::receipt::Failure;
@@ -43,6 +44,8 @@ pub(crate) type IsOwn<'a> = dyn Fn(Slot<'_>, &Meta) -> Result<bool, Failure> + '
 /// Outputs that take their places.
 pub(crate) struct Placing<'a> {
     pub(crate) disk: &'a dyn Disk,
+    /// The folders to which the way is durable.
+    pub(crate) ways: &'a Ways,
     /// Where what semel did not make is put.
     pub(crate) displaced: &'a Path,
     /// The journal, where there is one.
@@ -54,9 +57,9 @@ pub(crate) struct Placing<'a> {
 }
 
 impl<'a> Placing<'a> {
-    pub(crate) fn new(disk: &'a dyn Disk, displaced: &'a Path) -> Self {
+    pub(crate) fn new(disk: &'a dyn Disk, ways: &'a Ways, displaced: &'a Path) -> Self {
         let (placed, unsynced) = (Vec::new(), Vec::new());
-        Self { disk, displaced, journal: None, placed, unsynced }
+        Self { disk, ways, displaced, journal: None, placed, unsynced }
     }
 
     /// Puts a staged output in its place; `is_free` where nothing was seen there.
@@ -179,8 +182,9 @@ impl<'a> Placing<'a> {
     /// A place for something of other hands that was at this path.
     pub(crate) fn aside_of(&mut self, path: &Path) -> Result<PathBuf, Failure> {
         let wanted = self.displaced.join(aside::inside(path));
+        // *I8* What goes there goes in one step, and the way must be durable by then.
         if let Some(parent) = wanted.parent() {
-            self.make_parent(parent)?;
+            self.ways.make(self.disk, parent).map_err(|error| broken(&error))?;
         }
         aside::free_name(self.disk, &wanted).map_err(|error| broken(&error))
     }
@@ -208,6 +212,8 @@ impl<'a> Placing<'a> {
             match (&placed.displaced_to, placed.replaced) {
                 (Some(aside), false) => {
                     disk.exchange(aside, &placed.path)?;
+                    // *I8* It is back for good before ours goes from where it was.
+                    disk.sync(placed.path.parent().unwrap_or(Path::new("")))?;
                     disk.rename_new(aside, &placed.staged)?;
                 }
                 (_, true) => disk.exchange(&placed.staged, &placed.path)?,

@@ -18,6 +18,8 @@ pub enum CannotBegin {
     Target(NoSuchTarget),
     /// Somebody else is at work on it.
     Busy(Option<Box<Holder>>),
+    /// A signal came while it waited for somebody else.
+    Stopped(i32),
     /// Another file of the folder has the same name for its pipeline, or one that
     /// this had before.
     TwoFiles {

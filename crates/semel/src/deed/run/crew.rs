@@ -53,6 +53,8 @@ impl Crew<'_> {
                 site.disk,
                 preparation.home,
                 preparation.run_id,
+                number.unwrap_or(0),
+                &site.pipeline.name,
                 &preparation.holder(),
             )?),
             None => None,
@@ -115,13 +117,17 @@ impl Crew<'_> {
         };
         std::thread::scope(|scope| {
             if let (Some(manifest), Some(staging), Some(once)) = (manifest, &staging, once) {
-                let (done, complaints) = (messages_in.clone(), messages_in.clone());
+                let (done, complaints, losses) =
+                    (messages_in.clone(), messages_in.clone(), messages_in.clone());
                 scope.spawn(move || {
                     let mut report = |Recorded { task, error }| {
                         let _ = done.send(Message::Recorded { done: task, error });
                     };
                     let mut complain = |text| {
                         let _ = complaints.send(Message::Complaint(text));
+                    };
+                    let mut lost = |why| {
+                        let _ = losses.send(Message::Lost(why));
                     };
                     let recorder = Recorder {
                         pipeline,
@@ -134,6 +140,8 @@ impl Crew<'_> {
                         once,
                         report: &mut report,
                         complain: &mut complain,
+                        lost: &mut lost,
+                        is_lost: false,
                     };
                     recorder.work(&recorder_inbox);
                 });

@@ -329,6 +329,7 @@ impl<'r, 's> Engine<'r, 's> {
                 self.recorded(*done, error);
             }
             Message::Complaint(text) => self.tell(&Event::Warning { text: &text }),
+            Message::Lost(why) => self.lose(&why),
         }
     }
 
@@ -347,6 +348,17 @@ impl<'r, 's> Engine<'r, 's> {
             pulled = pulled.and(self.shop.stop_undoing.pull());
         }
         if let Err(error) = pulled {
+            let text = format!("commands cannot be told to end: {error}");
+            self.tell(&Event::Warning { text: &text });
+        }
+    }
+
+    /// Somebody else has the lease: nothing new is begun, and ordinary commands end.
+    /// Those of `once` steps may finish: what they did is evidence, whoever keeps it.
+    fn lose(&mut self, why: &str) {
+        self.is_stopping = true;
+        self.tell(&Event::LeaseLost { why });
+        if let Err(error) = self.shop.stop.pull() {
             let text = format!("commands cannot be told to end: {error}");
             self.tell(&Event::Warning { text: &text });
         }

@@ -104,6 +104,7 @@ pub(in crate::deed) fn site_for_looking<'a>(
         kept: &[],
         memory_is_whole: true,
         unsettled: nothing_unsettled(),
+        orphans: &[],
         manifest: None,
     }
 }

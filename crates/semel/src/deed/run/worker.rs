@@ -104,6 +104,8 @@ pub(super) enum Message<'a> {
     },
     /// Something is not as it should be.
     Complaint(String),
+    /// The lease of the run was taken over.
+    Lost(String),
 }
 
 /// Tasks that were done by another version of the command.

@@ -12,6 +12,7 @@ mod file;
 mod files;
 mod gc;
 mod import;
+mod leases;
 mod replay;
 mod values;
 
@@ -29,6 +30,7 @@ use self::file::Doing;
 pub use self::file::{Birth, SqliteManifest};
 pub use self::gc::{Aged, Slot};
 pub use self::import::{Conflict, ImportError, Imported};
+use self::leases::Lease;
 use self::values::{
     RUN_COLUMNS, RUN_STEP_COLUMNS, digest_at, from_hex, item_of, keep_last, maybe_time_at,
     path_value, run_at, run_step_at, signed, task_at, text_of, time_at, time_text, unsigned,
@@ -452,7 +454,16 @@ impl Manifest for SqliteManifest {
             time_text(run.began),
             run.file,
         ];
-        self.connection.query_row(sql, values, |row| row.get(0)).doing("note that a run begins")
+        let doing = "note that a run begins";
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .doing(doing)?;
+        let number = transaction.query_row(sql, values, |row| row.get(0)).doing(doing)?;
+        let lease = Lease::take(&transaction, run, number)?;
+        transaction.commit().doing(doing)?;
+        self.lease = Some(lease);
+        Ok(number)
     }
 
     fn sync_commits(&mut self, yes: bool) -> ManifestResult<()> {
@@ -481,6 +492,9 @@ impl Manifest for SqliteManifest {
             .doing(doing)?;
         let sql = "update run set ended = ?, status = ? where number = ?";
         transaction.execute(sql, params![time_text(ended), status, number]).doing(doing)?;
+        if let Some(held) = &self.lease {
+            held.end(&transaction, ended)?;
+        }
         for step in steps {
             let sql = format!(
                 "insert or replace into run_step ({RUN_STEP_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
@@ -525,10 +539,17 @@ impl Manifest for SqliteManifest {
         transaction.commit().doing(doing)
     }
 
+    fn verify_lease(&self) -> ManifestResult<()> {
+        self.lease.as_ref().map_or(Ok(()), |held| held.verify(&self.connection))
+    }
+
     fn write(&mut self, pipeline: &str, entries: &[Entry]) -> Vec<ManifestResult<()>> {
         match self.write_together(pipeline, entries) {
             Ok(()) => entries.iter().map(|_| Ok(())).collect(),
             Err(error) if entries.len() == 1 => vec![Err(error)],
+            Err(ManifestError::Fenced { by }) => {
+                entries.iter().map(|_| Err(ManifestError::Fenced { by })).collect()
+            }
             // One of them cannot be written: find out which, and write the rest.
             Err(_) => entries
                 .iter()
@@ -548,6 +569,9 @@ impl Manifest for SqliteManifest {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .doing(doing)?;
+        if let Some(held) = &self.lease {
+            held.verify(&transaction)?;
+        }
         entries::write_entry(&transaction, pipeline, entry)?;
         replay::note_line(&transaction, line.0, line.1)?;
         transaction.commit().doing(doing)

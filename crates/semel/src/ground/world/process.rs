@@ -1,19 +1,25 @@
 //! Processes: a command is started in a group of its own, its output is read,
 //! and where it must end, its whole group ends.
 //!
+//! It is started by a [`keeper`](super::keeper), where one was appointed: then all
+//! that it started ends with it, whatever its group.
+//!
 //! Invariant: a group is signalled only while its leader has not been reaped,
 //! so that a number that was given to somebody else is never signalled.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::keeper::{Keeper, Kept, keeper};
 
 /// How long a group may take to end after SIGTERM, before SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -36,6 +42,9 @@ pub struct Order<'a> {
     pub streams: Streams,
     /// What it finds on its standard input; without it, nothing.
     pub input: Option<&'a [u8]>,
+    /// A lock that is held for as long as the command, or anything that it started
+    /// and that kept the descriptor, lives. Only a keeper can hand it on.
+    pub lock: Option<BorrowedFd<'a>>,
 }
 
 /// How output comes.
@@ -110,7 +119,7 @@ pub enum End {
 /// A command that was started.
 #[derive(Debug)]
 pub struct Running {
-    child: Child,
+    leader: Leader,
     pidfd: OwnedFd,
     /// The pipes that are still open.
     pipes: Vec<(Stream, io::PipeReader)>,
@@ -132,50 +141,99 @@ pub fn start(order: &Order<'_>) -> io::Result<Running> {
             writer
         }
     };
-    let (program, arguments) = order.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .current_dir(order.folder)
-        .envs(order.env.iter().map(|(name, value)| (name, value)))
-        .stdin(input(order.input)?)
-        .stdout(output_writer)
-        .stderr(error_writer)
-        .process_group(0);
-    let mut child = command.spawn()?;
-    // The command holds the writing ends of the pipes until it is dropped.
-    drop(command);
-    match pidfd_open(pid_of(&child), PidfdFlags::empty()) {
-        Ok(pidfd) => Ok(Running { child, pidfd, pipes }),
+    let leader = match keeper()? {
+        Some(keeper) => {
+            let input = order.input.map(file_of).transpose()?;
+            let pid = keeper.spawn(&Kept {
+                words: order.words,
+                folder: order.folder,
+                env: order.env,
+                input: input.as_ref().map(AsFd::as_fd),
+                output: output_writer.as_fd(),
+                error: error_writer.as_fd(),
+                lock: order.lock,
+            })?;
+            Leader::Kept(keeper, pid)
+        }
+        None => Leader::Own(spawn(order, output_writer, error_writer)?),
+    };
+    match pidfd_open(leader.pid(), PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(Running { leader, pidfd, pipes }),
         Err(errno) => {
-            child.kill()?;
-            child.wait()?;
+            let _ = kill_process_group(leader.pid(), Signal::KILL);
+            leader.reap(true)?;
             Err(errno.into())
         }
     }
 }
 
+/// Starts a command as a child of this process.
+fn spawn(order: &Order<'_>, output: io::PipeWriter, error: io::PipeWriter) -> io::Result<Child> {
+    let (program, arguments) = order.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let input = order.input.map(file_of).transpose()?;
+    // The writing ends of the pipes are the command's alone once this is dropped.
+    Command::new(program)
+        .args(arguments)
+        .current_dir(order.folder)
+        .envs(order.env.iter().map(|(name, value)| (name, value)))
+        .stdin(input.map_or_else(Stdio::null, Stdio::from))
+        .stdout(output)
+        .stderr(error)
+        .process_group(0)
+        .spawn()
+}
+
 /// What a command finds on its standard input. It is a file, so that nobody waits
 /// for a command that does not read it.
-fn input(bytes: Option<&[u8]>) -> io::Result<Stdio> {
-    let Some(bytes) = bytes else {
-        return Ok(Stdio::null());
-    };
+fn file_of(bytes: &[u8]) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     file.write_all(bytes)?;
     file.rewind()?;
-    Ok(file.into())
+    Ok(file)
 }
 
-fn pid_of(child: &Child) -> Pid {
-    Pid::from_child(child)
+/// The first process of a command, which leads its group.
+#[derive(Debug)]
+enum Leader {
+    /// A child of this process.
+    Own(Child),
+    /// A child of the keeper's.
+    Kept(&'static Keeper, Pid),
+}
+
+impl Leader {
+    fn pid(&self) -> Pid {
+        match self {
+            Self::Own(child) => Pid::from_child(child),
+            Self::Kept(_, pid) => *pid,
+        }
+    }
+
+    /// How it ended, which it has. Where it must, or it did not end well, what is left
+    /// of its command ends too.
+    fn reap(self, ends: bool) -> io::Result<ExitStatus> {
+        match self {
+            Self::Kept(keeper, pid) => keeper.reap(pid, ends),
+            Self::Own(mut child) => {
+                let pid = Pid::from_child(&child);
+                let options =
+                    rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+                let id = rustix::process::WaitId::Pid(pid);
+                let ended = rustix::process::waitid(id, options)?;
+                if ends || ended.is_none_or(|ended| ended.exit_status() != Some(0)) {
+                    let _ = kill_process_group(pid, Signal::KILL);
+                }
+                child.wait()
+            }
+        }
+    }
 }
 
 impl Running {
     /// The number of the command's first process.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.leader.pid().as_raw_nonzero().get().unsigned_abs()
     }
 
     /// Waits until the command's first process ended, handing on what the
@@ -280,17 +338,9 @@ impl Running {
     }
 
     /// Reaps the first process. Where the command did not end well, what is
-    /// left of its group ends too.
-    fn reap(mut self, ended_because: Option<End>) -> io::Result<End> {
-        let status = rustix::process::waitid(
-            rustix::process::WaitId::PidFd(self.pidfd.as_fd()),
-            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT,
-        )?;
-        let went_well = status.is_some_and(|status| status.exit_status() == Some(0));
-        if ended_because.is_some() || !went_well {
-            self.signal(Signal::KILL);
-        }
-        let status = self.child.wait()?;
+    /// left of it ends too.
+    fn reap(self, ended_because: Option<End>) -> io::Result<End> {
+        let status = self.leader.reap(ended_because.is_some())?;
         Ok(ended_because.unwrap_or_else(|| match (status.code(), status.signal()) {
             (Some(code), _) => End::Exited(code),
             (None, signal) => End::Signalled(signal.unwrap_or(0)),
@@ -299,12 +349,69 @@ impl Running {
 
     /// Signals the whole group. That nobody is left in it is fine.
     fn signal(&self, signal: Signal) {
-        let _ = kill_process_group(pid_of(&self.child), signal);
+        let _ = kill_process_group(self.leader.pid(), signal);
     }
 }
 
+/// A process, as it is seen from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its number.
+    pub pid: u32,
+    /// What it was started with.
+    pub command: String,
+    /// Whether it is stopped.
+    pub is_stopped: bool,
+    /// Whether it was killed, and is only about to be gone.
+    pub is_dying: bool,
+}
+
+impl Seen {
+    /// The process of this number, if it is there.
+    #[must_use]
+    pub fn at(pid: u32) -> Option<Self> {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let words = words.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        let command = words.collect::<Vec<_>>().join(" ").trim_end().to_owned();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
+        let is = |states: [char; 2]| {
+            field("State:").is_some_and(|state| state.trim_start().starts_with(states))
+        };
+        let is_killed = |name| {
+            let pending = field(name).and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+            pending.is_some_and(|pending| pending & (1 << (9 - 1)) != 0)
+        };
+        let is_dying = is(['Z', 'X']) || is_killed("SigPnd:") || is_killed("ShdPnd:");
+        Some(Self { pid, command, is_stopped: is(['T', 't']), is_dying })
+    }
+
+    /// Whether it is a keeper: then it is ending what it kept.
+    #[must_use]
+    pub fn is_keeper(&self) -> bool {
+        super::keeper::is_named(&self.command)
+    }
+}
+
+/// The processes that have a file open, as far as we may know.
+#[must_use]
+pub fn holders(path: &Path) -> Vec<Seen> {
+    let has_it = |process: &Path| {
+        let fds = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        fds.map(|fd| std::fs::read_link(fd.path())).any(|to| to.is_ok_and(|to| to == path))
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|process| {
+        let pid = process.file_name().to_str()?.parse().ok()?;
+        has_it(&process.path()).then_some(pid)
+    });
+    let mut seen: Vec<_> = pids.filter_map(Seen::at).collect();
+    seen.sort_unstable_by_key(|process| process.pid);
+    seen
+}
+
 /// Polls until something happens or the deadline is there.
-fn wait_for(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<()> {
+pub(super) fn wait_for(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<()> {
     loop {
         let timeout = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -340,6 +447,7 @@ mod tests {
             env: &env,
             streams: Streams::Together,
             input: None,
+            lock: None,
         };
         let mut printed = Vec::new();
         let running = start(&order).expect("bash starts");
@@ -366,6 +474,7 @@ mod tests {
             env: &[],
             streams: Streams::Apart,
             input: None,
+            lock: None,
         };
         let mut printed = (Vec::new(), Vec::new());
         let running = start(&order).expect("sh starts");
@@ -391,6 +500,7 @@ mod tests {
             env: &[],
             streams: Streams::Together,
             input: None,
+            lock: None,
         };
         assert_eq!(start(&order).expect_err("not there").kind(), io::ErrorKind::NotFound);
     }

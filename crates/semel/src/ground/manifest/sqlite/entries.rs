@@ -24,6 +24,9 @@ impl SqliteManifest {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .doing(doing)?;
+        if let Some(held) = &self.lease {
+            held.verify(&transaction)?;
+        }
         for entry in entries {
             write_entry(&transaction, pipeline, entry)?;
         }

@@ -7,13 +7,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
+use super::leases;
 use super::values::time_text;
 use crate::ground::manifest::{Loss, Manifest as _, ManifestError, ManifestResult};
 use crate::ground::world::disk::Disk;
 use crate::words::once::{Line, are_missing};
 
 /// The SQL that makes each version out of the one before.
-const VERSIONS: [&str; 1] = [include_str!("../schema/0001.sql")];
+const VERSIONS: [&str; 2] =
+    [include_str!("../schema/0001.sql"), include_str!("../schema/0002.sql")];
 
 /// "seml", by which the file is recognised.
 const APPLICATION: i64 = 0x7365_6d6c;
@@ -43,6 +45,8 @@ pub struct SqliteManifest {
     pub(super) access: Access,
     /// Whether commits outlive a power cut.
     pub(super) syncs_commits: bool,
+    /// The lease under which it writes.
+    pub(super) lease: Option<leases::Lease>,
     /// Where a copy is kept that is read in place of the file; removed with us.
     _snapshot: Option<tempfile::TempDir>,
 }
@@ -208,7 +212,14 @@ impl SqliteManifest {
             Access::Read => "pragma query_only = on;",
         };
         connection.execute_batch(pragmas).doing("open the manifest")?;
-        Ok(Self { connection, path: path.to_owned(), access, syncs_commits: true, _snapshot: None })
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            access,
+            syncs_commits: true,
+            lease: None,
+            _snapshot: None,
+        })
     }
 
     /// The version of the file; 0 if it is new. Fails if it is not ours.

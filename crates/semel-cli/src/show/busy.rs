@@ -1,0 +1,101 @@
+//! What is said of those who are at work: a run, or a command that outlived one.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use semel::deed::at_work::{self, AtWork};
+use semel::deed::lease::Holder;
+use semel::ground::home::Home;
+use semel::ground::world::process::Seen;
+
+use crate::show::style::Styles;
+use crate::show::text::{length, next, shorten, when_here};
+
+/// How wide the words of a process may be.
+const WIDTH: usize = 60;
+
+/// A run that is at work.
+#[derive(Debug)]
+pub(crate) struct Busy {
+    /// The pipeline.
+    pub(crate) pipeline: String,
+    /// Who runs it, where they could be asked.
+    pub(crate) holder: Option<Box<Holder>>,
+    /// The tasks that it works on.
+    pub(crate) doing: Vec<String>,
+}
+
+impl Busy {
+    /// What can be seen of who holds a pipeline.
+    pub(crate) fn see(home: &Home, pipeline: &str, holder: Option<Box<Holder>>) -> Self {
+        // What cannot be seen is not told; that it is busy is certain.
+        let runs = at_work::alive(home).unwrap_or_default().into_iter();
+        let doing = runs.filter(|at_work| at_work.pipeline == pipeline);
+        let doing = doing.map(|at_work| at_work.task.to_string()).collect();
+        Self { pipeline: pipeline.to_owned(), holder, doing }
+    }
+
+    /// Says who is at work, since when, and on what.
+    pub(crate) fn write(
+        &self,
+        out: &mut impl Write,
+        styles: Styles,
+        again: &str,
+    ) -> std::io::Result<()> {
+        writeln!(out, "{}  {} is at work already", styles.state("busy"), self.pipeline)?;
+        let mut resume = None;
+        if let Some(holder) = &self.holder {
+            let (since, for_long) =
+                (when_here(holder.since), length(holder.since, Timestamp::now()));
+            let Holder { user, host, pid, command, .. } = &**holder;
+            writeln!(out, "\n  who    {user}@{host}, pid {pid}: {command}")?;
+            let stopped = Seen::at(*pid).filter(|seen| seen.is_stopped);
+            let state = if stopped.is_some() { "stopped, and not over" } else { "alive now" };
+            resume = stopped;
+            writeln!(out, "  since  {since}, {for_long}; {state}")?;
+        }
+        if let [first, more @ ..] = &*self.doing {
+            let more = match more.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            writeln!(out, "  doing  {first}{more}")?;
+        }
+        writeln!(out, "\n  next")?;
+        if let Some(stopped) = resume {
+            writeln!(out, "{}", next(&format!("kill -CONT {}", stopped.pid), "let it go on"))?;
+        }
+        writeln!(
+            out,
+            "{}",
+            next(&format!("semel run --wait 30m{again}"), "wait for it, then go on")
+        )?;
+        writeln!(out, "{}", next(&format!("semel status{again}"), "watch it"))
+    }
+}
+
+/// Says of a task that its command outlived its run, and what ends that.
+pub(crate) fn write_orphan(
+    out: &mut impl Write,
+    styles: Styles,
+    orphan: &AtWork,
+    again: &str,
+) -> std::io::Result<()> {
+    let what = "its run was killed, its command still works";
+    writeln!(out, "{}  {}  {what}\n", styles.state("busy"), styles.bold(&orphan.task.to_string()))?;
+    let processes = orphan.processes();
+    for (at, Seen { pid, command, is_stopped, .. }) in processes.iter().enumerate() {
+        let word = if at == 0 { "who" } else { "" };
+        let stopped = if *is_stopped { ", stopped" } else { "" };
+        writeln!(out, "  {word:<5}  pid {pid}{stopped}: {}", shorten(command, WIDTH))?;
+    }
+    let since = when_here(orphan.since);
+    writeln!(out, "  since  {since}, {}", length(orphan.since, Timestamp::now()))?;
+    writeln!(out, "  so     it may still write: nobody takes over while it lives")?;
+    writeln!(out, "\n  next")?;
+    if !processes.is_empty() {
+        let pids: Vec<_> = processes.iter().map(|process| process.pid.to_string()).collect();
+        writeln!(out, "{}", next(&format!("kill {}", pids.join(" ")), "end it, then run again"))?;
+    }
+    writeln!(out, "{}\n", next(&format!("semel run --wait 30m{again}"), "or let it finish"))
+}

@@ -1,0 +1,127 @@
+//! Waiting, before a run begins, for those who are at work already: another run of
+//! the same instance, or a command that outlived its run.
+//!
+//! Invariant: whoever waits holds nothing but what they have, and a signal ends the
+//! wait.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
+use jiff::Timestamp;
+
+use super::{CannotBegin, Signals};
+use crate::deed::at_work::AtWork;
+use crate::deed::lease::{DYING, Lease, LeaseError};
+use crate::ground::world::disk::DiskError;
+use crate::words::event::Event;
+
+/// How long between two tries: nobody says when they are through.
+const BETWEEN: Duration = Duration::from_millis(50);
+
+/// As [`BETWEEN`], where the other one is only about to let go.
+const SHORTLY: Duration = Duration::from_millis(5);
+
+/// Somebody who waits.
+pub(super) struct Waiting<'a> {
+    /// For how long at most; without it, not at all.
+    limit: Option<Duration>,
+    began: Instant,
+    signals: &'a Signals,
+    /// This machine.
+    host: &'a str,
+    /// Whether it was said for whom.
+    has_told: bool,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(limit: Option<Duration>, signals: &'a Signals, host: &'a str) -> Self {
+        Self { limit, began: Instant::now(), signals, host, has_told: false }
+    }
+
+    /// Takes a lease as soon as it can be had. A holder who is already dying is given a
+    /// while in any case.
+    ///
+    /// # Errors
+    /// If it cannot be had in time.
+    pub(super) fn lease(
+        &mut self,
+        take: impl Fn() -> Result<Lease, LeaseError>,
+        tell: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Lease, CannotBegin> {
+        loop {
+            let holder = match take() {
+                Err(LeaseError::Busy(holder)) => holder,
+                taken => return Ok(taken?),
+            };
+            if let Some(holder) = &holder
+                && self.began.elapsed() < DYING
+                && holder.is_dying(self.host)
+            {
+                self.pause(SHORTLY)?;
+                continue;
+            }
+            if !self.is_patient() {
+                return Err(CannotBegin::Busy(holder));
+            }
+            if let (Some(holder), false) = (&holder, self.has_told) {
+                let who = format!(
+                    "{}@{}, pid {}: {}",
+                    holder.user, holder.host, holder.pid, holder.command
+                );
+                self.tell(&who, holder.since, tell);
+            }
+            self.pause(BETWEEN)?;
+        }
+    }
+
+    /// Waits for one of these commands to end, if there are any; says whether one did.
+    ///
+    /// # Errors
+    /// If a signal came, or nobody can say whether they are at work.
+    pub(super) fn one_of(
+        &mut self,
+        orphans: &[&AtWork],
+        tell: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<bool, CannotBegin> {
+        let Some(first) = orphans.first() else {
+            return Ok(false);
+        };
+        while self.is_patient() {
+            if !self.has_told {
+                let who =
+                    format!("the command of {}, which outlived run {}", first.task, first.run);
+                self.tell(&who, first.since, tell);
+            }
+            for orphan in orphans {
+                let failed =
+                    |source| DiskError { doing: "look at", path: orphan.lock().to_owned(), source };
+                if !orphan.is_still().map_err(failed)? {
+                    return Ok(true);
+                }
+            }
+            self.pause(BETWEEN)?;
+        }
+        Ok(false)
+    }
+
+    fn is_patient(&self) -> bool {
+        self.limit.is_some_and(|limit| self.began.elapsed() < limit)
+    }
+
+    fn tell(&mut self, who: &str, since: Timestamp, tell: &mut dyn FnMut(&Event<'_>)) {
+        self.has_told = true;
+        tell(&Event::Waits { who, since });
+    }
+
+    fn pause(&self, pause: Duration) -> Result<(), CannotBegin> {
+        match self.signals.0.recv_timeout(pause) {
+            Ok(signal) => Err(CannotBegin::Stopped(signal)),
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            // Nobody can send one.
+            Err(RecvTimeoutError::Disconnected) => {
+                std::thread::sleep(pause);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The keeper: a small process that starts the commands of semel, and ends them when
+//! semel is dead.
+//!
+//! It stands between semel and its commands: they are its children, and what they
+//! leave behind is handed to it by the kernel, whatever groups and sessions it
+//! made for itself. It has a session of its own, so that what ends semel with its
+//! group does not end the keeper. It has one thread: a descriptor that a command
+//! inherits is inherited by no other.
+//!
+//! Invariants: whichever of the two dies, the other one ends every process of every
+//! command that had not ended; where both are killed in one moment, the lock of the
+//! attempt tells that its command may live. What a command that ended well left
+//! behind, such as a server that it started, is left alone.
+
+mod children;
+mod serve;
+mod wire;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open};
+
+pub use self::serve::serve;
+use self::wire::{Order, Reply, Request};
+
+/// The variable in which a command, and so all that it starts, finds its tag: by
+/// that the keeper knows its own.
+const TAG: &str = "SEMEL_KEPT";
+
+/// How a keeper is started.
+static APPOINTED: OnceLock<(PathBuf, Vec<OsString>)> = OnceLock::new();
+
+/// The keeper of this process.
+static KEEPER: OnceLock<Result<Keeper, String>> = OnceLock::new();
+
+/// From now on all commands of this process are started by a keeper: `program`, with
+/// these words as its arguments, the first of them its name. It must call [`serve`]
+/// with its standard input, and do nothing else.
+///
+/// Without it commands are started by this process, and may outlive it.
+pub fn appoint(program: PathBuf, words: Vec<OsString>) {
+    // Whoever came first stays.
+    let _ = APPOINTED.set((program, words));
+}
+
+/// The tag of the command that a keeper started as its `number`-th.
+fn tag(keeper: Pid, number: u64) -> String {
+    format!("{keeper}.{number}")
+}
+
+/// Whether this is how a keeper is called.
+pub(super) fn is_named(command: &str) -> bool {
+    APPOINTED.get().is_some_and(|(_, words)| {
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        words.join(" ") == command
+    })
+}
+
+/// The keeper, if one was appointed; it is started when the first command is.
+///
+/// # Errors
+/// If it could not be started.
+pub(super) fn keeper() -> io::Result<Option<&'static Keeper>> {
+    let Some((program, words)) = APPOINTED.get() else {
+        return Ok(None);
+    };
+    let start = || Keeper::start(program, words).map_err(|error| error.to_string());
+    let started = KEEPER.get_or_init(start);
+    match started {
+        Ok(keeper) => Ok(Some(keeper)),
+        Err(why) => Err(io::Error::other(format!("its keeper cannot be started: {why}"))),
+    }
+}
+
+/// What a keeper is to start.
+pub(super) struct Kept<'a> {
+    /// The program and its arguments.
+    pub(super) words: &'a [OsString],
+    /// Where it runs.
+    pub(super) folder: &'a Path,
+    /// Variables that are set on top of semel's own.
+    pub(super) env: &'a [(OsString, OsString)],
+    /// Standard input; without it, nothing.
+    pub(super) input: Option<BorrowedFd<'a>>,
+    /// Standard output.
+    pub(super) output: BorrowedFd<'a>,
+    /// Standard error.
+    pub(super) error: BorrowedFd<'a>,
+    /// A descriptor that this command inherits, and no other.
+    pub(super) lock: Option<BorrowedFd<'a>>,
+}
+
+/// The keeper, seen from semel.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    process: Child,
+    line: Mutex<Line>,
+    open: Arc<Open>,
+}
+
+/// What connects semel with its keeper.
+#[derive(Debug)]
+struct Line {
+    socket: UnixStream,
+    /// How many commands the keeper was asked to start.
+    asked: u64,
+}
+
+/// The commands that have not ended, by their tags: their first processes, once they
+/// are known.
+type Open = Mutex<HashMap<String, Option<Pid>>>;
+
+impl Keeper {
+    fn start(program: &Path, words: &[OsString]) -> io::Result<Self> {
+        let (name, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let (ours, theirs) = UnixStream::pair()?;
+        // Should it be killed, what it kept is handed to us.
+        rustix::process::set_child_subreaper(Some(getpid()))?;
+        let process = Command::new(program)
+            .arg0(name)
+            .args(arguments)
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty())?;
+        let open = Arc::new(Open::default());
+        let known = Arc::clone(&open);
+        let watch = move || die_with(&pidfd, &known);
+        std::thread::Builder::new().name("keeper".to_owned()).spawn(watch)?;
+        Ok(Self { process, line: Mutex::new(Line { socket: ours, asked: 0 }), open })
+    }
+
+    /// Starts a command, and gives the number of its first process.
+    ///
+    /// # Errors
+    /// If it cannot be started, as if we had tried.
+    pub(super) fn spawn(&self, kept: &Kept<'_>) -> io::Result<Pid> {
+        let order = Order {
+            words: kept.words.to_vec(),
+            folder: kept.folder.as_os_str().to_owned(),
+            env: kept.env.to_vec(),
+            has_input: kept.input.is_some(),
+            has_lock: kept.lock.is_some(),
+        };
+        let fds = [kept.input, Some(kept.output), Some(kept.error), kept.lock];
+        let fds: Vec<_> = fds.into_iter().flatten().collect();
+        let mut line = self.line.lock().expect("nobody panics while asking");
+        line.asked += 1;
+        let tag = tag(Pid::from_child(&self.process), line.asked);
+        self.open().insert(tag.clone(), None);
+        let started = self.ask(&line, &Request::Start(order), &fds);
+        let mut open = self.open();
+        let pid = started.as_ref().ok().copied().and_then(Pid::from_raw);
+        match pid {
+            Some(_) => open.insert(tag, pid),
+            None => open.remove(&tag),
+        };
+        started.and_then(|_| pid.ok_or_else(|| io::ErrorKind::InvalidData.into()))
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<String, Option<Pid>>> {
+        self.open.lock().expect("nobody panics while holding it")
+    }
+
+    /// How a first process that has ended did so. Unless it did well, or if `ends`,
+    /// all that is left of its command ends too.
+    ///
+    /// # Errors
+    /// If the keeper does not know it.
+    pub(super) fn reap(&self, pid: Pid, ends: bool) -> io::Result<ExitStatus> {
+        let request = Request::Reap { pid: pid.as_raw_nonzero().get(), ends };
+        let line = self.line.lock().expect("nobody panics while asking");
+        let status = self.ask(&line, &request, &[]).map(ExitStatus::from_raw);
+        self.open().retain(|_, first| *first != Some(pid));
+        status
+    }
+
+    fn ask(&self, line: &Line, request: &Request, fds: &[BorrowedFd<'_>]) -> io::Result<i32> {
+        let socket = &line.socket;
+        let asked = wire::send(socket, request, fds).and_then(|()| wire::answer(socket));
+        match asked {
+            Ok(Reply::Done(value)) => Ok(value),
+            Ok(Reply::Failed(errno)) => Err(io::Error::from_raw_os_error(errno)),
+            // It is dead. Nothing that happens from here on is what it seems.
+            Err(_) => die(&self.open),
+        }
+    }
+}
+
+/// Waits for the death of the keeper, and follows it.
+fn die_with(keeper: &OwnedFd, open: &Open) {
+    let mut fds = [rustix::event::PollFd::new(keeper, rustix::event::PollFlags::IN)];
+    // Whether it is dead or nobody can tell: we must not outlive it.
+    let _ = super::process::wait_for(&mut fds, None);
+    die(open);
+}
+
+/// Dies, as if killed: the keeper is dead. What it kept was handed to us, and what
+/// has not ended of it ends first, since nobody could end it after us.
+fn die(open: &Open) -> ! {
+    let open = open.lock().expect("nobody panics while holding it");
+    children::end(&|pid| {
+        let is_open = |tag| open.contains_key(&tag);
+        open.values().any(|first| *first == Some(pid)) || children::tag(pid).is_some_and(is_open)
+    });
+    loop {
+        let _ = kill_process(getpid(), Signal::KILL);
+    }
+}
