@@ -246,7 +246,7 @@ pub(crate) fn put_back(disk: &dyn Disk, journal: &Journal) -> DiskResult<()> {
             } else if let Some(aside) = aside {
                 disk.exchange(aside, path)?;
             } else {
-                disk.rename_new(path, staged)?;
+                stage_again(disk, path, staged)?;
             }
         }
         // On its way, or only just back from its place.
@@ -254,7 +254,7 @@ pub(crate) fn put_back(disk: &dyn Disk, journal: &Journal) -> DiskResult<()> {
             && holds(disk, aside, output)?
             && disk.look_at_link(staged)?.is_none()
         {
-            disk.rename_new(aside, staged)?;
+            stage_again(disk, aside, staged)?;
         }
         let parent = path.parent().unwrap_or(Path::new(""));
         if parent.as_os_str().is_empty() || disk.look(parent)?.is_some() {
@@ -262,6 +262,15 @@ pub(crate) fn put_back(disk: &dyn Disk, journal: &Journal) -> DiskResult<()> {
         }
     }
     Ok(())
+}
+
+/// Moves what was published back to where it was staged; a power cut may have taken
+/// the folders there.
+fn stage_again(disk: &dyn Disk, from: &Path, staged: &Path) -> DiskResult<()> {
+    if let Some(folder) = staged.parent() {
+        disk.make_folders(folder)?;
+    }
+    disk.rename_new(from, staged)
 }
 
 /// Finishes exchanges that were cut short where the file system makes them in turn:
