@@ -13,6 +13,7 @@ pub mod gc;
 mod hold;
 mod hook;
 mod inputs;
+pub mod journal;
 pub mod lease;
 pub mod list;
 pub mod log;
@@ -40,6 +41,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use self::journal::AllUnsettled;
 use crate::deed::at_work::AtWork;
 use crate::ground::digests::{self, Content, Digests};
 use crate::ground::home::Home;
@@ -78,6 +80,8 @@ pub struct Site<'a> {
     pub kept: &'a [StepId],
     /// Whether nothing was ever lost from the memory.
     pub memory_is_whole: bool,
+    /// Publications of dead runs whose checks are still to be asked.
+    pub unsettled: &'a AllUnsettled,
     /// Attempts that outlived their runs.
     pub orphans: &'a [AtWork],
     /// A connection to the manifest for those who look; `None` where there is

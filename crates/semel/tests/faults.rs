@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use semel::deed::once;
 use semel::deed::run::{CannotBegin, Options, Setting, run, signals};
 use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
-use semel::ground::manifest::{Resolution, Verb};
+use semel::ground::manifest::{Manifest, Resolution, Verb};
 use semel::ground::world::disk::{Disk, DiskError, RealDisk};
 use semel::ground::world::fault::{FaultyDisk, Moment};
 use semel::thought::bind::Params;
@@ -94,6 +95,8 @@ fn child() {
     let (at, only) = at.split_once(' ').unwrap_or((at, ""));
     let (kind, at, only) = (kind.to_owned(), at.parse::<u64>().unwrap(), only.to_owned());
     let of_kind = AtomicU64::new(0);
+    let doings = Arc::new(Mutex::new(String::new()));
+    let done = Arc::clone(&doings);
     let hook = move |number: u64, moment: Moment, doing: &'static str, path: &Path| {
         let is_it = match &*only {
             "" => number == at,
@@ -102,6 +105,9 @@ fn child() {
             }
             only => only == doing && of_kind.load(Ordering::SeqCst) == at,
         };
+        if moment == Moment::After {
+            *done.lock().unwrap() += &format!("{doing}\n");
+        }
         if !is_it {
             return Ok(());
         }
@@ -127,6 +133,7 @@ fn child() {
     let status = run_on(&disk, &text.unwrap_or_else(|_| PIPELINE.to_owned()));
     if let Some(home) = Some(Path::new(&folder).join(".semel")).filter(|home| home.exists()) {
         std::fs::write(home.join("changes"), disk.changes().to_string()).unwrap();
+        std::fs::write(home.join("doings"), &*doings.lock().unwrap()).unwrap();
     }
     std::process::exit(status);
 }
@@ -486,4 +493,225 @@ fn i8_i9_killed_after_any_change_while_what_was_there_is_put_back() {
 #[test]
 fn i8_i9_a_full_disk_while_what_was_there_is_put_back() {
     explore(half_written, "full", b"precious\n");
+}
+
+/// Several outputs, of which one was mended by hand since, and a check that comes
+/// after.
+const SET: &str = r#"
+name = "faults"
+jobs = 1
+
+[step.split]
+in    = "in"
+out   = { head = "head", rest = "rest/", log = "log" }
+check = "test ! -e bad"
+run   = 'head -n 1 in > {{ out.head }}; tail -n +2 in > {{ out.rest }}/lines; cat in > {{ out.log }}'
+"#;
+
+/// The set of an earlier input is in place, and a new one is to be made.
+fn set(folder: &Path) {
+    file(folder, "semel.toml", SET);
+    file(folder, "in", "1\n2\n");
+    assert_eq!(child_in(folder, "none 0"), Some(0));
+    file(folder, "log", "precious");
+    file(folder, "in", "3\n4\n");
+}
+
+/// The same, but the check will not hold: what was there stays.
+fn set_that_does_not_hold(folder: &Path) {
+    set(folder);
+    file(folder, "bad", "");
+}
+
+#[test]
+fn i1_i7_i8_killed_after_any_change_while_a_set_is_published() {
+    explore(set, "die", b"precious");
+}
+
+#[test]
+fn i7_i8_a_full_disk_while_a_set_is_published() {
+    explore(set, "full", b"precious");
+}
+
+/// The numbers of the attempts whose publication is journalled.
+fn journals(folder: &Path) -> Vec<PathBuf> {
+    let runs = std::fs::read_dir(folder.join(".semel/staging")).into_iter().flatten().flatten();
+    let files = runs.flat_map(|run| std::fs::read_dir(run.path()).unwrap().flatten());
+    files
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "journal"))
+        .collect()
+}
+
+/// How a task came to be complete, and by which run.
+fn receipt_of(folder: &Path, step: &str) -> Option<(&'static str, i64)> {
+    let home = Home::in_folder(&folder.canonicalize().unwrap());
+    let manifest = SqliteManifest::read(&home.manifest()).unwrap();
+    let name = TaskName::new(step, &Instance::default(), None);
+    let receipt = manifest.receipt("faults", &name).unwrap()?;
+    Some((receipt.origin.name(), receipt.run))
+}
+
+fn copy_of(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let from = format!("{}/.", folder.display());
+    assert!(Command::new("cp").arg("-a").arg(from).arg(copy.path()).status().unwrap().success());
+    copy
+}
+
+/// Works through points, in a few threads.
+fn each_of(points: &[u64], point: impl Fn(u64) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(at) = points.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    point(*at);
+                }
+            });
+        }
+    });
+}
+
+/// The changes of the last run after which the disk is another than before: for a kill,
+/// what was synced is as what was not.
+fn changes_of(folder: &Path) -> Vec<u64> {
+    let doings = std::fs::read_to_string(folder.join(".semel/doings")).unwrap();
+    let doings = (1..).zip(doings.lines());
+    doings.filter(|(_, doing)| *doing != "sync").map(|(at, _)| at).collect()
+}
+
+/// Where a set that was begun to be published ends, whatever cuts its recovery short.
+fn twice(prepare: fn(&Path), status: i32) {
+    let prepared = tempfile::tempdir().unwrap();
+    prepare(prepared.path());
+    let before = contents(prepared.path());
+    let reference = copy_of(prepared.path());
+    assert_eq!(child_in(reference.path(), "none 0"), Some(status));
+    let wanted = contents(reference.path());
+    assert_eq!(wanted == before, status == 1, "what does not hold is not published");
+    let (killed, tried) = (Mutex::new(Vec::new()), AtomicU64::new(0));
+    each_of(&changes_of(reference.path()), |at| {
+        let folder = copy_of(prepared.path());
+        assert_eq!(child_in(folder.path(), &format!("die {at}")), None);
+        if !journals(folder.path()).is_empty() {
+            killed.lock().unwrap().push((at, folder));
+        }
+    });
+    for (at, killed) in killed.into_inner().unwrap() {
+        let whole = copy_of(killed.path());
+        assert_eq!(child_in(whole.path(), "none 0"), Some(status), "killed at {at}");
+        each_of(&changes_of(whole.path()), |again| {
+            let what = format!("killed at {at}, then at {again}");
+            let folder = copy_of(killed.path());
+            let folder = folder.path();
+            assert_eq!(child_in(folder, &format!("die {again}")), None, "{what}");
+            assert!(is_kept(folder, b"precious"), "{what}");
+            assert_eq!(child_in(folder, "none 0"), Some(status), "{what}");
+            assert_eq!(contents(folder), wanted, "{what}");
+            assert!(is_kept(folder, b"precious"), "{what}");
+            if status == 0 {
+                // It is the receipt of the run that was killed while it published.
+                assert_eq!(receipt_of(folder, "split"), Some(("run", 2)), "{what}");
+            }
+            tried.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+    assert!(tried.load(Ordering::SeqCst) > 20);
+}
+
+/// Row "some renames" of the table: rolled forward by looking, also when that is cut
+/// short: an exchange is not made twice.
+#[test]
+fn i7_i8_killed_again_while_a_set_is_rolled_forward() {
+    twice(set, 0);
+}
+
+/// Row "folder sync": the check does not hold, and the old ones are put back, also
+/// when that is cut short.
+#[test]
+fn i7_i8_killed_again_while_a_set_that_does_not_hold_is_put_back() {
+    twice(set_that_does_not_hold, 1);
+}
+
+/// A paid answer of two outputs; there is an older one.
+const BUY: &str = r#"
+name = "faults"
+jobs = 1
+
+[step.buy]
+once = true
+in   = "in"
+out  = { answer = "answer", parts = "parts/" }
+run  = 'cat in > {{ out.answer }}; cat in > {{ out.parts }}/1; echo bought >> ledger'
+"#;
+
+fn to_be_bought(folder: &Path) {
+    file(folder, "semel.toml", BUY);
+    file(folder, "in", "1\n");
+    assert_eq!(child_in(folder, "none 0"), Some(0));
+    std::fs::remove_file(folder.join("ledger")).unwrap();
+    // It is wanted once more, for another input; and somebody wrote into the old one.
+    file(folder, "in", "2\n");
+    file(folder, "answer", "precious");
+    assert_eq!(child_in(folder, "none 0"), Some(3));
+    settle(folder, "buy", Verb::Redo);
+}
+
+/// Once the exit status, the rules and the digests of what was paid for are journalled,
+/// no crash makes a human settle it.
+#[test]
+fn i3_i6_what_was_paid_for_is_finished_from_its_journal() {
+    let prepared = tempfile::tempdir().unwrap();
+    to_be_bought(prepared.path());
+    let reference = copy_of(prepared.path());
+    assert_eq!(child_in(reference.path(), "none 0"), Some(0));
+    let wanted = contents(reference.path());
+    let finished = AtomicU64::new(0);
+    each_of(&changes_of(reference.path()), |at| {
+        let folder = copy_of(prepared.path());
+        let folder = folder.path();
+        assert_eq!(child_in(folder, &format!("die {at}")), None, "killed at {at}");
+        let is_journalled = !journals(folder).is_empty();
+        let was_bought = folder.join("ledger").exists();
+        match child_in(folder, "none 0") {
+            Some(0) => {}
+            // What it left is kept, or it did not begin: a human looks.
+            Some(3) if !is_journalled => {
+                settle(folder, "buy", if was_bought { Verb::Done } else { Verb::Redo });
+                assert_eq!(child_in(folder, "none 0"), Some(0), "killed at {at}");
+            }
+            ended => panic!("killed at {at}: {ended:?}"),
+        }
+        assert_eq!(contents(folder), wanted, "killed at {at}");
+        assert!(is_kept(folder, b"precious"), "killed at {at}");
+        if is_journalled {
+            assert_eq!(receipt_of(folder, "buy").map(|(origin, _)| origin), Some("run"));
+            finished.fetch_add(1, Ordering::SeqCst);
+        }
+        // The log knows it too: with the manifest gone it is not bought again.
+        forget(folder);
+        assert_eq!(child_in(folder, "none 0"), Some(0), "killed at {at}");
+        assert_eq!(contents(folder), wanted, "killed at {at}");
+    });
+    assert!(finished.load(Ordering::SeqCst) > 5);
+}
+
+/// The first of a set is in its place, and then semel was killed.
+fn half_published(folder: &Path) {
+    set(folder);
+    assert_eq!(child_in(folder, "die 1 exchange"), None);
+}
+
+fn half_published_and_paid(folder: &Path) {
+    to_be_bought(folder);
+    assert_eq!(child_in(folder, "die 1 exchange"), None);
+    assert_eq!(std::fs::read_to_string(folder.join("ledger")).unwrap(), "bought\n");
+}
+
+/// The run says so, and the next one finishes it.
+#[test]
+fn i3_i7_i8_a_full_disk_while_a_set_is_rolled_forward() {
+    explore(half_published, "full", b"precious");
+    explore(half_published_and_paid, "full", b"precious");
 }

@@ -34,6 +34,9 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
             "event": "may-be-renamed", "task": task.to_string(), "from-pipeline": pipeline,
             "from-step": step,
         }),
+        Event::Finished { number, task } => {
+            json!({ "event": "finished", "run": number, "task": task.to_string() })
+        }
         Event::CleanedUp { number, attempts } => {
             json!({ "event": "cleaned-up", "run": number, "attempts": attempts })
         }

@@ -83,6 +83,9 @@ impl<'a, W: Write> Plain<'a, W> {
                     self.say(&line);
                 }
             }
+            Event::Finished { number, task } => {
+                self.say(&format!("run {number} was killed while it published {task}: finished"));
+            }
             Event::CleanedUp { number, attempts } => {
                 self.say(&format!(
                     "run {number} was killed: {} cleaned up",

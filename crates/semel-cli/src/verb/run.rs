@@ -48,7 +48,9 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
     let mut outlook = Outlook::default();
     let ended = run_pipeline(&place.setting(typed), &how, &signals, &mut |event| {
         match event {
-            Event::CleanedUp { number, .. } => goes_on_after = Some(*number),
+            Event::CleanedUp { number, .. } | Event::Finished { number, .. } => {
+                goes_on_after = Some(*number);
+            }
             Event::Displaced { from, to, .. } => {
                 let to = in_home(to).display().to_string();
                 displaced.push((from.display().to_string(), to));

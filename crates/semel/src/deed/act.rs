@@ -265,7 +265,8 @@ fn run(
             return Ran::not_started(Failure::NotStarted(why));
         }
     };
-    let mut spool = Spool::new(&site.home.staging_of(site.run_id), job.number);
+    let spool = Spool::new(&site.home.staging_of(site.run_id), job.number);
+    let mut spool = if view.step.once { spool.at_once() } else { spool };
     let mut stream = MaskStream::new(&view.mask);
     let mut log_error = None;
     let mut keep = |bytes: &[u8], spool: &mut Spool| {

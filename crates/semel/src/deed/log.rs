@@ -4,9 +4,10 @@
 //! *On disk*: `.semel/log/RUN.log`, only appended to. What an attempt prints is
 //! collected in memory while that is short and young, then in
 //! `.semel/staging/RUN/NUMBER.log`, and appended to the run's log when the
-//! attempt ends.
+//! attempt ends. The collected file is removed when the manifest knows where that is.
 //!
-//! *If we die here*: the collected file stays, and the next run appends it.
+//! *If we die here*: the collected file stays, and the next run appends it, unless that
+//! was done already.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
@@ -21,6 +22,9 @@ const SHORT: usize = 64 * 1024;
 
 /// … and younger than this.
 const YOUNG: Duration = Duration::from_millis(100);
+
+/// In a log of up to this size what stands there already is not appended again.
+const SEARCHED: u64 = 64 << 20;
 
 /// How much of the end is at hand when an attempt fails.
 const TAIL: usize = 4 * 1024;
@@ -59,6 +63,48 @@ impl RunLog {
         let bytes = io::copy(printed, file)?;
         Ok(LogRange { at, bytes })
     }
+
+    /// Appends what a dead run collected of an attempt, unless that stands there: it
+    /// died after it had appended it.
+    ///
+    /// # Errors
+    /// If something cannot be read or written.
+    pub fn append_once(&self, collected: &mut File) -> io::Result<LogRange> {
+        let size = |file: &File| file.metadata().map(|meta| meta.len());
+        let log = match File::open(&self.path) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(mut log) = log
+            && size(&log)? <= SEARCHED
+            && size(collected)? <= size(&log)?
+        {
+            let (mut all, mut part) = (Vec::new(), Vec::new());
+            io::Read::read_to_end(&mut log, &mut all)?;
+            io::Read::read_to_end(collected, &mut part)?;
+            if let Some(at) = memchr::memmem::find(&all, &part) {
+                return Ok(LogRange { at: at as u64, bytes: part.len() as u64 });
+            }
+            collected.rewind()?;
+        }
+        self.append(collected)
+    }
+}
+
+/// Removes what was collected of an attempt, now that the manifest knows where it is.
+///
+/// # Errors
+/// If it cannot be removed.
+pub fn forget_collected(staging: &Path, number: u64) -> io::Result<()> {
+    match std::fs::remove_file(collected_at(staging, number)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn collected_at(staging: &Path, number: u64) -> PathBuf {
+    staging.join(format!("{number}.log"))
 }
 
 /// What an attempt prints, while it prints.
@@ -67,6 +113,8 @@ pub struct Spool {
     path: PathBuf,
     began: Instant,
     memory: Vec<u8>,
+    /// Whether nothing is only in memory: it must be there if semel dies.
+    hurries: bool,
     file: Option<File>,
     tail: Vec<u8>,
 }
@@ -76,12 +124,20 @@ impl Spool {
     #[must_use]
     pub fn new(staging: &Path, number: u64) -> Self {
         Self {
-            path: staging.join(format!("{number}.log")),
+            path: collected_at(staging, number),
             began: Instant::now(),
+            hurries: false,
             memory: Vec::new(),
             file: None,
             tail: Vec::new(),
         }
+    }
+
+    /// Collects on disk from the first byte on: whoever settles what was cut short
+    /// wants to read it.
+    #[must_use]
+    pub fn at_once(self) -> Self {
+        Self { hurries: true, ..self }
     }
 
     /// Takes what was printed next.
@@ -94,7 +150,8 @@ impl Spool {
             self.tail.drain(..self.tail.len() - TAIL);
         }
         self.memory.extend_from_slice(printed);
-        if self.file.is_none() && self.memory.len() < SHORT && self.began.elapsed() < YOUNG {
+        let is_short = self.memory.len() < SHORT && self.began.elapsed() < YOUNG;
+        if self.file.is_none() && is_short && !self.hurries {
             return Ok(());
         }
         let file = match &mut self.file {
@@ -124,9 +181,7 @@ impl Spool {
             return log.append(&mut self.memory.as_slice());
         }
         let written = File::open(&self.path)?;
-        let range = log.append(&mut io::Read::chain(written, self.memory.as_slice()))?;
-        std::fs::remove_file(&self.path)?;
-        Ok(range)
+        log.append(&mut io::Read::chain(written, self.memory.as_slice()))
     }
 }
 
@@ -186,6 +241,11 @@ mod tests {
         let range = spool.end(&log).expect("appended");
         assert_eq!(range.bytes as usize, long.len() + 7);
         assert!(read(&log.path, range).expect("read").ends_with(b"\nthe end"));
+        // Until the manifest knows where it is, it is there twice; it is not appended so.
+        let mut collected = File::open(folder.path().join("7.log")).expect("it is there");
+        assert_eq!(log.append_once(&mut collected).expect("found").at, range.at);
+        forget_collected(folder.path(), 7).expect("removed");
+        forget_collected(folder.path(), 7).expect("it is gone already");
         assert!(!folder.path().join("7.log").exists());
     }
 }

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::deed::explain::{self, explain};
+use crate::deed::journal::Unsettled;
 use crate::deed::view::{Input, Manner, Seen, StepView, put_inputs};
 use crate::deed::{Site, check, former, stage};
 use crate::ground::manifest::{Gone, OpenAttempt, Remembered, Said, Verb};
@@ -70,6 +71,10 @@ pub struct Sight {
     pub owes_cleanup: bool,
     /// The attempt since its receipt, by run and number.
     pub open: Option<(i64, u64)>,
+    /// What a dead run published of it, where its check was still to be asked.
+    pub unsettled: Option<Unsettled>,
+    /// Whether that proves what is to be done now.
+    pub is_finished: bool,
 }
 
 /// What is known of a task beside memory and truth.
@@ -150,7 +155,18 @@ pub fn look(
         case.provably_undone = provably_undone;
     }
     let outs = outs(site, view, task, hints)?;
-    let held = hold_against(site, view, task, &fingerprint, receipt, &outs, case.keeps)?;
+    let unsettled = unsettled(site, view, task, known);
+    let mut held = hold_against(site, view, task, &fingerprint, receipt, &outs, case.keeps)?;
+    let is_finished = unsettled.is_some_and(|unsettled| {
+        let present = outs.iter().flatten().map(|seen| seen.content.digest);
+        unsettled.is_of(task)
+            && unsettled.proves(&fingerprint, present, view.step.once || case.keeps)
+    });
+    if let Some(unsettled) = unsettled.filter(|_| is_finished) {
+        // That they are as before is no sign of an older one.
+        let effect = unsettled.effect();
+        held = Held { outputs: Outputs::Proven, is_as_before: false, effect, ..held };
+    }
     case.outputs = match held.outputs {
         // They prove what was done before the attempt that did not succeed.
         Outputs::Proven
@@ -228,6 +244,8 @@ pub fn look(
             owes_cleanup: open.is_some_and(|attempt| !attempt.provably_undone)
                 && known.tried.is_none(),
             open: open.map(|attempt| (attempt.run, attempt.number)),
+            unsettled: unsettled.cloned(),
+            is_finished,
         })
     });
     Ok(Looked {
@@ -240,6 +258,23 @@ pub fn look(
         held: held_now,
         renamed: gone.filter(|_| verdict.reason == Reason::MayBeRenamed),
     })
+}
+
+/// What a dead run published of a task, where its check is still to be asked. What
+/// this run tried itself is another matter.
+fn unsettled<'s>(
+    site: &Site<'s>,
+    view: &StepView<'_>,
+    task: &Task,
+    known: Known<'_>,
+) -> Option<&'s Unsettled> {
+    if site.unsettled.is_empty() {
+        return None;
+    }
+    let unsettled = site.unsettled.get(&task.name(&view.step.name, &view.instance))?;
+    // An attempt of this run took it back, or could not.
+    let is_open = known.tried.is_none() || unsettled.is_journalled(site.disk);
+    is_open.then_some(unsettled)
 }
 
 /// Whether an attempt was made at what is to be done now.
@@ -447,6 +482,10 @@ fn all_own<'p>(
 /// If the stamp cannot be read, or the manifest cannot be asked.
 pub fn is_own(site: &Site<'_>, path: &Path, digest: Digest) -> Result<bool, Failure> {
     if stamp_of(site, path)?.is_some_and(|stamp| stamp.explains(digest)) {
+        return Ok(true);
+    }
+    let published = site.unsettled.values().flat_map(|unsettled| &unsettled.journal.outputs);
+    if published.into_iter().any(|output| output.path == path && output.digest == digest) {
         return Ok(true);
     }
     Ok(site.ask_manifest(|manifest| manifest.made(path, &digest))?)

@@ -10,30 +10,34 @@
 //! sees the old output or the whole new one; *I8* bytes that semel did not make
 //! are never destroyed.
 //!
-//! *If we die here*: each path has its old or its new output; without a receipt
-//! the next run finds out by digests and stamps.
+//! *If we die here*: each path has its old or its new output. Where there is more than
+//! one step the journal tells the next run how to finish, or to undo it (see
+//! [`crate::deed::journal`]); else it finds out by digests and stamps.
 
 mod in_place;
+mod placing;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::placing::broken;
+pub(in crate::deed) use self::placing::{Placing, Slot};
 use crate::deed::act::{Job, Staged, Workshop};
-use crate::deed::aside;
-use crate::deed::inputs;
-use crate::deed::look::{is_own, wrong_kind};
+use crate::deed::look::is_own;
+use crate::deed::record::{Particulars, receipt};
 use crate::deed::stage::Place;
-use crate::deed::trees::{copy_all, sync_all};
+use crate::deed::trees::sync_all;
 use crate::deed::undo::Undo;
 use crate::deed::view::Seen;
-use crate::deed::ways::Ways;
-use crate::deed::{Site, check};
+use crate::deed::{Site, check, inputs, journal};
 use crate::ground::digests::{self, Content};
-use crate::ground::world::disk::{DiskError, DiskResult, Kind, Meta, Stat};
+use crate::ground::world::disk::{Kind, Meta, Stat};
 use crate::ground::world::process::Stop;
+use crate::words::journal::{Circumstances, Record};
+use crate::words::once::Doer;
 use crate::words::path::show;
-use crate::words::pipeline::InPlace;
-use crate::words::receipt::{Failure, FileRecord, FileRole};
+use crate::words::pipeline::{InPlace, Step};
+use crate::words::receipt::{Attempt, AttemptEnd, Failure, FileRecord, FileRole, Origin};
 use crate::words::stamp::Stamp;
 
 /// Outputs that are in their places, though perhaps not yet durably so: their
@@ -56,13 +60,16 @@ pub struct Published {
     pub(crate) took: Duration,
 }
 
-/// An output that took its place.
-struct Placed {
-    path: PathBuf,
-    /// Where it was staged; what it replaced is there now, if anything.
-    staged: PathBuf,
-    replaced: bool,
-    displaced_to: Option<PathBuf>,
+/// What is known of a publication beside its outputs.
+pub struct Paper<'a> {
+    /// What its receipt will say.
+    pub particulars: Particulars<'a>,
+    /// How the task comes to be complete by it.
+    pub origin: Origin,
+    /// The attempt that it ends, where a command was run.
+    pub attempt: Option<(Attempt, AttemptEnd)>,
+    /// The run.
+    pub by: &'a Doer,
 }
 
 /// Publishes staged outputs, then asks the explicit check.
@@ -74,29 +81,37 @@ pub fn publish(
     workshop: &Workshop<'_>,
     job: &Job<'_>,
     staged: Staged,
+    paper: &Paper<'_>,
     stop: &Stop,
 ) -> Result<Published, Failure> {
-    let Staged { place, contents, took } = staged;
+    let Staged { mut place, contents, took } = staged;
     let site = workshop.site;
     let mut publication = Publication {
         site,
         job,
-        displaced: workshop.displaced,
-        ways: &workshop.staging.ways,
         took,
-        placed: Vec::new(),
-        unsynced: Vec::new(),
+        placing: Placing::new(site.disk, &workshop.staging.ways, workshop.displaced),
         moved_aside: Vec::new(),
     };
     if job.view.step.in_place != InPlace::No {
         return in_place::publish(workshop, job, publication, place, &contents, stop);
     }
-    let done = publication.place_all(&place, &contents).and_then(|()| publication.ask_check(stop));
+    let files = records(job, &contents);
+    let done = publication
+        .make_durable(&place, &contents)
+        .and_then(|()| publication.journal(workshop, &mut place, &files, paper))
+        .and_then(|()| publication.place_all(&place))
+        .and_then(|()| publication.ask_check(stop));
     if let Err(failure) = done {
-        let failure = match publication.take_back() {
-            Ok(()) => failure,
-            Err(error) => Failure::Broken(format!("{failure}; and then: {error}")),
-        };
+        let taken_back = publication.placing.take_back().and_then(|()| match &place.journal {
+            Some(journal) => journal::forget(site.disk, journal),
+            None => Ok(()),
+        });
+        if let Err(error) = taken_back {
+            // What could not be put back is here and nowhere else: the next run
+            // finishes, or undoes, what is journalled.
+            return Err(Failure::Broken(format!("{failure}; and then: {error}")));
+        }
         let failure = Undo { workshop, job }.after_publishing(&place, failure);
         let failure = match inputs::save(workshop, job, &place) {
             Ok(saved) => inputs::with_kept(failure, &saved),
@@ -109,13 +124,13 @@ pub fn publish(
         });
     }
     let mut outs = Vec::with_capacity(contents.len());
-    for (placed, staged) in publication.placed.iter().zip(&contents) {
+    for (placed, staged) in publication.placing.placed.iter().zip(&contents) {
         outs.push(look_at_published(site, &placed.path, staged)?);
     }
     Ok(Published {
-        files: records(job, &contents),
+        files,
         outs,
-        left_something: publication.placed.iter().any(|placed| placed.replaced),
+        left_something: publication.placing.placed.iter().any(|placed| placed.replaced),
         place,
         ..publication.published()
     })
@@ -153,18 +168,11 @@ fn records(job: &Job<'_>, contents: &[Seen]) -> Vec<FileRecord> {
     .collect()
 }
 
-fn broken(error: &DiskError) -> Failure {
-    Failure::Broken(error.to_string())
-}
-
 struct Publication<'a> {
     site: &'a Site<'a>,
     job: &'a Job<'a>,
-    displaced: &'a Path,
-    ways: &'a Ways,
     took: Duration,
-    placed: Vec<Placed>,
-    unsynced: Vec<PathBuf>,
+    placing: Placing<'a>,
     /// What semel did not make: from where it was moved, to where.
     moved_aside: Vec<(PathBuf, PathBuf)>,
 }
@@ -172,15 +180,16 @@ struct Publication<'a> {
 impl Publication<'_> {
     /// What is known of the publication itself; of its outputs, nothing yet.
     fn published(mut self) -> Published {
-        self.unsynced.sort_unstable();
-        self.unsynced.dedup();
-        let placed = self.placed.into_iter();
-        self.moved_aside
-            .extend(placed.filter_map(|placed| Some((placed.path, placed.displaced_to?))));
+        let Placing { placed, mut unsynced, .. } = self.placing;
+        unsynced.sort_unstable();
+        unsynced.dedup();
+        self.moved_aside.extend(
+            placed.into_iter().filter_map(|placed| Some((placed.path, placed.displaced_to?))),
+        );
         Published {
             files: Vec::new(),
             outs: Vec::new(),
-            unsynced: if self.site.syncs(self.job.view.step) { self.unsynced } else { Vec::new() },
+            unsynced: if self.site.syncs(self.job.view.step) { unsynced } else { Vec::new() },
             displaced: self.moved_aside,
             place: Place::default(),
             left_something: false,
@@ -193,181 +202,79 @@ impl Publication<'_> {
         self.site.syncs(self.job.view.step)
     }
 
-    fn place_all(&mut self, place: &Place, contents: &[Seen]) -> Result<(), Failure> {
-        let view = self.job.view;
-        // All are durable before the first takes its place.
+    /// Stamps and syncs staged outputs: all are durable before the first takes its
+    /// place.
+    fn make_durable(&self, place: &Place, contents: &[Seen]) -> Result<(), Failure> {
+        let (view, disk) = (self.job.view, self.site.disk);
         for (at, (staged, seen)) in place.paths.iter().zip(contents).enumerate() {
             let digest = seen.content.digest;
             let stamp = Stamp::new(&self.job.sight.fingerprint, &view.roles[at], digest);
-            let disk = self.site.disk;
             disk.put_stamp(staged, &stamp.to_bytes()).map_err(|error| broken(&error))?;
             if self.syncs() {
                 sync_all(disk, staged, view.step.outs[at].folder)
                     .map_err(|error| broken(&error))?;
             }
         }
-        for (at, staged) in place.paths.iter().enumerate() {
-            self.place_one(at, staged)?;
-        }
         Ok(())
     }
 
-    fn place_one(&mut self, at: usize, staged: &Path) -> Result<(), Failure> {
-        let disk = self.site.disk;
-        let path = &self.job.task.outs[at];
-        let parent = path.parent().unwrap_or(Path::new(""));
-        let seen = self.job.sight.outs.get(at).and_then(Option::as_ref);
-        if seen.is_none() {
-            self.make_parent(parent)?;
-            match disk.rename_new(staged, path) {
-                Ok(()) => {
-                    self.unsynced.push(parent.to_owned());
-                    self.placed.push(Placed {
-                        path: path.clone(),
-                        staged: staged.to_owned(),
-                        replaced: false,
-                        displaced_to: None,
-                    });
-                    return Ok(());
-                }
-                // Somebody was faster; theirs is moved aside.
-                Err(error) if error.is_presence() => {}
-                Err(error) => return Err(broken(&error)),
-            }
-        }
-        self.replace(at, staged, seen)
-    }
-
-    /// Puts a staged output in the place of what is there.
-    fn replace(&mut self, at: usize, staged: &Path, seen: Option<&Seen>) -> Result<(), Failure> {
-        let disk = self.site.disk;
-        let path = &self.job.task.outs[at];
-        let Some(meta) = disk.look_at_link(path).map_err(|error| broken(&error))? else {
-            // It was there when the task was looked at, and is gone now.
-            disk.rename_new(staged, path).map_err(|error| broken(&error))?;
-            self.note(at, staged, false, None);
-            return Ok(());
-        };
-        if meta.kind != Kind::Link
-            && let Some(why) = wrong_kind(self.job.view.step.outs[at].folder, meta.kind)
-        {
-            return Err(Failure::BadEffect(format!("its output {} {why}", show(path))));
-        }
-        if self.is_own(path, &meta, seen)? {
-            disk.exchange(staged, path).map_err(|error| broken(&error))?;
-            self.note(at, staged, true, None);
-            let replaced = disk.look_at_link(staged).map_err(|error| broken(&error))?;
-            if replaced.is_none_or(|replaced| replaced.stat.inode == meta.stat.inode) {
-                return Ok(());
-            }
-            // It was not what was there a moment ago: somebody's, then.
-            let aside = self.aside_for(path)?;
-            disk.rename_new(staged, &aside).map_err(|error| broken(&error))?;
-            self.amend(false, aside);
-            return Ok(());
-        }
-        let aside = self.aside_for(path)?;
-        match disk.rename_new(staged, &aside) {
-            Ok(()) => {}
-            Err(error) if error.is_across() => return self.replace_across(at, staged, aside),
-            Err(error) => return Err(broken(&error)),
-        }
-        disk.exchange(&aside, path).map_err(|error| broken(&error))?;
-        self.note(at, staged, false, Some(aside));
-        Ok(())
-    }
-
-    /// Replaces what semel did not make where it cannot be moved aside in one step:
-    /// a copy of it is durable before it gives way.
-    fn replace_across(
+    /// Journals what is about to be done, where that has more than one step. One
+    /// file without a check takes its place and has its receipt, or has not.
+    fn journal(
         &mut self,
-        at: usize,
-        staged: &Path,
-        mut copy: PathBuf,
+        workshop: &Workshop<'_>,
+        place: &mut Place,
+        files: &[FileRecord],
+        paper: &Paper<'_>,
     ) -> Result<(), Failure> {
-        let disk = self.site.disk;
-        let path = &self.job.task.outs[at];
-        let is_folder = self.job.view.step.outs[at].folder;
-        let put_aside = |from: &Path, to: &Path| -> DiskResult<Option<Meta>> {
-            let meta = disk.look_at_link(from)?;
-            copy_all(disk, from, to)?;
-            sync_all(disk, to, is_folder)?;
-            to.parent().map_or(Ok(()), |parent| disk.sync(parent))?;
-            Ok(meta)
-        };
-        let copied = put_aside(path, &copy).map_err(|error| broken(&error))?;
-        disk.exchange(staged, path).map_err(|error| broken(&error))?;
-        let replaced = disk.look_at_link(staged).map_err(|error| broken(&error))?;
-        let bytes_of = |meta: Option<Meta>| {
-            meta.map(|meta| (meta.stat.inode, meta.stat.size, meta.stat.mtime))
-        };
-        if is_folder || bytes_of(replaced) != bytes_of(copied) {
-            // Somebody wrote to it in between.
-            let later = aside::free_name(disk, &copy).map_err(|error| broken(&error))?;
-            put_aside(staged, &later).map_err(|error| broken(&error))?;
-            copy = later;
+        let Job { view, number, .. } = *self.job;
+        let step = view.step;
+        let has_one_step = matches!(&*step.outs, [out] if !out.folder);
+        if step.outs.is_empty() || has_one_step && step.check.is_none() && !step.once {
+            return Ok(());
         }
-        self.note(at, staged, true, Some(copy));
+        let site = self.site;
+        let root = site.disk.root();
+        let Paper { particulars, origin, attempt, by } = paper;
+        let receipt = receipt(particulars, files.to_vec(), *origin, self.took);
+        let staged = place.paths.iter().zip(&step.outs);
+        let staged =
+            staged.map(|(path, out)| (path.strip_prefix(root).unwrap_or(path), out.folder));
+        let record = Record::of(
+            &receipt,
+            Circumstances {
+                pipeline: &site.pipeline.name,
+                by,
+                asks: step.check.is_some(),
+                number,
+                attempt: attempt.as_ref(),
+                said: particulars.said,
+                ends: particulars.ends,
+                leases: leases(site, step),
+                staged: staged.collect(),
+            },
+        );
+        // What is paid for must be found again after a power cut too.
+        if step.once {
+            workshop.staging.make_durable(place).map_err(|error| broken(&error))?;
+        }
+        let path = workshop.staging.journal(number);
+        place.journal = Some(path.clone());
+        journal::write(site.disk, &path, &record, self.syncs()).map_err(|error| broken(&error))?;
+        self.placing.journal = Some(path);
         Ok(())
     }
 
-    fn note(&mut self, at: usize, staged: &Path, replaced: bool, displaced_to: Option<PathBuf>) {
-        let path = self.job.task.outs[at].clone();
-        self.unsynced.push(path.parent().unwrap_or(Path::new("")).to_owned());
-        self.unsynced.extend(displaced_to.as_deref().and_then(Path::parent).map(Path::to_owned));
-        self.placed.push(Placed { path, staged: staged.to_owned(), replaced, displaced_to });
-    }
-
-    fn amend(&mut self, replaced: bool, aside: PathBuf) {
-        self.unsynced.extend(aside.parent().map(Path::to_owned));
-        if let Some(placed) = self.placed.last_mut() {
-            placed.replaced = replaced;
-            placed.displaced_to = Some(aside);
-        }
-    }
-
-    /// Whether what is at a path was made by semel.
-    fn is_own(&self, path: &Path, meta: &Meta, seen: Option<&Seen>) -> Result<bool, Failure> {
+    fn place_all(&mut self, place: &Place) -> Result<(), Failure> {
+        let job = self.job;
         let site = self.site;
-        let digest = match seen {
-            Some(seen) if meta.kind == Kind::File && seen.meta.stat == meta.stat => {
-                if self.job.sight.outs_are_own {
-                    return Ok(true);
-                }
-                seen.content.digest
-            }
-            _ => match meta.kind {
-                Kind::Folder => {
-                    digests::read_folder(site.disk, path).map_err(|error| broken(&error))?.digest
-                }
-                Kind::File => {
-                    digests::read(site.disk, path, None).map_err(|error| broken(&error))?.digest
-                }
-                Kind::Link | Kind::Other => return Ok(false),
-            },
-        };
-        is_own(site, path, digest)
-    }
-
-    /// A place for something of other hands, where nothing is yet.
-    fn aside_for(&mut self, path: &Path) -> Result<PathBuf, Failure> {
-        let disk = self.site.disk;
-        let wanted = self.displaced.join(aside::inside(path));
-        // *I8* What goes there goes in one step, and the way must be durable by then.
-        if let Some(parent) = wanted.parent() {
-            self.ways.make(disk, parent).map_err(|error| broken(&error))?;
-        }
-        aside::free_name(disk, &wanted).map_err(|error| broken(&error))
-    }
-
-    /// Makes a folder; each new one is a name in the folder above, to be synced.
-    fn make_parent(&mut self, folder: &Path) -> Result<(), Failure> {
-        if folder.as_os_str().is_empty() {
-            return Ok(());
-        }
-        let made = self.site.disk.make_folders(folder).map_err(|error| broken(&error))?;
-        for folder in made {
-            self.unsynced.push(folder.parent().unwrap_or(Path::new("")).to_owned());
+        let seen_at = |at: usize| job.sight.outs.get(at).and_then(Option::as_ref);
+        let is_own =
+            |slot: Slot<'_>, meta: &Meta| is_own_output(site, job, slot, meta, seen_at(slot.at));
+        for (at, (staged, path)) in place.paths.iter().zip(&*job.task.outs).enumerate() {
+            let is_folder = job.view.step.outs[at].folder;
+            let slot = Slot { at, path, staged, is_folder };
+            self.placing.place(slot, seen_at(at).is_none(), &is_own)?;
         }
         Ok(())
     }
@@ -380,7 +287,9 @@ impl Publication<'_> {
         }
         if self.syncs() {
             // The recorder syncs those of a group once more, and goes the ways.
-            self.ways.sync(self.site.disk, &self.unsynced).map_err(|error| broken(&error))?;
+            let folders = &self.placing.unsynced;
+            let synced = self.placing.ways.sync(self.site.disk, folders);
+            synced.map_err(|error| broken(&error))?;
         }
         let asked = check::Asked {
             view,
@@ -396,28 +305,49 @@ impl Publication<'_> {
             Err(why) => Err(Failure::Broken(format!("its check cannot tell: {why}"))),
         }
     }
+}
 
-    /// Puts back what was there before.
-    fn take_back(&mut self) -> DiskResult<()> {
-        let disk = self.site.disk;
-        let mut folders = Vec::new();
-        for placed in self.placed.drain(..).rev() {
-            match (&placed.displaced_to, placed.replaced) {
-                (Some(aside), false) => {
-                    disk.exchange(aside, &placed.path)?;
-                    // *I8* It is back for good before ours goes from where it was.
-                    disk.sync(placed.path.parent().unwrap_or(Path::new("")))?;
-                    disk.remove_all(aside)?;
-                }
-                (_, true) => disk.exchange(&placed.staged, &placed.path)?,
-                (None, false) => disk.rename_new(&placed.path, &placed.staged)?,
+/// Whether what is at the place of an output was made by semel.
+fn is_own_output(
+    site: &Site<'_>,
+    job: &Job<'_>,
+    slot: Slot<'_>,
+    meta: &Meta,
+    seen: Option<&Seen>,
+) -> Result<bool, Failure> {
+    let Slot { path, .. } = slot;
+    let digest = match seen {
+        Some(seen) if meta.kind == Kind::File && seen.meta.stat == meta.stat => {
+            if job.sight.outs_are_own {
+                return Ok(true);
             }
-            folders.push(placed.path.parent().unwrap_or(Path::new("")).to_owned());
+            seen.content.digest
         }
-        folders.sort_unstable();
-        folders.dedup();
-        folders.iter().try_for_each(|folder| disk.sync(folder))
+        _ => match meta.kind {
+            Kind::Folder => {
+                digests::read_folder(site.disk, path).map_err(|error| broken(&error))?.digest
+            }
+            Kind::File => {
+                digests::read(site.disk, path, None).map_err(|error| broken(&error))?.digest
+            }
+            Kind::Link | Kind::Other => return Ok(false),
+        },
+    };
+    is_own(site, path, digest)
+}
+
+/// The lock files of the leases under which a step works: that of the run, and that
+/// of the step, if runs of several instances share it.
+fn leases(site: &Site<'_>, step: &Step) -> Vec<String> {
+    let name = &site.pipeline.name;
+    let run = site.params.instance(&site.pipeline.per);
+    let mut locks = vec![site.home.lock(name, run.as_str())];
+    if step.per != site.pipeline.per {
+        let shared = site.params.instance(&step.per);
+        locks.push(site.home.step_lock(name, &step.name, shared.as_str()));
     }
+    let names = locks.iter().filter_map(|lock| lock.file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
 /// Makes outputs that were found in place durable, but for the folders they lie

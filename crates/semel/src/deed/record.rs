@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::deed::journal::Unsettled;
 use crate::deed::once::{OnceWriter, Written};
 use crate::deed::publish::Published;
 use crate::deed::stage::{Place, Staging};
@@ -51,6 +52,8 @@ pub struct Completion {
     place: Option<(Place, bool)>,
     /// Whether it waits for nobody.
     hurries: bool,
+    /// Whether the attempt is one of this run.
+    is_ours: bool,
 }
 
 /// What a receipt says beside its effect.
@@ -88,7 +91,29 @@ impl Completion {
             unsynced: published.unsynced,
             place: Some((published.place, published.left_something)),
             hurries: particulars.view.step.once,
+            is_ours: true,
         }
+    }
+
+    /// A task whose outputs a killed run published: they are in place, and its check
+    /// holds. The receipt is the one that was owed then.
+    pub(crate) fn finished(
+        particulars: &Particulars<'_>,
+        unsettled: &Unsettled,
+        unsynced: Vec<PathBuf>,
+    ) -> Option<Self> {
+        let run = unsettled.run.unwrap_or(particulars.run);
+        Some(Self {
+            receipt: unsettled.journal.receipt(run)?,
+            // Its number is known within its run only.
+            attempt: unsettled.run.and_then(|run| unsettled.journal.attempt(run)),
+            said: particulars.said,
+            ends: particulars.ends,
+            unsynced,
+            place: Some((unsettled.place(), true)),
+            hurries: particulars.view.step.once,
+            is_ours: false,
+        })
     }
 
     /// A task whose effect was found in place: proven, claimed by its check, or
@@ -120,11 +145,13 @@ impl Completion {
             unsynced,
             place: None,
             hurries: particulars.view.step.once,
+            is_ours: true,
         }
     }
 }
 
-fn receipt(
+/// The receipt of a task that left these outputs.
+pub(crate) fn receipt(
     particulars: &Particulars<'_>,
     outs: Vec<FileRecord>,
     origin: Origin,
@@ -278,6 +305,8 @@ struct Pending<T> {
     task: Option<T>,
     answer: Option<SyncSender<Result<(), String>>>,
     place: Option<(Place, bool)>,
+    /// The attempt of which the manifest knows then where it is what it printed.
+    collected: Option<u64>,
     unsynced: Vec<PathBuf>,
     hurries: bool,
 }
@@ -353,22 +382,27 @@ impl<T> Recorder<'_, T> {
             }),
             Order::End(attempt, end, said) => {
                 begun.retain(|(_, known, _)| known.number != attempt.number);
-                batch.push(Pending::of(Entry::End { attempt, end, said }));
+                let collected = printed_by(&attempt, &end);
+                let entry = Entry::End { attempt, end, said };
+                batch.push(Pending { collected, ..Pending::of(entry) });
             }
             Order::Held(task, fingerprint) => {
                 let at = Timestamp::now();
                 batch.push(Pending::of(Entry::Held { task, fingerprint, at }));
             }
             Order::Complete(task, completion) => {
-                let Completion { receipt, attempt, said, ends, unsynced, place, hurries } =
+                let Completion { receipt, attempt, said, ends, unsynced, place, hurries, is_ours } =
                     *completion;
-                if let Some((attempt, _)) = &attempt {
+                if let Some((attempt, _)) = attempt.as_ref().filter(|_| is_ours) {
                     begun.retain(|(_, known, _)| known.number != attempt.number);
                 }
+                let ended = attempt.as_ref().filter(|_| is_ours);
+                let collected = ended.and_then(|(attempt, end)| printed_by(attempt, end));
                 let receipt = Box::new(receipt);
                 batch.push(Pending {
                     task: Some(task),
                     place,
+                    collected,
                     unsynced,
                     hurries,
                     ..Pending::of(Entry::Complete { receipt, attempt, said, ends })
@@ -408,14 +442,22 @@ impl<T> Recorder<'_, T> {
         }
         let (entries, rest): (Vec<_>, Vec<_>) = group
             .into_iter()
-            .map(|pending| (pending.entry, (pending.task, pending.answer, pending.place)))
+            .map(|pending| {
+                let Pending { entry, task, answer, place, collected, .. } = pending;
+                (entry, (task, answer, place, collected))
+            })
             .unzip();
         let results = self.write(&entries);
         if results.iter().any(Result::is_err) {
             self.look_for_loss();
         }
-        for (result, (task, answer, place)) in results.into_iter().zip(rest) {
+        for (result, (task, answer, place, collected)) in results.into_iter().zip(rest) {
             let error = result.err();
+            if let (None, Some(number)) = (&error, collected)
+                && let Err(error) = self.staging.forget_collected(number)
+            {
+                (self.complain)(error.to_string());
+            }
             if let (None, Some((place, left_something))) = (&error, place) {
                 let cleared = if left_something {
                     self.staging.clear(&place)
@@ -476,8 +518,21 @@ impl<T> Recorder<'_, T> {
     }
 }
 
+/// The number of an attempt, if it printed anything.
+fn printed_by(attempt: &Attempt, end: &AttemptEnd) -> Option<u64> {
+    (end.log.bytes > 0).then_some(attempt.number)
+}
+
 impl<T> Pending<T> {
     fn of(entry: Entry) -> Self {
-        Self { entry, task: None, answer: None, place: None, unsynced: Vec::new(), hurries: false }
+        Self {
+            entry,
+            task: None,
+            answer: None,
+            place: None,
+            collected: None,
+            unsynced: Vec::new(),
+            hurries: false,
+        }
     }
 }

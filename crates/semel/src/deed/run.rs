@@ -25,6 +25,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,7 @@ use crate::deed::hold::holder_of;
 use crate::deed::hook::{self, Debt, Ledger, Occasion};
 use crate::deed::lease::{Holder, Lease};
 use crate::deed::memory::{self, Access, Found};
-use crate::deed::recover::{RecoverError, Recovery, recover};
+use crate::deed::recover::{Here, RecoverError, Recovered, Recovery, pending, recover};
 use crate::deed::{Asked, Site, Trouble, mask_all, rebuild, threads};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
@@ -313,6 +314,8 @@ impl Preparation<'_> {
             };
             if let Some(read) = read.map_err(|error| self.no_manifest(error))? {
                 (found, damage) = (read.found, read.damage);
+                recovery.unsettled = pending(disk, self.home, &read.manifest, &pipeline.name)
+                    .map_err(|error| self.not_recovered(error))?;
                 manifest = Some(Box::new(read.manifest));
             }
         } else {
@@ -355,6 +358,7 @@ impl Preparation<'_> {
             asked: self.asked,
             kept: &self.options.keeps,
             memory_is_whole,
+            unsettled: &recovery.unsettled,
             orphans: &recovery.orphans,
             manifest: asked.as_ref(),
         };
@@ -381,16 +385,7 @@ impl Preparation<'_> {
         };
         let once = self.once_steps();
         tell_of_memory(found, damage.as_deref(), anew, &once, &mut tell);
-        for dead in recovery.cleaned {
-            let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
-            tell(&Event::CleanedUp { number, attempts });
-            for (path, aside) in &dead.made_room {
-                let aside = aside.strip_prefix(disk.root()).unwrap_or(aside).display();
-                let path = path.display();
-                let text = format!("what was in the place of {path} is kept as {aside}");
-                tell(&Event::Warning { text: &text });
-            }
-        }
+        self.tell_of_dead(&recovery.cleaned, &mut tell);
         let ledger = Ledger::at(disk, self.home.owed(&pipeline.name, self.instance().as_str()));
         let after =
             Afterwards { site: &site, ledger: &ledger, signals, is_in_part: self.is_in_part() };
@@ -399,6 +394,15 @@ impl Preparation<'_> {
         }
         let crew = Crew { preparation: self, site: &site, ledger: &ledger, number, signals };
         crew.work(prepared, memories, &mut manifest, &mut tell)?;
+        if let Some(manifest) = manifest.as_mut().filter(|_| self.mode == Mode::Act)
+            && !recovery.unsettled.is_empty()
+        {
+            // What was waiting for its check is settled now, and what is left of it goes.
+            match self.recover_once(&mut **manifest) {
+                Ok(after) => self.tell_of_dead(&after.cleaned, &mut tell),
+                Err(error) => tell(&Event::Warning { text: &error.to_string() }),
+            }
+        }
         digests.settle(disk, threads());
         if self.home.exists()
             && let Err(error) = digests.save(&self.home.digests())
@@ -449,6 +453,35 @@ impl Preparation<'_> {
         CannotBegin::Manifest { path: self.home.manifest(), error }
     }
 
+    /// Tells what was finished and cleaned up of dead runs.
+    fn tell_of_dead(&self, cleaned: &[Recovered], tell: &mut dyn FnMut(&Event<'_>)) {
+        for dead in cleaned {
+            let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
+            for task in &dead.finished {
+                tell(&Event::Finished { number, task });
+            }
+            if attempts > 0 || dead.finished.is_empty() {
+                tell(&Event::CleanedUp { number, attempts });
+            }
+            for text in &dead.complaints {
+                tell(&Event::Warning { text });
+            }
+            for (path, aside) in &dead.made_room {
+                let aside = aside.strip_prefix(self.setting.disk.root()).unwrap_or(aside).display();
+                let path = path.display();
+                let text = format!("what was in the place of {path} is kept as {aside}");
+                tell(&Event::Warning { text: &text });
+            }
+        }
+    }
+
+    fn not_recovered(&self, error: RecoverError) -> CannotBegin {
+        match error {
+            RecoverError::Manifest(error) => self.no_manifest(error),
+            error => error.into(),
+        }
+    }
+
     fn once_steps(&self) -> Vec<&str> {
         let steps = self.setting.pipeline.steps.iter();
         steps.filter(|step| step.once).map(|step| step.name.as_str()).collect()
@@ -489,12 +522,17 @@ impl Preparation<'_> {
         self.setting.params.instance(&self.setting.pipeline.per)
     }
 
+    /// The lock file of the lease of the pipeline's instance.
+    fn lease(&self) -> PathBuf {
+        self.home.lock(&self.setting.pipeline.name, self.instance().as_str())
+    }
+
     fn take_lease(
         &self,
         waiting: &mut Waiting<'_>,
         report: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Lease, CannotBegin> {
-        let lock = self.home.lock(&self.setting.pipeline.name, self.instance().as_str());
+        let lock = self.lease();
         waiting.lease(|| Lease::take(&lock, &self.holder()), report)
     }
 
@@ -508,18 +546,21 @@ impl Preparation<'_> {
     ) -> Result<Recovery, CannotBegin> {
         let mut cleaned = Vec::new();
         loop {
-            let recovered = recover(self.setting.disk, self.home, manifest);
-            let recovered = recovered.map_err(|error| match error {
-                RecoverError::Manifest(error) => self.no_manifest(error),
-                error @ RecoverError::Disk(_) => error.into(),
-            })?;
+            let recovered = self.recover_once(manifest);
+            let recovered = recovered.map_err(|error| self.not_recovered(error))?;
             cleaned.extend(recovered.cleaned);
-            let orphans = recovered.orphans;
+            let (orphans, unsettled) = (recovered.orphans, recovered.unsettled);
             let ours: Vec<_> = orphans.iter().filter(|orphan| self.concerns(orphan)).collect();
             if !waiting.one_of(&ours, report)? {
-                return Ok(Recovery { cleaned, orphans });
+                return Ok(Recovery { cleaned, orphans, unsettled });
             }
         }
+    }
+
+    fn recover_once(&self, manifest: &mut dyn Manifest) -> Result<Recovery, RecoverError> {
+        let Setting { pipeline, params, disk, .. } = *self.setting;
+        let here = Here { pipeline, params, lease: &self.lease() };
+        recover(disk, self.home, manifest, &here)
     }
 
     /// Whether an attempt is one at a task of this run.

@@ -7,20 +7,23 @@
 //! *On disk*: `.semel/staging/RUN/NUMBER/NAME`, and beside the output
 //! `.semel-RUN/NUMBER/NAME` where that is another file system; such folders are
 //! listed in `.semel/staging/RUN/elsewhere`. `NUMBER` is that of the attempt;
-//! `once-NUMBER` is kept when the attempt did not end well.
+//! `once-NUMBER` is kept when the attempt did not end well, and so is what has a
+//! journal, `NUMBER.journal`.
 //!
 //! *If we die here*: the run's lock is free, and the next run removes what is
 //! left.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::deed::aside::{self, Fate, Keeping, Kept, MadeRoom};
 use crate::deed::at_work::{self, Lock, Locks};
+use crate::deed::journal;
 use crate::deed::lease::{Gate, Holder, Lease, LeaseError};
+use crate::deed::log;
 use crate::deed::ways::Ways;
 use crate::ground::digests;
 use crate::ground::home::Home;
@@ -62,6 +65,8 @@ pub struct Place {
     /// What was kept aside, where the command writes in place: for each output
     /// that was there, its copy.
     pub(crate) kept: Vec<Option<Kept>>,
+    /// Where its publication is journalled, where it is.
+    pub(crate) journal: Option<PathBuf>,
     /// The folders that were made for it.
     folders: Vec<PathBuf>,
     /// That an attempt is at work there.
@@ -69,6 +74,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// What a dead run left of an attempt.
+    pub(crate) fn left(folders: Vec<PathBuf>, journal: PathBuf) -> Self {
+        Self { journal: Some(journal), folders, ..Self::default() }
+    }
+
     /// The folder with the list of what was kept aside, if anything may have been.
     fn kept_list(&self) -> Option<&Path> {
         self.folders.last().filter(|_| !self.kept.is_empty()).map(PathBuf::as_path)
@@ -253,6 +263,7 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// If something cannot be removed.
     pub fn clear(&self, place: &Place) -> DiskResult<()> {
+        self.clear_journal(place)?;
         place.folders.iter().try_for_each(|folder| self.disk.remove_all(folder))
     }
 
@@ -262,6 +273,7 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// If something cannot be removed.
     pub fn clear_empty(&self, place: &Place) -> DiskResult<()> {
+        self.clear_journal(place)?;
         let flat = place.paths.len() == 1;
         for folder in &place.folders {
             if !flat || self.disk.remove_folder(folder).is_err() {
@@ -269,6 +281,44 @@ impl<'a> Staging<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Removes a journal that is no longer needed: whoever finds it after all sees by
+    /// the receipt that it is settled.
+    fn clear_journal(&self, place: &Place) -> DiskResult<()> {
+        place.journal.as_ref().map_or(Ok(()), |journal| self.disk.remove_all(journal))
+    }
+
+    /// Removes what was collected of what an attempt printed.
+    pub(crate) fn forget_collected(&self, number: u64) -> std::io::Result<()> {
+        log::forget_collected(&self.folder, number)
+    }
+
+    /// Where the publication of an attempt is journalled.
+    pub(crate) fn journal(&self, number: u64) -> PathBuf {
+        self.folder.join(journal::file_name(number))
+    }
+
+    /// Makes the names by which staged outputs are found durable.
+    ///
+    /// # Errors
+    /// If a folder cannot be synced.
+    pub(crate) fn make_durable(&self, place: &Place) -> DiskResult<()> {
+        let mut folders = Vec::new();
+        for path in &place.paths {
+            for folder in path.ancestors().skip(1) {
+                if !folders.contains(&folder) {
+                    folders.push(folder);
+                }
+                // A run's own folder is a name in the one of all runs.
+                let is_base = |name: &OsStr| name.to_string_lossy().ends_with(&self.run_id);
+                if folder.file_name().is_some_and(is_base) {
+                    folders.extend(folder.parent().filter(|parent| !folders.contains(parent)));
+                    break;
+                }
+            }
+        }
+        folders.iter().try_for_each(|folder| self.disk.sync(folder))
     }
 
     /// Ends the staging of a run: nothing of it is left but what is kept for a
@@ -346,7 +396,13 @@ pub fn kept_outputs(
     run_id: &str,
     number: u64,
 ) -> DiskResult<Option<Vec<PathBuf>>> {
-    let bases = bases(disk, &home.staging_of(run_id))?;
+    let run = home.staging_of(run_id);
+    if journal::read(disk, &run.join(journal::file_name(number)))?.is_some() {
+        // They are in their places, as far as they are there; what is staged now may be
+        // what was there before.
+        return Ok(None);
+    }
+    let bases = bases(disk, &run)?;
     let mut found = Vec::new();
     for (at, output) in task.outs.iter().enumerate() {
         let mut paths = bases
@@ -414,7 +470,10 @@ pub fn save_older(
     for base in bases(disk, folder)? {
         for entry in list_if_there(disk, &base)? {
             let name = entry.name.to_string_lossy();
-            let is_attempt = name.parse().is_ok_and(|number| !at_work.contains(&number));
+            let number = name.parse::<u64>().ok();
+            let is_attempt = number.is_some_and(|number| {
+                !at_work.contains(&number) && !is_journalled(disk, folder, number)
+            });
             let attempt = base.join(&entry.name);
             let Some(born) = disk.birth(&attempt)?.filter(|_| is_attempt) else {
                 continue;
@@ -423,6 +482,12 @@ pub fn save_older(
         }
     }
     Ok(saved)
+}
+
+/// Whether the publication of an attempt is journalled, and so what it staged is kept.
+fn is_journalled(disk: &dyn Disk, run: &Path, number: u64) -> bool {
+    // What cannot be looked at is not taken for gone.
+    !matches!(disk.look(&run.join(journal::file_name(number))), Ok(None))
 }
 
 /// The same for one attempt, whose folder was made at a time.
@@ -467,8 +532,8 @@ fn is_stamped(disk: &dyn Disk, path: &Path, kind: Kind) -> DiskResult<bool> {
     }
 }
 
-/// Removes the staging of a run, but for the folders of `once` attempts that are
-/// kept, and all that belongs to attempts that are at work.
+/// Removes the staging of a run, but for what is journalled, the folders of `once`
+/// attempts that are kept, and all that belongs to attempts that are at work.
 ///
 /// # Errors
 /// If something cannot be removed.
@@ -484,9 +549,11 @@ pub fn clear_run(
         for entry in list_if_there(disk, base)? {
             let name = entry.name.to_string_lossy();
             let once = name.strip_prefix("once-").and_then(|number| number.parse().ok());
-            let is_at_work = number_of(&name).is_some_and(|number| at_work.contains(&number))
-                || (name == at_work::FOLDER && !at_work.is_empty());
-            if is_at_work || once.is_some_and(&mut *keeps) || aside::number_of(&name).is_some() {
+            let number = number_of(&name).or_else(|| journal::number_of(&name));
+            let stays = number.is_some_and(|number| {
+                at_work.contains(&number) || is_journalled(disk, folder, number)
+            }) || (name == at_work::FOLDER && !at_work.is_empty());
+            if stays || once.is_some_and(&mut *keeps) || aside::number_of(&name).is_some() {
                 // What was kept aside is removed by whoever put it back.
                 is_empty = false;
             } else if base != folder || !["lock", ELSEWHERE].contains(&name.as_ref()) {

@@ -164,6 +164,12 @@ impl Home {
         self.folder.join("lock").join(name)
     }
 
+    /// The lock file of this name.
+    #[must_use]
+    pub fn lock_of(&self, name: &str) -> PathBuf {
+        self.folder.join("lock").join(name)
+    }
+
     /// Where runs stage.
     #[must_use]
     pub fn staging(&self) -> PathBuf {

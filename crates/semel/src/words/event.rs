@@ -170,6 +170,13 @@ pub enum Event<'a> {
         /// The name of that step.
         step: &'a str,
     },
+    /// What a killed run was about to publish is in its place, and has its receipt.
+    Finished {
+        /// The run.
+        number: i64,
+        /// The task.
+        task: &'a TaskName,
+    },
     /// What a killed run left was cleaned up.
     CleanedUp {
         /// The run.

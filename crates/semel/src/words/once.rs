@@ -233,6 +233,24 @@ impl Says {
     /// A receipt.
     #[must_use]
     pub fn receipt(receipt: &Receipt, by: &Doer, acts: bool) -> Self {
+        Self::Receipt(Box::new(Completed::of(receipt, by, acts)))
+    }
+
+    /// The run that did it; `None` where a human said it.
+    #[must_use]
+    pub fn doer(&self) -> Option<&Doer> {
+        match self {
+            Self::Intent(attempt) | Self::End { attempt, .. } => Some(&attempt.by),
+            Self::Receipt(receipt) => Some(&receipt.by),
+            Self::Settled { .. } | Self::Accepted { .. } => None,
+        }
+    }
+}
+
+impl Completed {
+    /// A receipt, as it is written.
+    #[must_use]
+    pub fn of(receipt: &Receipt, by: &Doer, acts: bool) -> Self {
         let files = receipt.files.iter().map(|file| Filed {
             role: file.role.name().to_owned(),
             name: file.name.clone(),
@@ -241,7 +259,7 @@ impl Says {
             rows: file.rows,
             sha256: file.sha256(),
         });
-        Self::Receipt(Box::new(Completed {
+        Self {
             by: by.clone(),
             what: receipt.fingerprint.what.to_string(),
             how: receipt.fingerprint.how.to_string(),
@@ -253,17 +271,46 @@ impl Says {
             took_ms: u64::try_from(receipt.took.as_millis()).unwrap_or(u64::MAX),
             files: files.collect(),
             acts,
-        }))
+        }
     }
 
-    /// The run that did it; `None` where a human said it.
+    /// The receipt of this task, written at this time by the run of this number;
+    /// `None` where it cannot be understood.
     #[must_use]
-    pub fn doer(&self) -> Option<&Doer> {
-        match self {
-            Self::Intent(attempt) | Self::End { attempt, .. } => Some(&attempt.by),
-            Self::Receipt(receipt) => Some(&receipt.by),
-            Self::Settled { .. } | Self::Accepted { .. } => None,
-        }
+    pub fn receipt(&self, task: TaskName, at: Timestamp, run: i64, once: bool) -> Option<Receipt> {
+        let files = self.files.iter().map(|file| {
+            Some(FileRecord {
+                role: [FileRole::In, FileRole::Out]
+                    .into_iter()
+                    .find(|role| role.name() == file.role)?,
+                name: file.name.clone(),
+                path: path_of(decode(&file.path)?),
+                bytes: file.bytes,
+                rows: file.rows,
+                digest: Digest::from_hex(
+                    file.sha256.strip_prefix(BY_STAT).unwrap_or(&file.sha256),
+                )?,
+                by_stat: file.sha256.starts_with(BY_STAT),
+            })
+        });
+        let effect = match &self.effect {
+            Some(hex) => Some(Digest::from_hex(hex)?),
+            None => None,
+        };
+        Some(Receipt {
+            task,
+            fingerprint: fingerprint(&self.what, &self.how)?,
+            encoding: self.encoding,
+            given: self.given.clone(),
+            how: self.fields.clone(),
+            effect,
+            origin: Origin::ALL.into_iter().find(|known| known.name() == self.origin)?,
+            at,
+            run,
+            took: Duration::from_millis(self.took_ms),
+            files: files.collect::<Option<_>>()?,
+            once,
+        })
     }
 }
 
@@ -286,50 +333,16 @@ impl Line {
     /// holds none that can be understood.
     #[must_use]
     pub fn receipt(&self, run: i64) -> Option<Receipt> {
-        let Says::Receipt(kept) = &self.says else {
-            return None;
-        };
-        let files = kept.files.iter().map(|file| {
-            Some(FileRecord {
-                role: [FileRole::In, FileRole::Out]
-                    .into_iter()
-                    .find(|role| role.name() == file.role)?,
-                name: file.name.clone(),
-                path: path_of(decode(&file.path)?),
-                bytes: file.bytes,
-                rows: file.rows,
-                digest: Digest::from_hex(
-                    file.sha256.strip_prefix(BY_STAT).unwrap_or(&file.sha256),
-                )?,
-                by_stat: file.sha256.starts_with(BY_STAT),
-            })
-        });
-        let effect = match &kept.effect {
-            Some(hex) => Some(Digest::from_hex(hex)?),
-            None => None,
-        };
-        Some(Receipt {
-            task: self.task(),
-            fingerprint: fingerprint(&kept.what, &kept.how)?,
-            encoding: kept.encoding,
-            given: kept.given.clone(),
-            how: kept.fields.clone(),
-            effect,
-            origin: Origin::ALL.into_iter().find(|known| known.name() == kept.origin)?,
-            at: self.at,
-            run,
-            took: Duration::from_millis(kept.took_ms),
-            files: files.collect::<Option<_>>()?,
-            once: true,
-        })
+        match &self.says {
+            Says::Receipt(kept) => kept.receipt(self.task(), self.at, run, true),
+            _ => None,
+        }
     }
 
     /// The line as it is written, with its checksum and its end.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let json = serde_json::to_string(self).expect("texts and numbers are JSON");
-        let before = &json[..json.len() - 1];
-        format!("{before}{SUM}{}\"}}\n", sum(before))
+        sealed(self)
     }
 
     /// Reads a line, without its end.
@@ -339,11 +352,7 @@ impl Line {
     }
 
     fn read_whole(text: &[u8]) -> Option<Read> {
-        let text = std::str::from_utf8(text).ok()?;
-        let (before, rest) = text.rsplit_once(SUM)?;
-        if rest.strip_suffix("\"}")? != sum(before) {
-            return None;
-        }
+        let text = unsealed(text)?;
         #[derive(Deserialize)]
         struct Version {
             v: u32,
@@ -424,6 +433,20 @@ pub fn are_missing(known: u64, lines: &[Line], mark: Option<u64>) -> bool {
         last = last.max(line.seq);
     }
     mark.is_some_and(|mark| mark > last)
+}
+
+/// A thing as one line of JSON, with its checksum and its end.
+pub(super) fn sealed(thing: &impl Serialize) -> String {
+    let json = serde_json::to_string(thing).expect("texts and numbers are JSON");
+    let before = &json[..json.len() - 1];
+    format!("{before}{SUM}{}\"}}\n", sum(before))
+}
+
+/// The text of a line, without its end, whose checksum is right.
+pub(super) fn unsealed(text: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (before, rest) = text.rsplit_once(SUM)?;
+    (rest.strip_suffix("\"}")? == sum(before)).then_some(text)
 }
 
 fn sum(before: &str) -> String {

@@ -58,7 +58,9 @@ impl Publication<'_> {
             if self.syncs() {
                 sync_all(disk, path, view.step.outs[at].folder).map_err(|error| broken(&error))?;
             }
-            self.unsynced.push(path.parent().unwrap_or(std::path::Path::new("")).to_owned());
+            self.placing
+                .unsynced
+                .push(path.parent().unwrap_or(std::path::Path::new("")).to_owned());
         }
         Ok(())
     }
@@ -85,12 +87,12 @@ impl Publication<'_> {
             if is_own(self.site, path, digest)? {
                 continue;
             }
-            let aside = self.aside_for(path)?;
+            let aside = self.placing.aside_of(path)?;
             // *I9* Until there is a receipt, the kept one may have to be put back.
             let is_folder = self.job.view.step.outs[at].folder;
             let copied = aside::copy_to(disk, &kept.copy, &aside, is_folder);
             copied.map_err(|error| broken(&error))?;
-            self.unsynced.extend(aside.parent().map(std::path::Path::to_owned));
+            self.placing.unsynced.extend(aside.parent().map(std::path::Path::to_owned));
             self.moved_aside.push((path.clone(), aside));
         }
         Ok(())

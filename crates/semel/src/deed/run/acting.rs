@@ -11,8 +11,9 @@ use crossbeam_channel::Sender;
 use jiff::Timestamp;
 
 use crate::deed::act::{self, Acted, Attempted, Job, Workshop};
+use crate::deed::journal::Unsettled;
 use crate::deed::look::Sight;
-use crate::deed::publish::{Published, make_durable, publish};
+use crate::deed::publish::{Paper, Published, make_durable, publish};
 use crate::deed::record::{Completion, Orders, Particulars};
 use crate::deed::view::{Seen, StepView};
 use crate::deed::{check, command};
@@ -44,12 +45,29 @@ pub(super) struct Act<'s, 'a> {
 impl Act<'_, '_> {
     /// Acts; what succeeds goes to the recorder, what does not comes back.
     pub(super) fn act(&self) -> Option<FailedAct> {
+        if let Err(failure) = self.take_back_unsettled() {
+            let why = WhyNot::Failed { failure, provably_undone: false };
+            return Some(self.failed(why, Vec::new()));
+        }
         match self.verdict.ruling {
             Ruling::Adopt => self.adopt(),
             Ruling::Reuse => self.reuse(),
             _ if self.view.step.action.is_none() => self.ask(),
             _ => self.run(),
         }
+    }
+
+    /// What a dead run published, and what does not stand, gives way to what was there
+    /// before it, in the run that does it again.
+    fn take_back_unsettled(&self) -> Result<(), Failure> {
+        let does_again = !matches!(self.verdict.ruling, Ruling::Adopt);
+        let Some(unsettled) = self.sight.unsettled.as_ref().filter(|_| does_again) else {
+            return Ok(());
+        };
+        let disk = self.shop.site.disk;
+        unsettled.take_back(disk).map_err(|error| {
+            Failure::Broken(format!("what was there before cannot be put back: {error}"))
+        })
     }
 
     fn job(&self) -> Job<'_> {
@@ -90,6 +108,7 @@ impl Act<'_, '_> {
             let staged = act::take_kept(self.workshop(), &job, kept);
             return self.publish(&job, staged, Origin::Settled, None, Vec::new());
         }
+        let is_finished = !settled && self.sight.is_finished;
         let origin = if settled { Origin::Settled } else { Origin::Adopted };
         let unsynced = match make_durable(self.shop.site, &job) {
             Ok(unsynced) => unsynced,
@@ -100,9 +119,38 @@ impl Act<'_, '_> {
         };
         let outs: Vec<_> = self.sight.outs.iter().flatten().copied().collect();
         let particulars = self.particulars(&job);
+        if let Some(unsettled) = self.sight.unsettled.as_ref().filter(|_| is_finished) {
+            match self.finish(&particulars, unsettled, unsynced) {
+                Ok((completion, displaced)) => {
+                    self.record(completion, outs, Made::default(), displaced);
+                    return None;
+                }
+                Err(failure) => {
+                    let why = WhyNot::Failed { failure, provably_undone: false };
+                    return Some(self.failed(why, Vec::new()));
+                }
+            }
+        }
         let completion = Completion::found(&particulars, &self.sight.outs, origin, unsynced);
         self.record(completion, outs, Made::default(), Vec::new());
         None
+    }
+
+    /// The receipt of what a dead run published. What was in the places and semel did
+    /// not make is moved out of staging before that is cleared.
+    fn finish(
+        &self,
+        particulars: &Particulars<'_>,
+        unsettled: &Unsettled,
+        unsynced: Vec<PathBuf>,
+    ) -> Result<(Completion, Vec<(PathBuf, PathBuf)>), Failure> {
+        let workshop = self.workshop();
+        let displaced = unsettled.save_others(workshop.site, workshop.displaced)?;
+        let completion = Completion::finished(particulars, unsettled, unsynced);
+        let completion = completion.ok_or_else(|| {
+            Failure::Broken("the receipt in its journal cannot be understood".to_owned())
+        })?;
+        Ok((completion, displaced))
     }
 
     fn reuse(&self) -> Option<FailedAct> {
@@ -260,14 +308,17 @@ impl Act<'_, '_> {
         tail: Vec<u8>,
     ) -> Option<FailedAct> {
         let stop = self.shop.stop_all;
-        let published = staged.and_then(|staged| publish(self.workshop(), job, staged, stop));
+        let paper =
+            Paper { particulars: self.particulars(job), origin, attempt, by: &self.shop.by };
+        let published =
+            staged.and_then(|staged| publish(self.workshop(), job, staged, &paper, stop));
+        let Paper { particulars, attempt, .. } = paper;
         match published {
             Ok(published) => {
                 let made = self.made(&published.files, Some(published.took));
                 let Published { outs, displaced, .. } = &published;
                 let (outs, displaced) = (outs.clone(), displaced.clone());
-                let completion =
-                    Completion::published(&self.particulars(job), published, origin, attempt);
+                let completion = Completion::published(&particulars, published, origin, attempt);
                 self.record(completion, outs, made, displaced);
                 None
             }

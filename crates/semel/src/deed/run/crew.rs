@@ -93,6 +93,7 @@ impl Crew<'_> {
             stop_undoing: &stop_undoing,
             permits,
             passes_on: preparation.options.passes_on,
+            by: preparation.doer(number.unwrap_or(0)),
             holder: staging.is_some().then(|| preparation.holder()),
             debt: site.pipeline.finally.as_ref().map(|_| (ledger, preparation.debt(number))),
         };

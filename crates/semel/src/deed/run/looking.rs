@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::selection::{self, Reach, Wanted};
 use super::{CannotBegin, Setting};
+use crate::deed::journal::nothing_unsettled;
 use crate::deed::{Asked, Site, Trouble, list};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
@@ -102,6 +103,7 @@ pub(in crate::deed) fn site_for_looking<'a>(
         asked,
         kept: &[],
         memory_is_whole: true,
+        unsettled: nothing_unsettled(),
         orphans: &[],
         manifest: None,
     }

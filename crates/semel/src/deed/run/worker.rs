@@ -25,6 +25,7 @@ use crate::thought::plan::{self, StepTasks};
 use crate::words::digest::Digest;
 use crate::words::event::Made;
 use crate::words::fingerprint::Fingerprint;
+use crate::words::once::Doer;
 use crate::words::pipeline::StepId;
 use crate::words::receipt::Failure;
 use crate::words::verdict::{Reason, Ruling, Verdict};
@@ -184,6 +185,8 @@ pub(super) struct Shop<'s, 'a> {
     pub(super) permits: (Sender<()>, Receiver<()>),
     /// Whether what commands print is passed on as it comes.
     pub(super) passes_on: bool,
+    /// The run, as it is named in what outlives it.
+    pub(super) by: Doer,
     /// Who we are, where we act.
     pub(super) holder: Option<Holder>,
     /// What the run owes from its first task on, and where that is noted.

@@ -186,6 +186,10 @@ pub trait Disk: Send + Sync {
     fn mark(&self, folder: &Path) -> DiskResult<Option<Vec<u8>>>;
 }
 
+/// What the name of a thing ends with that gave way, where two cannot be exchanged in
+/// one step.
+pub const BESIDE: &str = ".aside";
+
 /// The extended attribute that carries a stamp.
 const STAMP: &str = "user.semel.stamp";
 
@@ -552,7 +556,7 @@ impl RealDisk {
         let failed = |errno: Errno| DiskError::new("exchange", other, errno);
         let folder = &self.folder;
         let mut aside = one.as_os_str().to_owned();
-        aside.push(".aside");
+        aside.push(BESIDE);
         let aside = PathBuf::from(aside);
         match self.look_at_link(other)? {
             Some(meta) if meta.kind == Kind::Folder => {
