@@ -175,7 +175,7 @@ pub(crate) struct Run {
     /// Do ordinary steps afresh, whatever their receipts say
     #[arg(long, conflicts_with = "keep")]
     pub(crate) fresh: bool,
-    /// Wait so long for others who are at work on it: `30m` [default: not at all]
+    /// Wait as long as this for others who are at work on it: `30m`
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) wait: Option<Duration>,
     /// Read every file and ask every check anew, whatever is remembered

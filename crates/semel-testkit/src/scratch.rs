@@ -379,10 +379,13 @@ pub fn redact(text: &str) -> String {
         // A machine that is busy makes one of none.
         for at in 1..words.len() {
             if words[at].starts_with("second") && words[at - 1].parse::<u32>().is_ok() {
-                words[at - 1] = "[n]".to_owned();
+                words[at] =
+                    words[at].trim_start_matches("second").trim_start_matches('s').to_owned();
+                words[at - 1] = "[time]".to_owned() + &std::mem::take(&mut words[at]);
             }
         }
         let mut line = words.join(" ");
+        line = line.replace("[time]  ", "[time] ");
         for (unit, with) in
             [("[n] s", "[time]"), ("[n] seconds", "[time]"), ("[n] second", "[time]")]
         {

@@ -3,6 +3,7 @@
 //!
 //! `SEMEL_UPDATE_DOCS=1` writes the tables anew.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -169,6 +170,35 @@ fn the_architecture_names_every_module() {
         for name in names {
             assert!(page.contains(&format!("`{name}`")), "ARCHITECTURE.md has no {storey}::{name}");
         }
+    }
+}
+
+/// Each promise names tests that are there.
+#[test]
+fn every_promise_has_its_tests() {
+    let page = text("docs/reliability.md");
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains(" | "));
+    let shown = rows.filter_map(|row| row.trim_end_matches('|').rsplit(" | ").next());
+    let names: BTreeSet<_> = shown
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|name| name.contains('_') && !name.contains([' ', '=']))
+        .map(str::to_owned)
+        .collect();
+    assert!(names.len() > 30, "{names:?}");
+    let mut code = String::new();
+    let mut open = vec![root().join("crates")];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|ext| ext == "rs") {
+                code += &std::fs::read_to_string(&path).unwrap();
+            }
+        }
+    }
+    for name in names {
+        assert!(code.contains(&format!("fn {name}()")), "no test is named {name}");
     }
 }
 

@@ -18,7 +18,7 @@ use super::Mode;
 use super::roots::Root;
 use super::selection::Wanted;
 use super::state::StepState;
-use super::worker::{Done, Left, Message, Order, Shop};
+use super::worker::{Done, Left, Message, Order, Shop, WhyNot};
 use crate::deed::record::Orders;
 use crate::ground::manifest::StepMemory;
 use crate::thought::plan;
@@ -30,6 +30,9 @@ use crate::words::verdict::Ruling;
 
 /// The most tasks of one order to look.
 const CHUNK: usize = 1024;
+
+/// How far apart the signals may come that end all processes at once.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// What a failed attempt left, in case it is the last.
 pub(super) struct LastFailure {
@@ -151,6 +154,18 @@ fn waits_for(
     named.chain(gathered).chain(lists.get(&id).copied()).collect()
 }
 
+/// Whether it tells that a command was ended by what ends all processes at once, as a
+/// terminal, a service manager or a cluster does: then we are meant, too.
+fn is_of_a_signal(message: &Message<'_>) -> bool {
+    use rustix::process::Signal;
+    let Message::Failed(failed) = message else {
+        return false;
+    };
+    let ends_all = [Signal::HUP, Signal::INT, Signal::TERM].map(Signal::as_raw);
+    matches!(&failed.why, WhyNot::Failed { failure: Failure::Signal(signal), .. }
+        if ends_all.contains(signal))
+}
+
 impl<'r, 's> Engine<'r, 's> {
     pub(super) fn new(given: Given<'r, 's>) -> Self {
         let pipeline = given.shop.site.pipeline;
@@ -235,7 +250,7 @@ impl<'r, 's> Engine<'r, 's> {
             let pause = due.into_iter().chain(left).min().unwrap_or(Duration::from_secs(3600));
             select! {
                 recv(messages) -> message => match message {
-                    Ok(message) => self.take(message),
+                    Ok(message) => self.hear(message, &signals),
                     Err(_) => return,
                 },
                 recv(signals) -> signal => match signal {
@@ -246,7 +261,7 @@ impl<'r, 's> Engine<'r, 's> {
                 default(pause) => {}
             }
             while let Ok(message) = messages.try_recv() {
-                self.take(message);
+                self.hear(message, &signals);
             }
             self.go_on();
         }
@@ -295,6 +310,18 @@ impl<'r, 's> Engine<'r, 's> {
             task: &tasks.tasks[task],
             at: task,
         }
+    }
+
+    /// Takes a message; where it tells of a signal that may be meant for all, that comes
+    /// first.
+    fn hear(&mut self, message: Message<'s>, signals: &Receiver<i32>) {
+        if !self.is_stopping
+            && is_of_a_signal(&message)
+            && let Ok(signal) = signals.recv_timeout(AT_ONCE)
+        {
+            self.stop(signal);
+        }
+        self.take(message);
     }
 
     fn take(&mut self, message: Message<'s>) {

@@ -104,7 +104,7 @@ impl SqliteManifest {
     /// All tables but those of the manifest itself, in the order in which they can be taken in.
     pub(super) fn tables(&self) -> ManifestResult<Vec<String>> {
         let sql = "select name from main.sqlite_schema
-            where type = 'table' and name not like 'sqlite%' and name not in ('memory', 'once_log') order by name";
+            where type = 'table' and name not like 'sqlite%' and name not in ('memory', 'once_log', 'lease') order by name";
         let mut tables: Vec<String> = self.rows("read the manifest", sql, [], |row| row.get(0))?;
         let place = |name: &str| ORDER.iter().position(|known| *known == name);
         tables.sort_by_key(|name| place(name).unwrap_or(ORDER.len()));
