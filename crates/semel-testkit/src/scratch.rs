@@ -376,16 +376,15 @@ pub fn redact(text: &str) -> String {
     let mut lines = Vec::new();
     for line in text.lines() {
         let mut words: Vec<_> = line.split(' ').map(redact_word).collect();
-        // A machine that is busy makes one of none.
-        for at in 1..words.len() {
+        // A machine that is busy makes one second of none.
+        for at in (1..words.len()).rev() {
             if words[at].starts_with("second") && words[at - 1].parse::<u32>().is_ok() {
-                words[at] =
-                    words[at].trim_start_matches("second").trim_start_matches('s').to_owned();
-                words[at - 1] = "[time]".to_owned() + &std::mem::take(&mut words[at]);
+                let unit = words.remove(at);
+                let tail = unit.trim_start_matches("second").trim_start_matches('s');
+                words[at - 1] = format!("[time]{tail}");
             }
         }
         let mut line = words.join(" ");
-        line = line.replace("[time]  ", "[time] ");
         for (unit, with) in
             [("[n] s", "[time]"), ("[n] seconds", "[time]"), ("[n] second", "[time]")]
         {
