@@ -19,9 +19,10 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
         Event::Waits { who, since } => {
             json!({ "event": "waits", "who": who, "since": since.to_string() })
         }
-        Event::NewMemory { once, is_whole, lines } => {
-            json!({ "event": "new-memory", "once": once, "whole": is_whole, "lines": lines })
-        }
+        Event::NewMemory { once, is_whole, lines, network } => json!({
+            "event": "new-memory", "once": once, "whole": is_whole, "lines": lines,
+            "network": network,
+        }),
         Event::OldMemory { once, lines } => {
             json!({ "event": "old-memory", "once": once, "whole": false, "lines": lines })
         }

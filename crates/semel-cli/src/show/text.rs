@@ -82,19 +82,19 @@ pub(crate) fn notice(place: &Place, event: &Event<'_>) -> Vec<String> {
 /// What is said of a memory that is new, or older than what has happened.
 pub(crate) fn memory(event: &Event<'_>) -> Vec<String> {
     let (first, then, once, lines) = match event {
-        Event::NewMemory { once, is_whole: true, lines } => (
+        Event::NewMemory { once, is_whole: true, lines, .. } => (
             "new memory: no manifest was here",
             "once steps that will be done as if never before",
             once,
             *lines,
         ),
-        Event::NewMemory { once, is_whole: false, lines: 0 } => (
+        Event::NewMemory { once, is_whole: false, lines: 0, .. } => (
             "new memory, though there are signs of an older one",
             "once steps that may have been done, and refuse",
             once,
             0,
         ),
-        Event::NewMemory { once, is_whole: false, lines } => (
+        Event::NewMemory { once, is_whole: false, lines, .. } => (
             "new memory, though there are signs of an older one",
             "once steps that refuse where nothing is known of a task",
             once,
@@ -109,6 +109,9 @@ pub(crate) fn memory(event: &Event<'_>) -> Vec<String> {
         _ => return Vec::new(),
     };
     let mut said = vec![first.to_owned()];
+    if let Event::NewMemory { network: Some(network), .. } = event {
+        said.push(on_network(network));
+    }
     if lines > 0 {
         let lines = count(lines as u64, "line");
         said.push(format!("{lines} of .semel/once.log taken over: begun, done, or settled"));
@@ -117,6 +120,11 @@ pub(crate) fn memory(event: &Event<'_>) -> Vec<String> {
         said.push(format!("{then}: {}", once.join(", ")));
     }
     said
+}
+
+/// What is said of a memory that other machines may see, too.
+pub(crate) fn on_network(name: &str) -> String {
+    format!(".semel lies on {name}: one semel at a time works here")
 }
 
 /// Whether an event tells that the memory is incomplete: that is said in any case.

@@ -74,8 +74,8 @@ pub fn rebuild(disk: &dyn Disk, home: &Home, _access: &Access) -> ManifestResult
     SqliteManifest::draft(disk, &draft, &signs.birth(home, backup.as_deref()))?;
     disk.sync(&draft)?;
     let manifest = home.manifest();
-    let [wal, shm] = SqliteManifest::companions(&manifest);
-    let aside = set_aside(disk, home, &[wal, shm, manifest.clone()])?;
+    let [wal, shm, journal] = SqliteManifest::companions(&manifest);
+    let aside = set_aside(disk, home, &[wal, shm, journal, manifest.clone()])?;
     disk.rename_new(&draft, &manifest)?;
     disk.sync(home.path())?;
     disk.remove_all(&folder)?;

@@ -25,6 +25,9 @@ const ONCE_GATE: &str = ":once";
 /// The lock file of those who use the manifest, and of whoever replaces it.
 const MANIFEST_LOCK: &str = ":manifest";
 
+/// How the names of all files begin by which a folder on a network file system is held.
+pub const NETWORK: &str = ":network";
+
 /// File systems take names of 255 bytes.
 const LONG: usize = 200;
 
@@ -115,6 +118,12 @@ impl Home {
     #[must_use]
     pub fn manifest_lock(&self) -> PathBuf {
         self.folder.join("lock").join(MANIFEST_LOCK)
+    }
+
+    /// Where the locks lie of a folder on a network file system, but for their numbers.
+    #[must_use]
+    pub fn network(&self) -> PathBuf {
+        self.folder.join("lock").join(NETWORK)
     }
 
     /// The memory of digests.

@@ -64,6 +64,9 @@ pub enum ManifestError {
         /// Who has the lease.
         by: Option<i64>,
     },
+    /// The lease of the folder could not be renewed in time, or was lost.
+    #[error("the lease of the folder is lost: nothing more is written")]
+    Expired,
     /// The store said no.
     #[error("cannot {doing}: {source}")]
     Store {
@@ -496,7 +499,8 @@ pub trait Manifest: Send {
     fn sync_commits(&mut self, yes: bool) -> ManifestResult<()>;
 
     /// Fails with [`ManifestError::Fenced`] if the lease of the run that was begun here
-    /// was taken over; so does whatever writes.
+    /// was taken over, with [`ManifestError::Expired`] if that of the folder was lost; so
+    /// does whatever writes.
     fn verify_lease(&self) -> ManifestResult<()>;
 
     /// Writes entries in one transaction. An entry that cannot be written leaves

@@ -136,6 +136,8 @@ pub enum Event<'a> {
         is_whole: bool,
         /// How many lines of `once.log` were taken over.
         lines: usize,
+        /// On what it lies, where other machines may see it.
+        network: Option<&'a str>,
     },
     /// More has happened than the manifest knew: it is an older one, put back, or
     /// another one. These `once` steps refuse where nothing is known of a task.

@@ -187,6 +187,11 @@ impl Act<'_, '_> {
             self.give_back(&mut permit.ok());
             return Some(self.failed(WhyNot::Stopped, Vec::new()));
         }
+        if let Err(why) = self.shop.site.may_go_on() {
+            self.give_back(&mut permit.ok());
+            let why = WhyNot::Failed { failure: Failure::Broken(why), provably_undone: true };
+            return Some(self.failed(why, Vec::new()));
+        }
         if let Some((ledger, debt)) = &self.shop.debt
             && let Err(error) = ledger.owe(debt)
         {
@@ -259,7 +264,10 @@ impl Act<'_, '_> {
         tail: Vec<u8>,
     ) -> Option<FailedAct> {
         let stop = self.shop.stop_all;
-        let published = staged.and_then(|staged| publish(self.workshop(), job, staged, stop));
+        let published = staged.and_then(|staged| {
+            self.shop.site.may_go_on().map_err(Failure::Broken)?;
+            publish(self.workshop(), job, staged, stop)
+        });
         match published {
             Ok(published) => {
                 let made = self.made(&published.files, Some(published.took));

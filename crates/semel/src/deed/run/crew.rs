@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::RwLock;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 
 use super::engine::{Engine, Given};
 use super::turns::Turns;
@@ -22,6 +22,9 @@ use crate::deed::{Site, threads};
 use crate::ground::manifest::{Manifest, StepMemory};
 use crate::ground::world::process::Stop;
 use crate::words::event::Event;
+
+/// How often the lease of a folder on a network file system is looked at.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// Who works on a run.
 #[derive(Clone, Copy)]
@@ -145,6 +148,18 @@ impl Crew<'_> {
                     recorder.work(&recorder_inbox);
                 });
             }
+            let (over, until_over) = bounded::<()>(0);
+            if let Some(pulse) = site.fence {
+                let losses = messages_in.clone();
+                scope.spawn(move || {
+                    while until_over.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+                        if let Err(why) = pulse.verify() {
+                            let _ = losses.send(Message::Lost(why));
+                            return;
+                        }
+                    }
+                });
+            }
             let hire = |orders: &Receiver<_>| {
                 let (shop, orders, messages, recorder) =
                     (&shop, orders.clone(), messages_in.clone(), recorder.clone());
@@ -177,7 +192,7 @@ impl Crew<'_> {
                 last_totals: &prepared.last_totals,
             });
             engine.work(&messages, &self.signals.0);
-            drop(recorder);
+            drop((recorder, over));
         });
         match staging {
             Some(staging) => staging.end().map_err(CannotBegin::from),

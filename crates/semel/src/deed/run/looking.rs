@@ -103,6 +103,7 @@ pub(in crate::deed) fn site_for_looking<'a>(
         kept: &[],
         memory_is_whole: true,
         orphans: &[],
+        fence: None,
         manifest: None,
     }
 }
