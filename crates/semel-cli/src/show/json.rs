@@ -19,10 +19,14 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
         Event::Waits { who, since } => {
             json!({ "event": "waits", "who": who, "since": since.to_string() })
         }
-        Event::NewMemory { once, is_whole, lines, network } => json!({
-            "event": "new-memory", "once": once, "whole": is_whole, "lines": lines,
-            "network": network,
-        }),
+        Event::NewMemory { once, is_whole, lines, network } => {
+            let mut told =
+                json!({ "event": "new-memory", "once": once, "whole": is_whole, "lines": lines });
+            if let Some(network) = network {
+                told["network"] = json!(network);
+            }
+            told
+        }
         Event::OldMemory { once, lines } => {
             json!({ "event": "old-memory", "once": once, "whole": false, "lines": lines })
         }

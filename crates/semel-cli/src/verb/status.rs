@@ -5,9 +5,11 @@ use std::io::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use semel::deed::lease::Holder;
 use semel::deed::view::is_older;
-use semel::deed::{former, lease};
+use semel::deed::{former, lease, network};
 use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt, StepMemory, Verb};
+use semel::ground::world::file_system::FileSystem;
 use semel::words::clock;
 use semel::words::pipeline::Step;
 use semel::words::run::{Counts, RunRecord, RunStep};
@@ -121,7 +123,13 @@ fn overview(
     let last_good = of_this.clone().find(|run| run.status == Some(0) && !run.new.selected).cloned();
     let last = of_this.next().cloned();
     let lock = place.home.lock(&pipeline.name, instance.as_str());
-    let holder = lease::holder(&lock).ok().flatten();
+    // Locks of the kernel know nothing of a run on another machine.
+    let of_last = |holder: &Box<Holder>| {
+        let runs = last.as_ref().filter(|run| run.ended.is_none());
+        runs.is_some_and(|run| run.new.by.host == holder.host && run.new.by.pid == holder.pid)
+    };
+    let elsewhere = || network::holder(&place.home).ok().flatten().filter(of_last);
+    let holder = lease::holder(&lock).ok().flatten().or_else(elsewhere);
     let was_killed = holder.is_none() && last.as_ref().is_some_and(|run| run.ended.is_none());
     let mut steps = Vec::new();
     for step in &pipeline.steps {
@@ -400,7 +408,10 @@ impl Overview {
             );
             writeln!(out, "{}", line.trim_end())?;
         }
-        let has_more = self.last_good.is_some() || self.holder.is_some() || !self.others.is_empty();
+        let has_more = self.last_good.is_some()
+            || self.holder.is_some()
+            || !self.others.is_empty()
+            || FileSystem::is_network(place.home.path());
         if has_more {
             writeln!(out)?;
         }
@@ -412,6 +423,9 @@ impl Overview {
             };
             let (number, when, ago) = (good.number, when_here(at), ago(at, now));
             writeln!(out, "  last good run   {number}, {when}, {ago}{limit}")?;
+        }
+        if let Some(name) = FileSystem::network_name(place.home.path()) {
+            writeln!(out, "  network         {name}: one semel at a time works here")?;
         }
         if let Some(holder) = &self.holder {
             writeln!(
@@ -474,6 +488,7 @@ impl Overview {
         json!({
             "pipeline": place.file.pipeline.name, "instance": self.instance.as_str(), "exit": exit.0,
             "last-run": self.last.as_ref().map(run), "last-good-run": self.last_good.as_ref().map(run),
+            "network": FileSystem::network_name(place.home.path()),
             "was-killed": self.was_killed, "at-work": self.holder.is_some(), "steps": steps,
             "others": self.others.iter().map(|(_, other)| run(other)).collect::<Vec<_>>(),
         })

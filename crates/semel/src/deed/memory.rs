@@ -293,7 +293,7 @@ impl Access {
     /// If the store cannot be told.
     pub fn fence(&self, manifest: &mut SqliteManifest) -> ManifestResult<()> {
         match self.pulse().cloned() {
-            Some(pulse) => manifest.fence(Arc::new(move || pulse.check())),
+            Some(pulse) => manifest.fence(Arc::new(move || pulse.verify())),
             None => Ok(()),
         }
     }

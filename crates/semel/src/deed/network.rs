@@ -453,12 +453,11 @@ impl Shelf {
 }
 
 impl Pulse {
-    /// Whether nothing tells that the lease is not ours any more. It is asked before
-    /// each commit.
+    /// Whether nothing tells that the lease is not ours any more.
     ///
     /// # Errors
     /// Why it is not.
-    pub fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         if (self.shelf.uptime)() >= Duration::from_nanos(self.deadline.load(Ordering::Acquire)) {
             let seconds = (EXPIRY - MARGIN).as_secs();
             self.lose(format!("its heartbeat could not be written for {seconds} s"));
@@ -469,8 +468,8 @@ impl Pulse {
         }
     }
 
-    /// As [`Self::check`], and looks whether the lock is there and nobody came after
-    /// us. It is asked before something is started or published.
+    /// As [`Self::check`], and looks whether the lock is there still. It is asked before
+    /// something is started, published or committed.
     ///
     /// # Errors
     /// Why the lease is not ours any more.

@@ -79,7 +79,7 @@ impl<'a> OnceWriter<'a> {
         let verified = manifest.verify_lease();
         // On a network file system not even that: nothing keeps us and them apart.
         if let Err(error) = verified
-            && (begins || matches!(error, ManifestError::Expired))
+            && (begins || matches!(error, ManifestError::Expired(_)))
         {
             return refused(format!("the manifest: {error}"));
         }

@@ -64,9 +64,9 @@ pub enum ManifestError {
         /// Who has the lease.
         by: Option<i64>,
     },
-    /// The lease of the folder could not be renewed in time, or was lost.
-    #[error("the lease of the folder is lost: nothing more is written")]
-    Expired,
+    /// The lease of the folder was lost, for this reason where it is known.
+    #[error("the lease of the folder is lost{}: nothing more is written", why_of(.0.as_deref()))]
+    Expired(Option<String>),
     /// The store said no.
     #[error("cannot {doing}: {source}")]
     Store {
@@ -78,6 +78,10 @@ pub enum ManifestError {
     /// The query of a person was wrong.
     #[error("{0}")]
     Query(String),
+}
+
+fn why_of(why: Option<&str>) -> String {
+    why.map_or_else(String::new, |why| format!(" ({why})"))
 }
 
 fn taken_by(run: Option<i64>) -> String {

@@ -3,9 +3,10 @@
 
 use std::num::NonZeroUsize;
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use super::engine::{Engine, Given};
 use super::turns::Turns;
@@ -117,6 +118,13 @@ impl Crew<'_> {
             }
             _ => None,
         };
+        // Several may find that the lease is lost; it is told once.
+        let is_told = AtomicBool::new(false);
+        let tell_once = &|losses: &Sender<Message<'_>>, why| {
+            if !is_told.swap(true, Ordering::Relaxed) {
+                let _ = losses.send(Message::Lost(why));
+            }
+        };
         std::thread::scope(|scope| {
             if let (Some(manifest), Some(staging), Some(once)) = (manifest, &staging, once) {
                 let (done, complaints, losses) =
@@ -129,7 +137,7 @@ impl Crew<'_> {
                         let _ = complaints.send(Message::Complaint(text));
                     };
                     let mut lost = |why| {
-                        let _ = losses.send(Message::Lost(why));
+                        tell_once(&losses, why);
                     };
                     let recorder = Recorder {
                         pipeline,
@@ -154,7 +162,7 @@ impl Crew<'_> {
                 scope.spawn(move || {
                     while until_over.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
                         if let Err(why) = pulse.verify() {
-                            let _ = losses.send(Message::Lost(why));
+                            tell_once(&losses, why);
                             return;
                         }
                     }

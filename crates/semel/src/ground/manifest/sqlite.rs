@@ -547,8 +547,8 @@ impl Manifest for SqliteManifest {
     }
 
     fn verify_lease(&self) -> ManifestResult<()> {
-        if self.fence.as_ref().is_some_and(|fence| fence().is_err()) {
-            return Err(ManifestError::Expired);
+        if let Some(fence) = &self.fence {
+            fence().map_err(|why| ManifestError::Expired(Some(why)))?;
         }
         self.lease.as_ref().map_or(Ok(()), |held| held.verify(&self.connection))
     }
@@ -560,8 +560,8 @@ impl Manifest for SqliteManifest {
             Err(ManifestError::Fenced { by }) => {
                 entries.iter().map(|_| Err(ManifestError::Fenced { by })).collect()
             }
-            Err(ManifestError::Expired) => {
-                entries.iter().map(|_| Err(ManifestError::Expired)).collect()
+            Err(ManifestError::Expired(why)) => {
+                entries.iter().map(|_| Err(ManifestError::Expired(why.clone()))).collect()
             }
             // One of them cannot be written: find out which, and write the rest.
             Err(_) => entries

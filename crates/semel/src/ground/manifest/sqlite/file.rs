@@ -75,7 +75,7 @@ impl<T> Doing<T> for rusqlite::Result<T> {
         self.map_err(|source| match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase) => ManifestError::Foreign,
             _ if source.sqlite_error().is_some_and(|error| error.extended_code == KEPT_BACK) => {
-                ManifestError::Expired
+                ManifestError::Expired(None)
             }
             Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
                 ManifestError::Damaged(source.to_string())
