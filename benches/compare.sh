@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compares a first run and a nothing-to-do run of semel with those of GNU make,
-# ninja and xargs, side by side on this machine.
+# ninja and xargs, side by side on this machine; and a first run of semel whose
+# effects need not outlive a power cut (durability = "process").
 #
 #     benches/compare.sh [ITEMS…]        default: 1000 10000 100000
 #
@@ -36,6 +37,8 @@ fill() {
     }
   }'
   printf 'name = "bench"\n[step.copy]\neach = "raw/*.txt"\nout = "out.semel/{{ item.name }}"\nrun = ["cp", "{{ item }}", "{{ out }}"]\n' > semel.toml
+  # The same, but what is done need not outlive a power cut.
+  { echo 'durability = "process"'; sed 's/bench/process/; s/out.semel/out.process/' semel.toml; } > process.toml
   {
     echo 'outs := $(patsubst raw/%,out.make/%,$(wildcard raw/*.txt))'
     echo 'all: $(outs)'
@@ -49,6 +52,7 @@ fill() {
 }
 
 semel() { "$SEMEL" run -q -j "$JOBS"; }
+process_() { "$SEMEL" run -q -f process.toml -j "$JOBS"; }
 make_() { make -r -s -j "$JOBS"; }
 ninja_() { ninja --quiet -j "$JOBS" > /dev/null; }
 xargs_() { printf '%s\n' raw/* | sed 's|^raw/||' | xargs -P "$JOBS" -I{} cp raw/{} out.xargs/{}; }
@@ -66,7 +70,7 @@ measure() {
 
 median() { sort -n "$1" | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
 
-clear_() { rm -rf .semel out.semel out.make out.ninja out.xargs .ninja_log .ninja_deps; mkdir out.make out.xargs; }
+clear_() { rm -rf .semel out.semel out.process out.make out.ninja out.xargs .ninja_log .ninja_deps; mkdir out.make out.xargs; }
 
 for count in "${items[@]}"; do
   folder=$scratch/$count
@@ -76,13 +80,15 @@ for count in "${items[@]}"; do
   [ "$count" -lt 100000 ] || rounds=1
   for ((round = 0; round < rounds; round++)); do
     clear_
-    for tool in xargs_ make_ ninja_ semel; do measure "$tool" "first.$tool"; done
+    for tool in xargs_ make_ ninja_ process_ semel; do measure "$tool" "first.$tool"; done
   done
-  for tool in xargs_ make_ ninja_ semel; do
-    printf 'first run    %8d items  %-6s %8.3f s' "$count" "${tool%_}" "$(median "first.$tool")"
+  for tool in xargs_ make_ ninja_ process_ semel; do
+    printf 'first run    %8d items  %-7s %8.3f s' "$count" "${tool%_}" "$(median "first.$tool")"
     awk -v mine="$(median "first.$tool")" -v xargs="$(median first.xargs_)" -v count="$count" \
       'BEGIN { printf "   %+.3f ms a task over xargs\n", (mine - xargs) / count * 1000 }'
   done
+  awk -v full="$(median first.semel)" -v process="$(median first.process_)" -v count="$count" \
+    'BEGIN { printf "first run    %8d items  what outlives a power cut takes %.2f x the time\n", count, full / process }'
   # The first run after a first run still learns digests; it is not measured.
   for tool in make_ ninja_ semel; do "$tool"; done
   for ((round = 0; round < noop_rounds; round++)); do

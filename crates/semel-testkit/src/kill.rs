@@ -8,6 +8,15 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Sends SIGKILL to a process and all its descendants. They are stopped first,
 /// from the top down, so that none can start another meanwhile.
 pub fn kill_tree(pid: u32) {
+    for pid in stop_tree(pid) {
+        signal(pid, Signal::KILL);
+    }
+}
+
+/// Stops a process and all its descendants, from the top down, and says which they
+/// are.
+#[must_use]
+pub fn stop_tree(pid: u32) -> Vec<u32> {
     let mut tree = vec![pid];
     signal(pid, Signal::STOP);
     let mut at = 0;
@@ -21,9 +30,7 @@ pub fn kill_tree(pid: u32) {
             }
         }
     }
-    for pid in tree {
-        signal(pid, Signal::KILL);
-    }
+    tree
 }
 
 /// Sends SIGKILL to a semel and its keeper in one moment, and to nothing else: its

@@ -10,11 +10,14 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+pub mod aftermath;
 pub mod contract;
 mod kill;
 mod moment;
+pub mod power;
+pub mod recorded;
 mod scratch;
 
-pub use kill::{keepers_of, kill_tree, kill_without_commands};
+pub use kill::{keepers_of, kill_tree, kill_without_commands, stop_tree};
 pub use moment::{Gate, eventually};
 pub use scratch::{Ran, Running, Scratch, Snapshot, redact};

@@ -31,6 +31,14 @@ impl Scratch {
         }
     }
 
+    /// An empty folder in a folder that is given; it is removed with us.
+    #[must_use]
+    pub fn inside(folder: &Path, binary: impl Into<PathBuf>) -> Self {
+        let mut builder = tempfile::Builder::new();
+        let folder = builder.prefix("semel-test-").tempdir_in(folder).expect("a scratch folder");
+        Self { folder, binary: binary.into() }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -34,6 +34,7 @@ mod trees;
 mod undo;
 pub mod verify;
 pub mod view;
+mod ways;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use semel::deed::at_work::{self, AtWork};
 use semel::deed::lease::Holder;
 use semel::deed::view::is_older;
 use semel::deed::{former, lease, network};
@@ -49,6 +50,8 @@ struct Overview {
     /// Whether the last run has no end and nobody is at work: it was killed.
     was_killed: bool,
     holder: Option<Box<lease::Holder>>,
+    /// Commands that outlived their runs.
+    orphans: Vec<AtWork>,
     steps: Vec<Standing>,
     /// How long ago the last good run may be.
     limit: Option<Duration>,
@@ -124,12 +127,15 @@ fn overview(
     let last = of_this.next().cloned();
     let lock = place.home.lock(&pipeline.name, instance.as_str());
     // Locks of the kernel know nothing of a run on another machine.
-    let of_last = |holder: &Box<Holder>| {
+    let of_last = |holder: &Holder| {
         let runs = last.as_ref().filter(|run| run.ended.is_none());
         runs.is_some_and(|run| run.new.by.host == holder.host && run.new.by.pid == holder.pid)
     };
-    let elsewhere = || network::holder(&place.home).ok().flatten().filter(of_last);
+    let elsewhere = || network::holder(&place.home).ok().flatten().filter(|holder| of_last(holder));
     let holder = lease::holder(&lock).ok().flatten().or_else(elsewhere);
+    // A look that fails tells nothing; a run would say why.
+    let mut orphans = at_work::orphans(&place.home).unwrap_or_default();
+    orphans.retain(|orphan| orphan.pipeline == pipeline.name);
     let was_killed = holder.is_none() && last.as_ref().is_some_and(|run| run.ended.is_none());
     let mut steps = Vec::new();
     for step in &pipeline.steps {
@@ -150,6 +156,7 @@ fn overview(
         last_good,
         was_killed,
         holder,
+        orphans,
         steps,
         limit,
         others: others.into_iter().collect(),
@@ -313,7 +320,7 @@ impl Overview {
         let any = |state: &str| self.steps.iter().any(|step| step.state == state);
         let all_done = self.steps.iter().all(|step| step.state == "done");
         match () {
-            () if self.holder.is_some() => Exit::BUSY,
+            () if self.holder.is_some() || !self.orphans.is_empty() => Exit::BUSY,
             () if any("refused") => Exit::REFUSED,
             () if self.is_too_old() => Exit::FAILED,
             () if all_done && !self.was_killed && self.last.is_some() => Exit::DONE,
@@ -411,6 +418,7 @@ impl Overview {
         let has_more = self.last_good.is_some()
             || self.holder.is_some()
             || !self.others.is_empty()
+            || !self.orphans.is_empty()
             || FileSystem::is_network(place.home.path());
         if has_more {
             writeln!(out)?;
@@ -432,6 +440,17 @@ impl Overview {
                 out,
                 "  at work         {}@{}, pid {}: {}",
                 holder.user, holder.host, holder.pid, holder.command
+            )?;
+        }
+        for orphan in &self.orphans {
+            let pids: Vec<_> =
+                orphan.processes().iter().map(|process| process.pid.to_string()).collect();
+            writeln!(
+                out,
+                "  at work         {}, pid {}, which outlived run {}",
+                orphan.task,
+                pids.join(" "),
+                orphan.run
             )?;
         }
         for (at, (other, run)) in self.others.iter().take(6).enumerate() {
@@ -490,6 +509,7 @@ impl Overview {
             "last-run": self.last.as_ref().map(run), "last-good-run": self.last_good.as_ref().map(run),
             "network": FileSystem::network_name(place.home.path()),
             "was-killed": self.was_killed, "at-work": self.holder.is_some(), "steps": steps,
+            "orphans": self.orphans.iter().map(|orphan| orphan.task.to_string()).collect::<Vec<_>>(),
             "others": self.others.iter().map(|(_, other)| run(other)).collect::<Vec<_>>(),
         })
     }

@@ -144,7 +144,7 @@ fn every_invariant_is_cited_and_tested() {
     let page = text("ARCHITECTURE.md");
     let numbers = page.lines().filter_map(|line| line.strip_prefix("- **I")?.split_once("**"));
     let numbers: Vec<_> = numbers.map(|(number, _)| number).collect();
-    assert_eq!(numbers.len(), 9);
+    assert_eq!(numbers.len(), 10);
     for number in numbers {
         assert!(code.contains(&format!("*I{number}*")), "I{number} is not cited in the code");
         let tests = code.lines().filter_map(|line| line.trim().strip_prefix("fn "));
@@ -359,6 +359,11 @@ fn the_guide_to_lists_is_true() {
 #[test]
 fn the_guide_to_hooks_and_monitors_is_true() {
     run_all("docs/guide/hooks-and-monitors.md");
+}
+
+#[test]
+fn the_guide_to_network_file_systems_is_true() {
+    run_all("docs/guide/network.md");
 }
 
 #[test]

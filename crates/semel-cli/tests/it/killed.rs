@@ -205,3 +205,20 @@ cat {{{{ in }}}} > table; rm parts/*; cat {{{{ in }}}} > parts/a'''",
     assert_eq!(scratch.text(".semel/displaced/2/table"), "half\n");
     scratch.semel("run").exits(0).says("nothing to do");
 }
+
+/// The list of staging folders on other file systems may be torn by a full disk or a
+/// power cut: the beginning of a path is the path of somebody else's folder.
+#[test]
+fn i8_a_torn_list_of_staging_folders_clears_nobody_elses() {
+    let scratch = scratch();
+    scratch.pipeline("[step.make]\nout = 'out'\nrun = 'echo x > {{ out }}'");
+    scratch.semel("run").exits(0);
+    let folder = scratch.path().display().to_string();
+    let dead = ".semel/staging/01234567-dead";
+    let list = format!("{folder}/far/.semel-01234567-dead\0{folder}/precious");
+    scratch.file(format!("{dead}/elsewhere"), list);
+    scratch.file("far/.semel-01234567-dead/1/half", "half").file("precious/file", "precious");
+    scratch.semel("run").exits(0);
+    assert_eq!(scratch.text("precious/file"), "precious");
+    assert!(!scratch.has("far/.semel-01234567-dead") && !scratch.has(dead));
+}

@@ -168,6 +168,8 @@ fn i10_a_command_that_outlived_its_run_keeps_its_task() {
             .says("semel run --wait 30m");
     }
     scratch.semel("plan").exits(0).says("wait");
+    scratch.semel("status").exits(4).says(&format!("load, pid {pid}, which outlived run 1"));
+    scratch.semel("why load").exits(0).says("wait");
     // `--fresh` did the one that nobody works on.
     assert!(!trace(&scratch).iter().any(|(step, _)| step != "other"));
     assert!(lives(pid), "nobody ends it but a human");
@@ -387,4 +389,41 @@ fn a_lock_file_of_an_earlier_boot_keeps_nobody_out() {
     scratch.sh("mkdir -p .semel/staging/dead/at-work; echo '{}' > .semel/staging/dead/at-work/1; touch .semel/staging/dead/lock");
     scratch.semel("run").exits(0);
     assert!(!Path::new(&scratch.path().join(".semel/staging/dead")).exists());
+}
+
+/// What ends a service, or a job of a cluster, ends all its processes at once.
+#[test]
+fn sigterm_to_all_processes_is_as_to_semel_alone() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.pipeline(&format!(
+        "[step.load]\nout = 'loaded'\nrun = '''echo $$ > first; echo half > {{{{ out }}}}; {}'''\n[finally]\nrun = 'echo finally >> trace'",
+        gate.wait()
+    ));
+    let running = scratch.start("run");
+    gate.until_arrived();
+    let (semel, first) = (running.pid(), pid(&scratch, "first"));
+    let [keeper] = keepers_of(semel)[..] else { panic!("it has one keeper") };
+    scratch.sh(&format!("kill -TERM {keeper} {first} {semel}"));
+    running.end().exits(143);
+    assert_eq!(trace(&scratch), ran(&[("finally", 1)]));
+    assert!(!scratch.has("loaded"));
+    assert_eq!(scratch.list(".semel/staging"), [""; 0]);
+    eventually("nobody is left", || ![semel, keeper, first].into_iter().any(lives));
+}
+
+/// One that does not listen is ended after its grace time, with all that it started,
+/// whatever group that is in.
+#[test]
+fn who_does_not_listen_to_sigterm_ends_after_a_while_with_its_family() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.pipeline(&family(&gate).replace("echo $$ > first", "trap '' TERM; echo $$ > first"));
+    let running = scratch.start("run");
+    gate.until_arrived();
+    let processes = all_of(&scratch);
+    running.signal(Signal::TERM);
+    running.end().exits(143);
+    eventually("all of it is gone", || !processes.into_iter().any(lives));
+    assert!(!scratch.has("late"));
 }

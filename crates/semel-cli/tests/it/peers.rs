@@ -194,6 +194,25 @@ fn r10_after_a_killed_effect_nothing_says_that_all_is_well() {
     assert_eq!(scratch.text("ledger"), "paid\n");
 }
 
+/// R11: killed alone, the supervisor takes what it started with it.
+#[test]
+fn r11_a_command_does_not_outlive_its_supervisor() {
+    let scratch = scratch();
+    let gate = Gate::new(scratch.path(), "gate");
+    scratch.pipeline(&format!(
+        "[step.load]\nrun = '''(setsid sh -c 'echo $$ > pid; exec sleep 600' &); until [ -s pid ]; do sleep 0.01; done; {}; echo late >> table'''",
+        gate.wait()
+    ));
+    let running = scratch.start("run");
+    gate.until_arrived();
+    running.signal(Signal::KILL);
+    running.end().exits(137);
+    // The next run waits for what is being ended, and is alone then.
+    scratch.pipeline("[step.load]\nrun = 'echo whole >> table; ! kill -0 $(cat pid)'");
+    scratch.semel("run").exits(0);
+    assert_eq!(scratch.text("table"), "whole\n");
+}
+
 /// R12: the exit status of a command is told, and kept.
 #[test]
 fn r12_the_exit_status_of_a_command_is_not_lost() {

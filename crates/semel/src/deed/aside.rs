@@ -17,6 +17,7 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use crate::deed::trees::{copy_all, copy_looks, sync_all};
+use crate::deed::ways::Ways;
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Stat};
 use crate::words::path::{bytes_of, path_of};
 
@@ -152,33 +153,31 @@ pub(crate) fn put_back(
     list: &Path,
     displaced: Option<&Path>,
 ) -> DiskResult<MadeRoom> {
-    let mut made_room = Vec::new();
+    let (mut made_room, ways) = (Vec::new(), Ways::default());
     for (at, (output, copy)) in listed(disk, list)?.into_iter().enumerate() {
-        if copy.as_deref().is_some_and(|copy| matches!(disk.look_at_link(copy), Ok(None))) {
-            // It is back already.
-            continue;
-        }
-        if disk.look_at_link(&output)?.is_some() {
+        let parent = output.parent().unwrap_or(Path::new(""));
+        let is_back =
+            copy.as_deref().is_some_and(|copy| matches!(disk.look_at_link(copy), Ok(None)));
+        if !is_back && disk.look_at_link(&output)?.is_some() {
             let room = match displaced {
                 Some(folder) => free_name(disk, &folder.join(inside(&output)))?,
                 None => list.join(format!("{at}.left")),
             };
-            make_room(disk, &output, &room)?;
+            make_room(disk, &ways, &output, &room)?;
             if displaced.is_some() {
                 made_room.push((output.clone(), room));
             }
         }
-        let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty());
-        if let Some(copy) = copy {
-            if let Some(parent) = parent {
-                disk.make_folders(parent)?;
+        let has_parent = parent == Path::new("") || disk.look(parent)?.is_some();
+        if let Some(copy) = copy.filter(|_| !is_back) {
+            if !has_parent {
+                ways.make(disk, parent)?;
             }
             disk.rename_new(&copy, &output)?;
-        }
-        if let Some(parent) = parent.filter(|parent| matches!(disk.look(parent), Ok(Some(_)))) {
             disk.sync(parent)?;
-        } else if parent.is_none() {
-            disk.sync(Path::new(""))?;
+        } else if has_parent {
+            // Whoever was here before us may have died right before this.
+            disk.sync(parent)?;
         }
     }
     // Nothing is taken away twice: it could be somebody else's the next time.
@@ -192,12 +191,12 @@ pub(crate) fn put_back(
 /// # Errors
 /// If something cannot be moved; it can be tried again.
 pub(crate) fn set_aside(disk: &dyn Disk, list: &Path, displaced: &Path) -> DiskResult<MadeRoom> {
-    let mut set_aside = Vec::new();
+    let (mut set_aside, ways) = (Vec::new(), Ways::default());
     for (output, copy) in listed(disk, list)? {
         let Some(copy) = copy else { continue };
         if disk.look_at_link(&copy)?.is_some() {
             let room = free_name(disk, &displaced.join(inside(&output)))?;
-            make_room(disk, &copy, &room)?;
+            make_room(disk, &ways, &copy, &room)?;
             set_aside.push((output, room));
         }
     }
@@ -251,19 +250,25 @@ pub(crate) fn free_name(disk: &dyn Disk, wanted: &Path) -> DiskResult<PathBuf> {
     Ok(path)
 }
 
-/// Moves something away, to another file system if need be.
-pub(crate) fn make_room(disk: &dyn Disk, from: &Path, to: &Path) -> DiskResult<()> {
+/// Moves something away, durably, to another file system if need be.
+///
+/// Invariant: *I8* the way to where it goes is durable before it goes, and so is a copy
+/// of it before it gives way.
+pub(crate) fn make_room(disk: &dyn Disk, ways: &Ways, from: &Path, to: &Path) -> DiskResult<()> {
     disk.remove_all(to)?;
-    if let Some(parent) = to.parent() {
-        disk.make_folders(parent)?;
-    }
+    let folder = to.parent().unwrap_or(Path::new(""));
+    ways.make(disk, folder)?;
     match disk.rename_new(from, to) {
         Err(error) if error.is_across() => {
             copy_all(disk, from, to)?;
             let is_folder = disk.look(to)?.is_some_and(|meta| meta.kind == Kind::Folder);
             sync_all(disk, to, is_folder)?;
+            disk.sync(folder)?;
             disk.remove_all(from)
         }
-        renamed => renamed,
+        renamed => {
+            renamed?;
+            disk.sync(folder)
+        }
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::deed::aside::{free_name, inside};
 use crate::deed::trees::{copy_all, sync_all};
+use crate::deed::ways::Ways;
 use crate::ground::digests;
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind};
 use crate::words::digest::Digest;
@@ -21,14 +22,13 @@ use crate::words::digest::Digest;
 /// If it cannot be moved; then it is where it was.
 pub(super) fn move_aside(
     disk: &dyn Disk,
+    ways: &Ways,
     path: &Path,
     displaced: &Path,
 ) -> DiskResult<Option<PathBuf>> {
     let wanted = displaced.join(inside(path));
     let folder = wanted.parent().unwrap_or(displaced);
-    for made in disk.make_folders(folder)? {
-        disk.sync(made.parent().unwrap_or(Path::new("/")))?;
-    }
+    ways.make(disk, folder)?;
     loop {
         let aside = free_name(disk, &wanted)?;
         match disk.rename_new(path, &aside) {
@@ -53,6 +53,7 @@ fn copy_aside(disk: &dyn Disk, path: &Path, aside: &Path) -> DiskResult<()> {
     let kind = disk.look_at_link(path)?.map(|meta| meta.kind);
     if kind == Some(Kind::Link) {
         disk.make_link(&disk.read_link(path)?, aside)?;
+        disk.sync(aside.parent().unwrap_or(Path::new("/")))?;
         return disk.remove_file(path);
     }
     let before = content(disk, path)?;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deed::capture::{self, Question};
 use crate::deed::command;
+use crate::deed::ways::Ways;
 use crate::ground::world::disk::{Disk, DiskError};
 use crate::ground::world::process::Stop;
 use crate::thought::bind::{Bindings, Params};
@@ -120,7 +121,7 @@ impl<'a> Ledger<'a> {
     fn note(&self, debt: &Debt) -> Result<(), DiskError> {
         let text = serde_json::to_vec(debt).expect("numbers and texts are JSON");
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        self.disk.make_folders(folder)?;
+        Ways::default().make(self.disk, folder)?;
         // It appears whole: a torn one could not be read.
         let mut draft = self.path.clone().into_os_string();
         draft.push(".new");

@@ -101,6 +101,8 @@ pub(crate) fn save(
         match find_moved(disk, place, &input.seen.meta).map_err(broken)? {
             Some(moved) => {
                 disk.rename_new(&moved, &input.path).map_err(broken)?;
+                // *I8* It is back for good before staging is cleared.
+                disk.sync(input.path.parent().unwrap_or(Path::new(""))).map_err(broken)?;
                 saved.given_back.push(input.path.clone());
             }
             // It may have been moved to another file system, and is a copy now.
@@ -117,7 +119,7 @@ pub(crate) fn save(
         if has_older && !is_empty {
             let wanted = workshop.displaced.join(aside::inside(path));
             let to = aside::free_name(disk, &wanted).map_err(broken)?;
-            aside::make_room(disk, staged, &to).map_err(broken)?;
+            aside::make_room(disk, &workshop.staging.ways, staged, &to).map_err(broken)?;
             saved.kept.push((path.clone(), to));
         }
     }

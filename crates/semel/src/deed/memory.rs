@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use crate::deed::lease::{Gate, Holder, LeaseError};
 use crate::deed::network::{NetworkLease, Pulse};
 use crate::deed::once::read_mark;
+use crate::deed::ways::Ways;
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::{Birth, SqliteManifest};
 use crate::ground::manifest::{Loss, Manifest, ManifestError, ManifestResult};
@@ -90,6 +91,8 @@ pub fn make(
         let birth = signs.birth(home, None);
         let is_ours =
             SqliteManifest::create(disk, &home.manifest(), &home.staging_of(draft), &birth)?;
+        // Whoever was faster may have died right after.
+        Ways::default().sync(disk, [&home.path().to_owned()])?;
         Ok(is_ours.then(|| signs.found()))
     });
     if made.is_err() && made_home {

@@ -29,6 +29,8 @@ pub struct OnceWriter<'a> {
     last: u64,
     /// Whether a line is in the log that could not be written to the manifest.
     is_behind: bool,
+    /// Whether it wrote a line.
+    has_written: bool,
 }
 
 /// What became of an entry.
@@ -52,7 +54,7 @@ impl<'a> OnceWriter<'a> {
     ) -> ManifestResult<Self> {
         let last = manifest.known_lines()?.into_values().max().unwrap_or(0);
         let manifest = manifest.identity()?.id;
-        Ok(Self { disk, home, by, manifest, last, is_behind: false })
+        Ok(Self { disk, home, by, manifest, last, is_behind: false, has_written: false })
     }
 
     /// Writes an entry to the log, and then to the manifest.
@@ -116,7 +118,9 @@ impl<'a> OnceWriter<'a> {
         let Some(line) = self.line(pipeline, entry, seq) else {
             return Ok(self.last);
         };
-        once_log::append(self.disk, &path, &end, &[line]).map_err(|error| error.to_string())?;
+        once_log::append(self.disk, &path, &end, &[line], !self.has_written)
+            .map_err(|error| error.to_string())?;
+        self.has_written = true;
         self.last = seq;
         Ok(seq)
     }
@@ -199,7 +203,7 @@ pub fn settle(
     let last = lines.last().map_or(first, |line| line.seq);
     // Lines that are behind are not taken for known because of these.
     let is_current = end.last.as_ref().is_none_or(|line| line.seq <= known);
-    once_log::append(disk, &home.once_log(), &end, &lines)?;
+    once_log::append(disk, &home.once_log(), &end, &lines, true)?;
     manifest.settle(pipeline, said)?;
     if is_current {
         manifest.note_line(&id, last)?;

@@ -24,6 +24,7 @@ use crate::deed::now::{
     Belief, Listed, ParamsOfRuns, inputs, now, other_param, params_of_runs, reads_by_item,
 };
 use crate::deed::run::{CannotBegin, Setting, only_file, plain_outputs, site_for_looking};
+use crate::deed::ways::Ways;
 use crate::deed::{Asked, Site, Trouble, view};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
@@ -171,13 +172,13 @@ pub fn prune(setting: &Setting<'_>, manifest: &dyn Manifest) -> Result<Pruned, C
     let manifest = anew.as_ref().map_or(manifest, |looked| &looked.manifest);
     let Leftovers { movable, staying, unjudged } = leftovers(setting, manifest)?;
     let mut pruned = Pruned { staying, unjudged, ..Pruned::default() };
-    let mut folder = None;
+    let (mut folder, ways) = (None, Ways::default());
     for leftover in movable {
         let folder = match &folder {
             Some(folder) => folder,
             None => folder.insert(new_folder(disk, &home)?),
         };
-        match move_aside(disk, &leftover.path, folder) {
+        match move_aside(disk, &ways, &leftover.path, folder) {
             Ok(Some(to)) => pruned.moved.push((leftover, to)),
             // Somebody else took it away meanwhile.
             Ok(None) => {}

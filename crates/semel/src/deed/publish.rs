@@ -26,6 +26,7 @@ use crate::deed::stage::Place;
 use crate::deed::trees::{copy_all, sync_all};
 use crate::deed::undo::Undo;
 use crate::deed::view::Seen;
+use crate::deed::ways::Ways;
 use crate::deed::{Site, check};
 use crate::ground::digests::{self, Content};
 use crate::ground::world::disk::{DiskError, DiskResult, Kind, Meta, Stat};
@@ -81,6 +82,7 @@ pub fn publish(
         site,
         job,
         displaced: workshop.displaced,
+        ways: &workshop.staging.ways,
         took,
         placed: Vec::new(),
         unsynced: Vec::new(),
@@ -159,6 +161,7 @@ struct Publication<'a> {
     site: &'a Site<'a>,
     job: &'a Job<'a>,
     displaced: &'a Path,
+    ways: &'a Ways,
     took: Duration,
     placed: Vec<Placed>,
     unsynced: Vec<PathBuf>,
@@ -350,8 +353,9 @@ impl Publication<'_> {
     fn aside_for(&mut self, path: &Path) -> Result<PathBuf, Failure> {
         let disk = self.site.disk;
         let wanted = self.displaced.join(aside::inside(path));
+        // *I8* What goes there goes in one step, and the way must be durable by then.
         if let Some(parent) = wanted.parent() {
-            self.make_parent(parent)?;
+            self.ways.make(disk, parent).map_err(|error| broken(&error))?;
         }
         aside::free_name(disk, &wanted).map_err(|error| broken(&error))
     }
@@ -375,9 +379,8 @@ impl Publication<'_> {
             return Ok(());
         }
         if self.syncs() {
-            for folder in std::mem::take(&mut self.unsynced) {
-                self.site.disk.sync(&folder).map_err(|error| broken(&error))?;
-            }
+            // The recorder syncs those of a group once more, and goes the ways.
+            self.ways.sync(self.site.disk, &self.unsynced).map_err(|error| broken(&error))?;
         }
         let asked = check::Asked {
             view,
@@ -402,6 +405,8 @@ impl Publication<'_> {
             match (&placed.displaced_to, placed.replaced) {
                 (Some(aside), false) => {
                     disk.exchange(aside, &placed.path)?;
+                    // *I8* It is back for good before ours goes from where it was.
+                    disk.sync(placed.path.parent().unwrap_or(Path::new("")))?;
                     disk.remove_all(aside)?;
                 }
                 (_, true) => disk.exchange(&placed.staged, &placed.path)?,

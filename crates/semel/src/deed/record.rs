@@ -4,8 +4,8 @@
 //! so that many tasks share a commit and the sync of their folders. The receipt
 //! of a `once` task waits for nobody.
 //!
-//! Invariants: *I1* the folders of an effect are synced before its receipt is
-//! committed; *I2* a group that cannot be written is written one by one, so that
+//! Invariants: *I1* the folders of an effect, and the ways to them, are synced before
+//! its receipt is committed; *I2* a group that cannot be written is written one by one, so that
 //! one task's error leaves its neighbours' receipts alone.
 //!
 //! A [`Completion`] is the right to write a receipt. It is made only out of an
@@ -384,7 +384,7 @@ impl<T> Recorder<'_, T> {
             return;
         }
         let unsynced: BTreeSet<_> = group.iter().flat_map(|pending| &pending.unsynced).collect();
-        let synced = unsynced.into_iter().try_for_each(|folder| self.disk.sync(folder));
+        let synced = self.staging.ways.sync(self.disk, unsynced);
         match synced {
             // One of the folders cannot be synced: find out whose, and write the rest.
             Err(_) if group.len() > 1 => {

@@ -14,6 +14,7 @@ use crate::deed::at_work::{self, AtWork};
 use crate::deed::lease::{DYING, Gate};
 use crate::deed::log::RunLog;
 use crate::deed::stage::{clear_run, number_of, save_older, settle_kept};
+use crate::deed::ways::Ways;
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError};
 use crate::ground::world::disk::{Disk, DiskError, Kind};
@@ -80,6 +81,8 @@ pub fn recover(
         let orphans = await_the_dying(home, &run_id)?;
         let at_work: Vec<_> = orphans.iter().map(|orphan| orphan.number).collect();
         recovered.orphans.extend(orphans);
+        // What it made last in here, nobody may have made durable.
+        Ways::default().sync(disk, [&home.path().to_owned()])?;
         let number = manifest.run_number(&run_id)?;
         let (open, accepted) = match number {
             Some(number) => {

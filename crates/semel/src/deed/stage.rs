@@ -13,6 +13,7 @@
 //! left.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -20,6 +21,7 @@ use std::sync::Mutex;
 use crate::deed::aside::{self, Fate, Keeping, Kept, MadeRoom};
 use crate::deed::at_work::{self, Lock, Locks};
 use crate::deed::lease::{Gate, Holder, Lease, LeaseError};
+use crate::deed::ways::Ways;
 use crate::ground::digests;
 use crate::ground::home::Home;
 use crate::ground::world::disk::{DirEntry, Disk, DiskError, DiskResult, Kind};
@@ -30,6 +32,9 @@ use crate::words::task::{Task, TaskName};
 
 /// The list of staging folders that lie beside outputs.
 const ELSEWHERE: &str = "elsewhere";
+
+/// What such a folder is called, before the run's id.
+const BESIDE: &str = ".semel-";
 
 /// The staging of a run.
 pub struct Staging<'a> {
@@ -42,6 +47,8 @@ pub struct Staging<'a> {
     beside: Mutex<HashMap<PathBuf, Option<PathBuf>>>,
     /// The locks of its attempts.
     locks: Locks,
+    /// The folders that outlive a power cut.
+    pub(crate) ways: Ways,
     _alive: Lease,
 }
 
@@ -102,6 +109,7 @@ impl<'a> Staging<'a> {
             folder,
             run_id: run_id.to_owned(),
             beside: Mutex::default(),
+            ways: Ways::default(),
             _alive: alive,
         })
     }
@@ -188,6 +196,10 @@ impl<'a> Staging<'a> {
         outputs.extend(beside);
         // The list goes last: while it is there, what it names is.
         place.folders.push(list.clone());
+        // *I9* What is kept is durable only if the ways to it are.
+        for folder in &place.folders {
+            self.ways.make(self.disk, folder)?;
+        }
         place.kept = aside::keep(self.disk, &list, &outputs)?;
         place.kept.truncate(task.outs.len());
         Ok(place)
@@ -277,9 +289,9 @@ impl<'a> Staging<'a> {
         }
         let (existing, device) = self.nearest(parent)?;
         let beside = (device != self.device)
-            .then(|| self.disk.root().join(existing).join(format!(".semel-{}", self.run_id)));
+            .then(|| self.disk.root().join(existing).join(format!("{BESIDE}{}", self.run_id)));
         if let Some(folder) = &beside {
-            self.note_elsewhere(folder, known.values().flatten())?;
+            self.note_elsewhere(folder)?;
         }
         known.insert(parent.to_owned(), beside.clone());
         Ok(beside.unwrap_or_else(|| self.folder.clone()))
@@ -299,19 +311,9 @@ impl<'a> Staging<'a> {
     }
 
     /// Lists a staging folder that lies elsewhere, before it is used.
-    fn note_elsewhere<'b>(
-        &self,
-        folder: &'b Path,
-        known: impl Iterator<Item = &'b PathBuf>,
-    ) -> DiskResult<()> {
-        let mut list: Vec<&Path> = known.map(PathBuf::as_path).chain([folder]).collect();
-        list.sort_unstable();
-        list.dedup();
-        let text: Vec<_> = list.iter().flat_map(|path| [bytes_of(path), b"\0"].concat()).collect();
-        let path = self.folder.join(ELSEWHERE);
-        self.disk.write(&path, &text)?;
-        self.disk.sync(&path)?;
-        self.disk.sync(&self.folder)
+    fn note_elsewhere(&self, folder: &Path) -> DiskResult<()> {
+        self.disk.append(&self.folder.join(ELSEWHERE), &[bytes_of(folder), b"\0"].concat())?;
+        self.ways.sync(self.disk, [&self.folder])
     }
 }
 
@@ -447,7 +449,7 @@ fn save_older_of(
             continue;
         }
         let to = aside::free_name(disk, &displaced.join(&inside))?;
-        aside::make_room(disk, &path, &to)?;
+        aside::make_room(disk, &Ways::default(), &path, &to)?;
         saved.push((path, to));
     }
     Ok(saved)
@@ -526,7 +528,10 @@ fn bases(disk: &dyn Disk, folder: &Path) -> DiskResult<Vec<PathBuf>> {
     let mut list = Vec::new();
     let read = disk.open(&path)?.read_to_end(&mut list);
     read.map_err(|source| DiskError { doing: "read", path, source })?;
-    let paths = list.split(|&byte| byte == 0).filter(|path| !path.is_empty());
-    bases.extend(paths.map(|path| path_of(path.to_vec())));
+    // The end of a torn list is another folder's name: nothing is cleared there.
+    let mut own = OsString::from(BESIDE);
+    own.push(folder.file_name().unwrap_or_default());
+    let paths = list.split(|&byte| byte == 0).map(|path| path_of(path.to_vec()));
+    bases.extend(paths.filter(|path| path.file_name() == Some(&own)));
     Ok(bases)
 }

@@ -85,18 +85,25 @@ pub fn end(disk: &dyn Disk, path: &Path) -> ManifestResult<End> {
     }
 }
 
-/// Appends lines, and forces them to the medium.
+/// Appends lines, and forces them to the medium; the name of the log too, if this is
+/// the first time for who calls: whoever made it may have died right after.
 ///
 /// # Errors
 /// If they cannot be written; then none of them counts.
-pub fn append(disk: &dyn Disk, path: &Path, end: &End, lines: &[Line]) -> Result<(), DiskError> {
+pub fn append(
+    disk: &dyn Disk,
+    path: &Path,
+    end: &End,
+    lines: &[Line],
+    is_first: bool,
+) -> Result<(), DiskError> {
     let mut text = String::new();
     if !end.is_clean {
         text.push('\n');
     }
     text.extend(lines.iter().map(Line::to_text));
     disk.append(path, text.as_bytes())?;
-    if !end.exists {
+    if !end.exists || is_first {
         disk.sync(path.parent().unwrap_or(Path::new("/")))?;
     }
     Ok(())

@@ -4,9 +4,11 @@
 //! Invariant: only a child of ours that was not reaped is signalled, so its number
 //! is its own.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -22,13 +24,39 @@ pub(super) fn all() -> Vec<Pid> {
     let listed = || -> io::Result<Vec<Pid>> {
         let mut children = Vec::new();
         for thread in std::fs::read_dir("/proc/self/task")? {
-            let list = std::fs::read_to_string(thread?.path().join("children"))?;
-            children.extend(list.split_ascii_whitespace().filter_map(number));
+            children.extend(numbers(&std::fs::read(thread?.path().join("children"))?));
         }
         Ok(children)
     };
     // A kernel that keeps no lists is asked about each process.
     listed().unwrap_or_else(|_| by_parents())
+}
+
+/// The children of a process that has one thread: asked often, and soon answered.
+#[derive(Debug)]
+pub(super) struct Few {
+    list: Option<File>,
+    buffer: Vec<u8>,
+}
+
+impl Few {
+    pub(super) fn new() -> Self {
+        let list = File::open("/proc/thread-self/children").ok();
+        Self { list, buffer: vec![0; 4096] }
+    }
+
+    pub(super) fn all(&mut self) -> Vec<Pid> {
+        let read = self.list.as_ref().map(|list| list.read_at(&mut self.buffer, 0));
+        match read {
+            Some(Ok(length)) if length < self.buffer.len() => numbers(&self.buffer[..length]),
+            _ => all(),
+        }
+    }
+}
+
+fn numbers(list: &[u8]) -> Vec<Pid> {
+    let words = list.split(|byte| *byte == b' ').map(std::str::from_utf8);
+    words.filter_map(|word| number(word.ok()?.trim())).collect()
 }
 
 fn by_parents() -> Vec<Pid> {

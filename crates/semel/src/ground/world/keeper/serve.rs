@@ -27,14 +27,18 @@ pub fn serve(socket: OwnedFd) -> io::Result<()> {
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(getpid()))?;
     let socket = UnixStream::from(socket);
-    let mut household = Household::default();
+    let mut household = Household {
+        started: 0,
+        first: HashMap::new(),
+        left: HashSet::new(),
+        children: children::Few::new(),
+    };
     let served = household.serve(&socket);
     household.end();
     served
 }
 
 /// All that was started here.
-#[derive(Default)]
 struct Household {
     /// How many commands were started.
     started: u64,
@@ -42,6 +46,7 @@ struct Household {
     first: HashMap<Pid, Kept>,
     /// What commands that ended well left behind.
     left: HashSet<Pid>,
+    children: children::Few,
 }
 
 /// A command that has not ended, as far as it is known.
@@ -54,7 +59,8 @@ struct Kept {
 
 impl Household {
     fn serve(&mut self, socket: &UnixStream) -> io::Result<()> {
-        while let Some((request, fds)) = wire::receive(socket)? {
+        let mut requests = wire::Requests::of(socket);
+        while let Some((request, fds)) = requests.next()? {
             let reply = match request {
                 Request::Start(order) => match self.start(order, fds) {
                     Ok(pid) => Reply::Done(pid.as_raw_nonzero().get()),
@@ -131,7 +137,7 @@ impl Household {
     /// Notes what a command that ended well left behind: it is not ours to end. What
     /// of it has ended by now is reaped.
     fn leave(&mut self, of: &str) {
-        let orphans = children::all().into_iter().filter(|pid| !self.first.contains_key(pid));
+        let orphans = self.children.all().into_iter().filter(|pid| !self.first.contains_key(pid));
         for pid in orphans.collect::<Vec<_>>() {
             let is_anothers = children::tag(pid).is_some_and(|tag| tag != of && self.is_open(&tag));
             if !is_anothers {

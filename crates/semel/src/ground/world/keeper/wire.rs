@@ -53,52 +53,75 @@ pub(super) fn send(
 ) -> io::Result<()> {
     let body = encode(request);
     let length = u32::try_from(body.len()).map_err(|_| Errno::TOOBIG)?.to_ne_bytes();
+    let whole = [&length[..], &body].concat();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut with = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
         with.push(SendAncillaryMessage::ScmRights(fds));
     }
-    // The descriptors travel with the length; what is left of it follows.
-    let sent = again(|| {
-        sendmsg(socket.as_fd(), &[IoSlice::new(&length)], &mut with, SendFlags::NOSIGNAL)
-    })?;
+    // The descriptors travel with the first bytes.
+    let sent =
+        again(|| sendmsg(socket.as_fd(), &[IoSlice::new(&whole)], &mut with, SendFlags::NOSIGNAL))?;
     let mut socket = socket;
-    socket.write_all(&length[sent..])?;
-    socket.write_all(&body)
+    socket.write_all(&whole[sent..])
 }
 
-/// Receives a request; `None` when the other side is gone.
-pub(super) fn receive(socket: &UnixStream) -> io::Result<Option<(Request, Vec<OwnedFd>)>> {
-    let mut length = [0; 4];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
-    let mut with = RecvAncillaryBuffer::new(&mut space);
-    let got = again(|| {
-        let into = &mut [IoSliceMut::new(&mut length)];
-        recvmsg(socket.as_fd(), into, &mut with, RecvFlags::CMSG_CLOEXEC)
-    });
-    let got = match got {
-        Ok(message) if message.bytes == 0 => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-        got => got?.bytes,
-    };
-    let fds = with.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-        _ => None,
-    });
-    let fds = fds.flatten().collect();
-    let mut body = Vec::new();
-    let mut socket = socket;
-    let read = socket.read_exact(&mut length[got..]).and_then(|()| {
-        body.resize(usize::try_from(u32::from_ne_bytes(length)).unwrap_or(0), 0);
-        socket.read_exact(&mut body)
-    });
-    match read {
-        // It died in the middle of what it said.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        read => read?,
+/// Receives requests, one after the other: each is answered before the next is sent.
+pub(super) struct Requests<'a> {
+    socket: &'a UnixStream,
+    /// What was received of a request; as long as any was.
+    buffer: Vec<u8>,
+}
+
+impl<'a> Requests<'a> {
+    pub(super) fn of(socket: &'a UnixStream) -> Self {
+        Self { socket, buffer: vec![0; 64 * 1024] }
     }
-    let request = decode(&body).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Some((request, fds)))
+
+    /// The next one, and the descriptors that came with it; `None` when the other side
+    /// is gone.
+    pub(super) fn next(&mut self) -> io::Result<Option<(Request, Vec<OwnedFd>)>> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+        let mut with = RecvAncillaryBuffer::new(&mut space);
+        let received = again(|| {
+            let into = &mut [IoSliceMut::new(&mut self.buffer)];
+            recvmsg(self.socket.as_fd(), into, &mut with, RecvFlags::CMSG_CLOEXEC)
+        });
+        let mut got = match received {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            received => received?.bytes,
+        };
+        let fds = with.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        });
+        let fds = fds.flatten().collect();
+        let whole = loop {
+            match self.whole(got) {
+                Some(whole) if got >= whole => break whole,
+                Some(whole) if self.buffer.len() < whole => self.buffer.resize(whole, 0),
+                _ => {}
+            }
+            let mut socket = self.socket;
+            got += match socket.read(&mut self.buffer[got..]) {
+                // It died in the middle of what it said, or before.
+                Ok(0) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                read => read?,
+            };
+        };
+        let request = decode(&self.buffer[size_of::<u32>()..whole]);
+        let request = request.ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Some((request, fds)))
+    }
+
+    /// How long the request is of which so much was received, if that tells.
+    fn whole(&self, got: usize) -> Option<usize> {
+        let length = self.buffer[..got].first_chunk()?;
+        let body = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
+        body.checked_add(size_of::<u32>())
+    }
 }
 
 /// Sends a reply.
@@ -208,15 +231,16 @@ mod tests {
         });
         let file = tempfile::tempfile().expect("a file");
         send(&ours, &order, &[file.as_fd(), file.as_fd(), file.as_fd()]).expect("sent");
-        let (heard, fds) = receive(&theirs).expect("heard").expect("somebody is there");
+        let mut requests = Requests::of(&theirs);
+        let (heard, fds) = requests.next().expect("heard").expect("somebody is there");
         assert_eq!((heard, fds.len()), (order, 3));
         reply(&theirs, &Reply::Failed(2)).expect("replied");
         assert_eq!(answer(&ours).expect("an answer"), Reply::Failed(2));
         send(&ours, &Request::Reap { pid: 7, ends: true }, &[]).expect("sent");
-        let heard = receive(&theirs).expect("heard").map(|(request, fds)| (request, fds.len()));
+        let heard = requests.next().expect("heard").map(|(request, fds)| (request, fds.len()));
         assert_eq!(heard, Some((Request::Reap { pid: 7, ends: true }, 0)));
         drop(ours);
-        assert!(receive(&theirs).expect("the end").is_none());
+        assert!(requests.next().expect("the end").is_none());
     }
 
     #[test]
@@ -232,7 +256,7 @@ mod tests {
         };
         std::thread::scope(|scope| {
             scope.spawn(|| send(&ours, &Request::Start(order(vec![long.clone()])), &[]));
-            let heard = receive(&theirs).expect("heard").map(|(request, _)| request);
+            let heard = Requests::of(&theirs).next().expect("heard").map(|(request, _)| request);
             assert_eq!(heard, Some(Request::Start(order(vec![long.clone()]))));
         });
     }
@@ -242,6 +266,6 @@ mod tests {
         let (mut ours, theirs) = UnixStream::pair().expect("two sockets");
         ours.write_all(&[9, 0]).expect("written");
         drop(ours);
-        assert!(receive(&theirs).expect("the end").is_none());
+        assert!(Requests::of(&theirs).next().expect("the end").is_none());
     }
 }
