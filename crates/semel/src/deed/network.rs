@@ -24,7 +24,7 @@
 //! or a holder that is dead.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -139,7 +139,8 @@ pub struct NetworkLease {
 pub struct Pulse {
     shelf: Shelf,
     number: u64,
-    inode: u64,
+    /// What its file told first.
+    own: Told,
     /// How long the text of the file is, always.
     length: usize,
     file: Mutex<(File, Told)>,
@@ -178,7 +179,9 @@ impl NetworkLease {
     /// Ends it where nothing was made of the folder, and leaves nothing of it.
     pub(super) fn leave_no_trace(self) {
         let lock = self.pulse.shelf.lock(self.pulse.number);
-        if self.pulse.verify().is_ok() {
+        let is_ours = self.pulse.verify().is_ok();
+        drop(self);
+        if is_ours {
             let _ = std::fs::remove_file(lock);
         }
     }
@@ -385,16 +388,16 @@ impl Shelf {
             return Ok(None);
         };
         if self.numbers()?.into_iter().any(|other| other > number) {
+            drop(file);
             // The number was given before: whoever had it was succeeded long since.
             let _ = std::fs::remove_file(self.lock(number));
             return Ok(None);
         }
         self.tidy(number);
-        let inode = file.metadata()?.ino();
         let pulse = Arc::new(Pulse {
             shelf: self.clone(),
             number,
-            inode,
+            own: told.clone(),
             length,
             file: Mutex::new((file, told)),
             deadline: AtomicU64::new(0),
@@ -413,13 +416,24 @@ impl Shelf {
             file.sync_data()?;
             Ok::<_, io::Error>(file)
         };
-        let file = write(draft)?;
+        // It is opened anew by its last name: one that is removed while it is open gets
+        // yet another on NFS and FUSE. What it says tells that it is ours: inodes of FUSE
+        // need not be the same for two names.
+        drop(write(draft)?);
+        let ours = || match File::options().read(true).write(true).open(lock) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => {
+                let (mut file, mut found) = (file?, Vec::new());
+                file.read_to_end(&mut found)?;
+                Ok((found == text).then_some(file))
+            }
+        };
         let linked = (self.link)(draft, lock);
         // The answer may be that to a question which was asked twice.
         if linked.is_ok() || std::fs::metadata(draft).is_ok_and(|meta| meta.nlink() == 2) {
-            return Ok(Some(file));
+            return ours();
         }
-        let Err(error) = linked else { return Ok(Some(file)) };
+        let Err(error) = linked else { return ours() };
         match Errno::from_io_error(&error) {
             // Another holder tidied our draft away, or was faster.
             Some(Errno::EXIST | Errno::NOENT) => Ok(None),
@@ -474,16 +488,22 @@ impl Pulse {
     /// # Errors
     /// Why the lease is not ours any more.
     pub fn verify(&self) -> Result<(), String> {
-        let is = |number| match std::fs::symlink_metadata(self.shelf.lock(number)) {
-            Ok(meta) => Some(meta.ino()),
-            // Whether it is gone or only out of reach the deadline tells.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Some(self.inode),
-            Err(_) => None,
+        let is_gone = match std::fs::read(self.shelf.lock(self.number)) {
+            // Half of a heartbeat tells nothing.
+            Ok(text) => Told::read(&text).is_some_and(|told| !self.is_ours(&told)),
+            // Whether another error is only that of a moment the deadline tells.
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
-        if is(self.number) != Some(self.inode) {
+        if is_gone {
             self.lose(self.taken_by());
         }
         self.check()
+    }
+
+    fn is_ours(&self, told: &Told) -> bool {
+        let own = &self.own;
+        (told.token, &told.machine, told.began, &told.holder)
+            == (own.token, &own.machine, own.began, &own.holder)
     }
 
     /// Writes a heartbeat; then the lease holds for as long again.

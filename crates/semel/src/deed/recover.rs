@@ -18,6 +18,7 @@ use crate::deed::ways::Ways;
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError};
 use crate::ground::world::disk::{Disk, DiskError, Kind};
+use crate::ground::world::file_system::FileSystem;
 use crate::words::receipt::LogRange;
 
 /// A dead run that was cleaned up.
@@ -75,7 +76,7 @@ pub fn recover(
     for entry in disk.list(&staging)? {
         let folder = staging.join(&entry.name);
         let run_id = entry.name.to_string_lossy();
-        let Some(_lock) = lock_of_dead(&home.run_lock(&run_id)) else {
+        let Some(lock) = lock_of_dead(&home.run_lock(&run_id)) else {
             continue;
         };
         let orphans = await_the_dying(home, &run_id)?;
@@ -104,6 +105,8 @@ pub fn recover(
         };
         let mut made_room = settle_kept(disk, &folder, &displaced, &fate_of)?;
         made_room.extend(save_older(disk, &folder, &displaced, &at_work)?);
+        // What is open cannot be removed there; and nobody else is there who would.
+        let _lock = lock.filter(|_| !FileSystem::is_network(&folder));
         clear_run(disk, &folder, &at_work, &mut |once| open.contains(&once))?;
         if attempts > 0 || !made_room.is_empty() {
             recovered.cleaned.push(Recovered { number, attempts, made_room });

@@ -2,6 +2,7 @@
 //!
 //! *On disk*: `docs/format.md` says what lies where.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,9 +62,8 @@ impl Home {
     #[must_use]
     pub fn has_signs_of_memory(&self) -> bool {
         let locks = std::fs::read_dir(self.folder.join("lock"));
-        let is_lease =
-            |lock: std::fs::DirEntry| !lock.file_name().as_encoded_bytes().starts_with(b":");
-        locks.is_ok_and(|locks| locks.flatten().any(is_lease)) || self.once_log().exists()
+        locks.is_ok_and(|locks| locks.flatten().any(|lock| is_lease(&lock.file_name())))
+            || self.once_log().exists()
     }
 
     /// The lock files of all leases that were ever taken.
@@ -71,7 +71,7 @@ impl Home {
     pub fn lease_locks(&self) -> Vec<PathBuf> {
         let locks = std::fs::read_dir(self.folder.join("lock"));
         let names = locks.into_iter().flatten().flatten();
-        let leases = names.filter(|lock| !lock.file_name().as_encoded_bytes().starts_with(b":"));
+        let leases = names.filter(|lock| is_lease(&lock.file_name()));
         leases.map(|lock| lock.path()).collect()
     }
 
@@ -243,6 +243,13 @@ impl Home {
             let _ = std::fs::remove_dir(&self.folder);
         }
     }
+}
+
+/// Whether a lock file is that of a lease. NFS and FUSE give files that were removed
+/// while they were open names of their own.
+fn is_lease(name: &OsStr) -> bool {
+    let others: [&[u8]; 3] = [b":", b".nfs", b".fuse_hidden"];
+    !others.iter().any(|other| name.as_encoded_bytes().starts_with(other))
 }
 
 #[cfg(test)]
