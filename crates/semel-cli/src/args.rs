@@ -347,6 +347,11 @@ Example:
 Example:
   semel manifest rebuild             the old one is kept beside it")]
     Rebuild,
+    /// Say that an incomplete memory is whole: what it does not know did not happen
+    #[command(after_help = "\
+Example:
+  semel manifest accept --because 'compared with the bank: all is in it'")]
+    Accept(Accept),
     /// Print all of it, as lines of JSON
     #[command(after_help = "\
 Example:
@@ -364,6 +369,13 @@ Examples:
   semel manifest gc --keep 90d       shows it; ends nothing
   semel manifest gc --keep 90d --yes")]
     Gc(Gc),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Accept {
+    /// Why; it is kept
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) because: String,
 }
 
 #[derive(Clone, Debug, Args)]

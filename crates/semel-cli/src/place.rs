@@ -1,6 +1,7 @@
 //! Where a verb works: the pipeline, its parameters, its folder, and who we are.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt;
 
 use semel::deed::run::{Setting, step_named};
@@ -11,6 +12,7 @@ use semel::ground::world::disk::{Disk, RealDisk};
 use semel::ground::world::file_system::{self, Said};
 use semel::thought::bind::Params;
 use semel::thought::mask::Mask;
+use semel::words::event::Event;
 use semel::words::pipeline::{ParamValue, Pipeline, Step, StepId};
 use semel::words::run::By;
 use semel::words::shell::quote_words;
@@ -20,7 +22,7 @@ use crate::args::Common;
 use crate::file::{self, PipelineFile};
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
-use crate::show::text::named;
+use crate::show::text::{self, named};
 
 /// Where a verb works.
 pub(crate) struct Place {
@@ -200,10 +202,27 @@ impl Place {
 
     /// The manifest, for reading, as a run would find it; `None` if there is none yet.
     pub(crate) fn manifest(&self) -> Result<Option<Box<dyn Manifest>>, Failed> {
-        match memory::read(&self.disk, &self.home) {
-            Ok(looked) => Ok(looked.map(|looked| Box::new(looked.manifest) as Box<dyn Manifest>)),
-            Err(error) => Err(Failed::Manifest(self.home.manifest(), error)),
+        let looked = memory::read(&self.disk, &self.home)
+            .map_err(|error| Failed::Manifest(self.home.manifest(), error))?;
+        Ok(looked.map(|looked| {
+            self.tell_of_damage(&looked);
+            Box::new(looked.manifest) as Box<dyn Manifest>
+        }))
+    }
+
+    /// Says that what is shown is not what lies here.
+    fn tell_of_damage(&self, looked: &memory::Looked) {
+        let (Some(why), Some(found)) = (&looked.damage, looked.found) else {
+            return;
+        };
+        let (backup, lines) = (found.backup, found.lines);
+        let event = Event::Mended { why, aside: None, backup, lines, once: &[] };
+        let mut out = anstream::stderr().lock();
+        for line in text::memory(&event) {
+            // Whoever reads only the standard output goes without it.
+            let _ = writeln!(out, "{line}");
         }
+        let _ = writeln!(out);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The verbs, one a file.
 
+mod accept;
 mod history;
 mod init;
 mod lint;
@@ -57,6 +58,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::Lint(options) => lint::lint(&place, options),
         Verb::Manifest(Manifest::Query(options)) => manifest::query(&place, options),
         Verb::Manifest(Manifest::Rebuild) => manifest::rebuild(&place, typed),
+        Verb::Manifest(Manifest::Accept(options)) => accept::accept(&place, options, typed),
         Verb::Manifest(Manifest::Export) => manifest::export(&place),
         Verb::Manifest(Manifest::Import(options)) => {
             place.complete().and_then(|place| manifest::import(&place, options, typed))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use semel::Timestamp;
-use semel::ground::manifest::{Attempts, Entry, Loss, Manifest, Resolution, Verb};
+use semel::ground::manifest::{Acceptance, Attempts, Entry, Loss, Manifest, Resolution, Verb};
 use semel::words::digest::Digest;
 use semel::words::fingerprint::{ENCODING, Fingerprint};
 use semel::words::once::{Doer, Line, Says, Tried};
@@ -38,6 +38,7 @@ pub fn keep(mut store: Box<dyn Manifest>) {
     what_was_done_once_is_known_without_its_step(&mut *store, run);
     i6_lines_of_the_log_are_taken_over_once(&mut *store, run);
     i6_after_a_loss_of_lines_nothing_is_believed_undone(&mut *store, run);
+    an_incomplete_memory_is_accepted(&mut *store);
     a_copy_is_the_same(&*store);
 }
 
@@ -297,6 +298,9 @@ fn a_word_is_acted_on_once(store: &mut dyn Manifest, run: i64) {
         },
     );
     assert!(store.memory_of(PIPELINE, "pay", &Instance::default()).expect("asked").said.is_empty());
+    // None of the task works, now that it has a receipt: their ends could not be written.
+    let tried = store.attempts(PIPELINE, Attempts::OfTask(&task("pay", None))).expect("asked");
+    assert!(tried.iter().all(|attempt| attempt.ending.is_some() && !attempt.open), "{tried:?}");
 }
 
 fn runs_and_their_steps_are_kept(store: &mut dyn Manifest, run: i64) {
@@ -309,7 +313,11 @@ fn runs_and_their_steps_are_kept(store: &mut dyn Manifest, run: i64) {
         note: "why not".to_owned(),
     };
     assert_eq!(store.last_total(PIPELINE, "load", &Instance::default()).expect("asked"), None);
+    let begun = attempt(task("load", Some("18")), run, 18);
+    write(store, Entry::Begin { attempt: begun, said: None });
     store.end_run(run, at(9), 1, &[step(2)]).expect("ended");
+    let tried = store.attempts(PIPELINE, Attempts::OfRun(run)).expect("asked");
+    assert!(tried.iter().all(|attempt| attempt.ending.is_some()), "none outlives its run");
     assert_eq!(
         store.last_total(PIPELINE, "load", &Instance::default()).expect("asked"),
         None,
@@ -468,6 +476,16 @@ fn i6_after_a_loss_of_lines_nothing_is_believed_undone(store: &mut dyn Manifest,
         let memory = store.memory_of(PIPELINE, "lost", &Instance::default()).expect("asked");
         assert_eq!((memory.said.len(), memory.open[0].provably_undone), (counts, false));
     }
+}
+
+fn an_incomplete_memory_is_accepted(store: &mut dyn Manifest) {
+    store.replay(&[], Loss::Perhaps).expect("noted");
+    assert!(store.identity().expect("asked").whole_since.is_some());
+    let word = Acceptance { because: "looked".to_owned(), by: by(), at: Timestamp::now() };
+    store.accept(&word).expect("kept");
+    assert_eq!(store.identity().expect("asked").whole_since, None);
+    let kept = store.query("select because from resolution where verb = 'accept'").expect("asked");
+    assert_eq!(kept.rows, [[Some("looked".to_owned())]]);
 }
 
 fn a_copy_is_the_same(store: &dyn Manifest) {

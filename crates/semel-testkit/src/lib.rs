@@ -17,6 +17,7 @@ mod moment;
 pub mod power;
 pub mod recorded;
 mod scratch;
+pub mod tracer;
 
 pub use kill::{keepers_of, kill_tree, kill_without_commands, stop_tree};
 pub use moment::{Gate, eventually};

@@ -203,10 +203,22 @@ impl Failed {
                     ManifestError::Absent => {
                         writeln!(out, "{}", next("semel run", "makes it"))?;
                     }
-                    ManifestError::Foreign | ManifestError::Damaged(_) => {
-                        writeln!(out, "\n  set it aside, and make a new one of its last backup,")?;
-                        writeln!(out, "  of once.log, and of the stamps on outputs")?;
+                    ManifestError::Foreign => {
+                        writeln!(
+                            out,
+                            "\n  look whose it is; if nobody needs it here, set it aside"
+                        )?;
                         writeln!(out, "    semel manifest rebuild{again}")?;
+                    }
+                    ManifestError::Damaged(_) => {
+                        writeln!(out, "\n  a run sets it aside, and makes a new one of its last")?;
+                        writeln!(out, "  backup, of once.log, and of the stamps on outputs")?;
+                        writeln!(out, "    semel run{again}")?;
+                    }
+                    ManifestError::DamagedInUse(_) => {
+                        writeln!(out, "\n  when that is over, a run sets it aside, and makes")?;
+                        writeln!(out, "  another")?;
+                        writeln!(out, "    semel run{again}")?;
                     }
                     _ => {}
                 }

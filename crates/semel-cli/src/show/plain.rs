@@ -66,13 +66,14 @@ impl<'a, W: Write> Plain<'a, W> {
             }
             Event::NewMemory { .. }
             | Event::OldMemory { .. }
+            | Event::Mended { .. }
             | Event::PaidDebt { .. }
             | Event::Warning { .. }
             | Event::LeaseLost { .. }
             | Event::CommandChanged { .. }
             | Event::HookFailed { .. } => {
                 let is_well = match event {
-                    Event::NewMemory { .. } | Event::OldMemory { .. } => !is_incomplete(event),
+                    Event::NewMemory { .. } => !is_incomplete(event),
                     event => matches!(event, Event::PaidDebt { .. }),
                 };
                 if !is_well {

@@ -314,6 +314,12 @@ impl Summary<'_> {
             _ => {}
         }
         let has_check = step.is_some_and(|step| step.check.is_some());
+        if reason == Reason::MemoryIncomplete {
+            let again = self.place_of_file();
+            writeln!(out, "\n  if you know that nothing was done that is not known here,")?;
+            writeln!(out, "  say so once for all tasks")?;
+            writeln!(out, "    semel manifest accept{again} --because '...'")?;
+        }
         self.write_ways_out(out, &trouble.task)?;
         let task = trouble.task.to_string();
         writeln!(out, "    semel why {}{}", quote_words([task.as_str()]), self.place_of_file())?;

@@ -62,7 +62,7 @@ pub(crate) fn in_home(path: &Path) -> PathBuf {
 /// run is shown; nothing of others.
 pub(crate) fn notice(place: &Place, event: &Event<'_>) -> Vec<String> {
     match event {
-        Event::NewMemory { .. } | Event::OldMemory { .. } => memory(event),
+        Event::NewMemory { .. } | Event::OldMemory { .. } | Event::Mended { .. } => memory(event),
         Event::Waits { who, since } => {
             vec![format!("waiting for {who}; at work since {}", when_here(*since))]
         }
@@ -79,42 +79,40 @@ pub(crate) fn notice(place: &Place, event: &Event<'_>) -> Vec<String> {
     }
 }
 
-/// What is said of a memory that is new, or older than what has happened.
+/// What is said of a memory that is new, made anew, or older than what has happened.
 pub(crate) fn memory(event: &Event<'_>) -> Vec<String> {
-    let (first, then, once, lines) = match event {
-        Event::NewMemory { once, is_whole: true, lines, .. } => (
-            "new memory: no manifest was here",
-            "once steps that will be done as if never before",
-            once,
-            *lines,
-        ),
-        Event::NewMemory { once, is_whole: false, lines: 0, .. } => (
-            "new memory, though there are signs of an older one",
-            "once steps that may have been done, and refuse",
-            once,
-            0,
-        ),
-        Event::NewMemory { once, is_whole: false, lines, .. } => (
-            "new memory, though there are signs of an older one",
-            "once steps that refuse where nothing is known of a task",
-            once,
-            *lines,
-        ),
-        Event::OldMemory { once, lines } => (
-            "old memory: more was done since than this manifest knows",
-            "once steps that refuse where nothing is known of a task",
-            once,
-            *lines,
-        ),
+    const REFUSE: &str = "once steps that refuse where nothing is known of a task";
+    let (mut said, then, once) = match *event {
+        Event::NewMemory { once, is_whole: true, lines, .. } => {
+            let mut said = vec!["new memory: no manifest was here".to_owned()];
+            said.extend(taken_over(lines));
+            (said, "once steps that will be done as if never before", once)
+        }
+        Event::NewMemory { once, is_whole: false, backup, lines, .. } => {
+            let mut said = vec!["new memory, though there are signs of an older one".to_owned()];
+            let backup = backup.map(|made| format!("made of the backup of {}", when_here(made)));
+            let knows_something = backup.is_some() || lines > 0;
+            said.extend(backup);
+            said.extend(taken_over(lines));
+            let then = match knows_something {
+                true => REFUSE,
+                false => "once steps that may have been done, and refuse",
+            };
+            (said, then, once)
+        }
+        Event::OldMemory { once, lines } => {
+            let first = "old memory: more was done since than this manifest knows";
+            let mut said = vec![first.to_owned()];
+            said.extend(taken_over(lines));
+            (said, REFUSE, once)
+        }
+        Event::Mended { why, aside, backup, lines, once } => {
+            (mended(why, aside, backup, lines), REFUSE, once)
+        }
         _ => return Vec::new(),
     };
-    let mut said = vec![first.to_owned()];
     if let Event::NewMemory { network: Some(network), .. } = event {
-        said.push(on_network(network));
-    }
-    if lines > 0 {
-        let lines = count(lines as u64, "line");
-        said.push(format!("{lines} of .semel/once.log taken over: begun, done, or settled"));
+        said.insert(1, on_network(network));
     }
     if !once.is_empty() {
         said.push(format!("{then}: {}", once.join(", ")));
@@ -127,9 +125,38 @@ pub(crate) fn on_network(name: &str) -> String {
     format!(".semel lies on {name}: one semel at a time works here")
 }
 
+fn taken_over(lines: usize) -> Option<String> {
+    let many = count(lines as u64, "line");
+    (lines > 0).then(|| format!("{many} of .semel/once.log taken over: begun, done, or settled"))
+}
+
+/// What is said of a manifest that was damaged; `aside` is where it is now.
+fn mended(why: &str, aside: Option<&Path>, backup: Option<Timestamp>, lines: usize) -> Vec<String> {
+    let backup = backup.map(|made| format!("its backup of {}", when_here(made)));
+    let log = format!("{} of .semel/once.log", count(lines as u64, "line"));
+    let of = [backup, (lines > 0).then_some(log)].into_iter().flatten().collect::<Vec<_>>();
+    let of =
+        if of.is_empty() { "nothing: no backup, no once.log".to_owned() } else { of.join(", ") };
+    match aside {
+        Some(aside) => vec![
+            format!("the manifest was damaged: {why}"),
+            format!("set aside as {}", in_home(aside).display()),
+            format!("a new one was made of {of}; it may not know all"),
+        ],
+        None => vec![
+            format!("the manifest is damaged: {why}"),
+            format!("a run sets it aside, and makes a new one of {of}"),
+            "this shows what it will find then".to_owned(),
+        ],
+    }
+}
+
 /// Whether an event tells that the memory is incomplete: that is said in any case.
 pub(crate) const fn is_incomplete(event: &Event<'_>) -> bool {
-    matches!(event, Event::OldMemory { .. } | Event::NewMemory { is_whole: false, .. })
+    matches!(
+        event,
+        Event::OldMemory { .. } | Event::Mended { .. } | Event::NewMemory { is_whole: false, .. }
+    )
 }
 
 /// What is said of done tasks whose command changed, before they are done again.

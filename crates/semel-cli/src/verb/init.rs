@@ -86,8 +86,9 @@ pub(crate) fn init(common: &Common, options: &args::Init, typed: &str) -> Result
         writeln!(out, "done  made {}", shown.display())?;
         if made.is_incomplete {
             let (is_whole, lines) = (false, made.lines);
-            let network = network.as_deref();
-            for line in text::memory(&Event::NewMemory { once: &[], is_whole, lines, network }) {
+            let (backup, network) = (made.backup, network.as_deref());
+            let made = Event::NewMemory { once: &[], is_whole, backup, lines, network };
+            for line in text::memory(&made) {
                 writeln!(out, "      {line}")?;
             }
         } else if let Some(network) = network {

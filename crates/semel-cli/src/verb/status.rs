@@ -56,6 +56,8 @@ struct Overview {
     /// How long ago the last good run may be.
     limit: Option<Duration>,
     others: Vec<(Instance, RunRecord)>,
+    /// Since when the memory is whole, where it is incomplete and a `once` step is here.
+    whole_since: Option<Timestamp>,
 }
 
 pub(crate) fn status(place: Place, options: &args::Status) -> Result<Exit, Failed> {
@@ -150,7 +152,10 @@ fn overview(
     for run in runs.iter().filter(|run| run.new.instance != instance) {
         others.entry(run.new.instance.clone()).or_insert_with(|| run.clone());
     }
+    let has_once = pipeline.steps.iter().any(|step| step.once);
+    let whole_since = manifest.identity()?.whole_since.filter(|_| has_once);
     Ok(Overview {
+        whole_since,
         instance,
         last,
         last_good,
@@ -470,6 +475,13 @@ impl Overview {
         if self.others.len() > 6 {
             writeln!(out, "                  and {} more", self.others.len() - 6)?;
         }
+        if let Some(since) = self.whole_since {
+            let since = when_here(since);
+            writeln!(out, "\n  memory          incomplete: it knows all since {since} only, and")?;
+            writeln!(out, "                  refuses `once` tasks of which it knows nothing")?;
+            writeln!(out, "\n  if nothing was done that it does not know, say so")?;
+            writeln!(out, "    semel manifest accept{} --because '...'", place.again)?;
+        }
         if exit == Exit::FAILED || exit == Exit::REFUSED {
             writeln!(out, "\n  next")?;
             if self.steps.iter().any(|step| step.state == "failed" && step.was_tried) {
@@ -508,6 +520,7 @@ impl Overview {
             "pipeline": place.file.pipeline.name, "instance": self.instance.as_str(), "exit": exit.0,
             "last-run": self.last.as_ref().map(run), "last-good-run": self.last_good.as_ref().map(run),
             "network": FileSystem::network_name(place.home.path()),
+            "memory-whole-since": self.whole_since.map(|at| at.to_string()),
             "was-killed": self.was_killed, "at-work": self.holder.is_some(), "steps": steps,
             "orphans": self.orphans.iter().map(|orphan| orphan.task.to_string()).collect::<Vec<_>>(),
             "others": self.others.iter().map(|(_, other)| run(other)).collect::<Vec<_>>(),

@@ -204,6 +204,20 @@ fn a_manifest_of_a_newer_semel() {
 fn a_manifest_that_is_something_else() {
     let days = days();
     days.file(".semel/manifest.db", "not a database at all, but long enough to be taken for one");
+    // Whatever it is, it is kept; and what is done once may have been done.
+    days.semel("run").exits(3).says("set aside as .semel/manifest.db.damaged-").says("tell");
+    days.sh("grep -q 'not a database at all' .semel/manifest.db.damaged-*");
+    assert!(!days.has("outbox"));
+}
+
+#[test]
+fn a_manifest_that_is_a_database_of_somebody_else() {
+    let days = days();
+    days.semel("init --bare").exits(0);
+    days.sh("rm .semel/manifest.db*");
+    let db = rusqlite::Connection::open(days.path().join(".semel/manifest.db")).unwrap();
+    db.execute_batch("create table theirs (x)").unwrap();
+    drop(db);
     insta::assert_snapshot!("foreign_manifest", days.semel("run").exits(5).shown());
 }
 

@@ -8,7 +8,7 @@ use semel_testkit::{Gate, Scratch};
 use crate::scratch;
 
 /// Pays each order once.
-const PAY: &str = r#"
+pub(crate) const PAY: &str = r#"
 [step.pay]
 each = { lines = "orders", empty = "ok" }
 once = true
@@ -16,14 +16,14 @@ run  = 'echo {{ item }} >> ledger'
 "#;
 
 /// A folder in which the first order is paid.
-fn paid() -> Scratch {
+pub(crate) fn paid() -> Scratch {
     let scratch = scratch();
     scratch.file("orders", "one\n").pipeline(PAY).semel("run").exits(0);
     scratch
 }
 
 /// What was paid, each payment a word.
-fn ledger(scratch: &Scratch) -> String {
+pub(crate) fn ledger(scratch: &Scratch) -> String {
     std::fs::read_to_string(scratch.path().join("ledger"))
         .unwrap_or_default()
         .split_whitespace()
@@ -32,7 +32,7 @@ fn ledger(scratch: &Scratch) -> String {
 }
 
 /// Whether the mark on the folder can tell what `.semel/` does not.
-fn keeps_marks(scratch: &Scratch) -> bool {
+pub(crate) fn keeps_marks(scratch: &Scratch) -> bool {
     let mut mark = [0; 256];
     rustix::fs::getxattr(scratch.path(), "user.semel.once", &mut mark[..]).is_ok()
 }
@@ -258,40 +258,8 @@ fn where_the_log_cannot_be_written_nothing_is_begun() {
     assert_eq!(ledger(&scratch), "one");
 }
 
-/// A manifest that is spoilt in every way is refused, set aside, and made anew.
-#[test]
-fn a_damaged_manifest_is_set_aside_and_rebuilt() {
-    for spoil in [
-        "head -c 5000 .semel/manifest.db > cut; cat cut > .semel/manifest.db",
-        ": > .semel/manifest.db",
-        "head -c 60000 /dev/urandom > .semel/manifest.db",
-        // The first page is sound.
-        "dd if=/dev/urandom of=.semel/manifest.db bs=4096 seek=1 count=40 conv=notrunc 2> /dev/null; echo x > .semel/manifest.db-wal",
-    ] {
-        let scratch = paid();
-        scratch.sh("rm -f .semel/manifest.db-*").sh(spoil);
-        for _ in 0..2 {
-            scratch.semel("run").exits(5).says("semel manifest rebuild");
-        }
-        scratch.semel("plan").exits(5).says("semel manifest rebuild");
-        scratch
-            .semel("manifest rebuild")
-            .exits(0)
-            .says("of       no backup: there is none")
-            .says("once.log, 2 lines")
-            .says(".semel/manifest.db.damaged-");
-        let aside = scratch.list(".semel").into_iter().filter(|name| name.contains("damaged"));
-        assert!(aside.count() >= 1, "{spoil}: nothing was set aside");
-        scratch.semel("run").exits(0);
-        scratch.semel("run").exits(0).says("nothing to do");
-        assert_eq!(ledger(&scratch), "one", "{spoil}");
-        scratch.file("orders", "one\ntwo\n").semel("run").exits(3);
-        assert_eq!(ledger(&scratch), "one", "{spoil}");
-    }
-}
-
 /// Changes the time at which the manifest was born, or its backup made.
-fn age(scratch: &Scratch) {
+pub(crate) fn age(scratch: &Scratch) {
     let path = scratch.path().join(".semel/manifest.db");
     let db = rusqlite::Connection::open(path).unwrap();
     db.execute("update memory set born = '2013-02-17T02:15:00.000Z'", []).unwrap();

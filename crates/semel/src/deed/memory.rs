@@ -22,8 +22,9 @@ use jiff::Timestamp;
 use crate::deed::lease::{Gate, Holder, LeaseError};
 use crate::deed::network::{NetworkLease, Pulse};
 use crate::deed::once::read_mark;
+use crate::deed::rebuild::Backup;
 use crate::deed::ways::Ways;
-use crate::ground::home::Home;
+use crate::ground::home::{DAMAGED, Home};
 use crate::ground::manifest::sqlite::{Birth, SqliteManifest};
 use crate::ground::manifest::{Loss, Manifest, ManifestError, ManifestResult};
 use crate::ground::once_log::{self, OnceLog};
@@ -39,6 +40,8 @@ pub struct Found {
     pub is_incomplete: bool,
     /// Whether the manifest is new.
     pub is_new: bool,
+    /// When the backup was made of which it is made, where there was one.
+    pub backup: Option<Timestamp>,
 }
 
 /// Why no memory could be made.
@@ -62,6 +65,8 @@ pub struct Looked {
     pub manifest: SqliteManifest,
     /// What a run would find of it.
     pub found: Option<Found>,
+    /// Why a run would set the present one aside, where it would.
+    pub damage: Option<String>,
 }
 
 /// Makes a memory, unless there is one; says what of it was found. `draft` names the
@@ -86,14 +91,30 @@ pub fn make(
             return Ok(None);
         }
         let signs = Signs::read(disk, home)?;
+        // Where there was one, somebody may still be at work with it.
+        if signs.are_there && Access::is_in_use(home).map_err(failed)? {
+            return Err(ManifestError::DamagedInUse("it is gone".to_owned()));
+        }
         // A log that is left of another file must never be taken for the new one's.
         set_aside(disk, home, &SqliteManifest::companions(&home.manifest()))?;
-        let birth = signs.birth(home, None);
-        let is_ours =
-            SqliteManifest::create(disk, &home.manifest(), &home.staging_of(draft), &birth)?;
+        let backup = Backup::look(home);
+        let create = |backup: Option<&Path>| {
+            let birth = signs.birth(home, backup);
+            SqliteManifest::create(disk, &home.manifest(), &home.staging_of(draft), &birth)
+        };
+        let mut made_of = backup.made;
+        let is_ours = match create(backup.path.as_deref()) {
+            Err(error) if error.is_damage() && backup.path.is_some() => {
+                made_of = None;
+                create(None)?
+            }
+            created => created?,
+        };
         // Whoever was faster may have died right after.
         Ways::default().sync(disk, [&home.path().to_owned()])?;
-        Ok(is_ours.then(|| signs.found()))
+        // Whatever was doubted is gone.
+        disk.remove_all(&home.doubt())?;
+        Ok(is_ours.then(|| signs.found(made_of)))
     });
     if made.is_err() && made_home {
         if let Some(lease) = lease {
@@ -129,8 +150,9 @@ impl Signs {
         }
     }
 
-    fn found(&self) -> Found {
-        Found { lines: self.log.lines.len(), is_incomplete: self.are_there, is_new: true }
+    fn found(&self, backup: Option<Timestamp>) -> Found {
+        let lines = self.log.lines.len();
+        Found { lines, is_incomplete: self.are_there, is_new: true, backup }
     }
 }
 
@@ -206,7 +228,7 @@ pub(super) fn take_over(
     if let Some((marker, seq)) = mark {
         manifest.note_line(&marker, seq)?;
     }
-    Ok(Some(Found { lines: lines.len(), is_incomplete, is_new: false }))
+    Ok(Some(Found { lines: lines.len(), is_incomplete, is_new: false, backup: None }))
 }
 
 /// The manifest for those who only look: as a run would find it, though nothing is
@@ -215,38 +237,84 @@ pub(super) fn take_over(
 /// # Errors
 /// If it cannot be read.
 pub fn read(disk: &dyn Disk, home: &Home) -> ManifestResult<Option<Looked>> {
-    let path = home.manifest();
-    let manifest = match SqliteManifest::read(&path) {
-        Err(ManifestError::Absent) => None,
-        read => Some(read?),
-    };
-    let rehearse = |copy: &dyn Fn(&Path) -> ManifestResult<()>| {
-        let folder = tempfile::tempdir().map_err(|source| ManifestError::Io {
-            doing: "cannot make a folder in",
-            path: std::env::temp_dir(),
-            source,
-        })?;
-        let path = folder.path().join("manifest.db");
-        copy(&path)?;
-        let mut manifest = SqliteManifest::open(&path)?;
-        let found = take_over(disk, home, &mut manifest)?;
-        Ok(Some(Looked { manifest: manifest.kept_in(folder), found }))
-    };
-    match manifest {
-        Some(manifest) if knows_all(disk, home, &manifest)? => {
-            Ok(Some(Looked { manifest, found: None }))
+    let looked = doubted(home).and_then(|()| match SqliteManifest::read(&home.manifest()) {
+        Ok(manifest) if knows_all(disk, home, &manifest)? => {
+            Ok(Some(Looked { manifest, found: None, damage: None }))
         }
-        Some(manifest) => rehearse(&|path| manifest.copy_to(path)),
-        None => {
+        Ok(manifest) => rehearse(disk, home, &|path| manifest.copy_to(path)).map(Some),
+        Err(error) => Err(error),
+    });
+    match looked {
+        Err(ManifestError::Absent) => {
             let signs = Signs::read(disk, home)?;
             if !signs.are_there {
                 return Ok(None);
             }
-            let made =
-                rehearse(&|path| SqliteManifest::draft(disk, path, &signs.birth(home, None)))?;
-            Ok(made.map(|looked| Looked { found: Some(signs.found()), ..looked }))
+            rehearse_birth(disk, home, &signs).map(Some)
         }
+        Err(ManifestError::Damaged(why)) => read_anew(disk, home, why).map(Some),
+        looked => looked,
     }
+}
+
+/// The manifest as a run would make it anew, for those who only look.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn read_anew(disk: &dyn Disk, home: &Home, damage: String) -> ManifestResult<Looked> {
+    let signs = Signs { are_there: true, ..Signs::read(disk, home)? };
+    Ok(Looked { damage: Some(damage), ..rehearse_birth(disk, home, &signs)? })
+}
+
+fn rehearse_birth(disk: &dyn Disk, home: &Home, signs: &Signs) -> ManifestResult<Looked> {
+    let backup = Backup::look(home);
+    let birth = signs.birth(home, backup.path.as_deref());
+    let made = rehearse(disk, home, &|path| SqliteManifest::draft(disk, path, &birth))?;
+    Ok(Looked { found: Some(signs.found(backup.made)), ..made })
+}
+
+/// Makes a copy, and in it what a run would do first.
+fn rehearse(
+    disk: &dyn Disk,
+    home: &Home,
+    copy: &dyn Fn(&Path) -> ManifestResult<()>,
+) -> ManifestResult<Looked> {
+    let folder = tempfile::tempdir().map_err(|source| ManifestError::Io {
+        doing: "cannot make a folder in",
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let path = folder.path().join("manifest.db");
+    copy(&path)?;
+    let mut manifest = SqliteManifest::open(&path)?;
+    let found = take_over(disk, home, &mut manifest)?;
+    Ok(Looked { manifest: manifest.kept_in(folder), found, damage: None })
+}
+
+/// Whether the manifest is to be set aside, though it may look sound.
+///
+/// # Errors
+/// That it is, and why.
+pub(super) fn doubted(home: &Home) -> ManifestResult<()> {
+    match std::fs::read_to_string(home.doubt()) {
+        Ok(why) => Err(ManifestError::Damaged(why.trim().to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(_) => Err(ManifestError::Damaged("a run found that it is".to_owned())),
+    }
+}
+
+/// What the manifest said no with, in words; the next run is told if it is damaged.
+pub(super) fn complaint(home: &Home, error: &ManifestError) -> String {
+    if let ManifestError::Damaged(why) = error {
+        doubt(home, why);
+    }
+    format!("the manifest: {error}")
+}
+
+/// Notes that the manifest is to be set aside by the next run.
+pub(super) fn doubt(home: &Home, why: &str) {
+    // Where this cannot be kept, the next run finds out as we did.
+    let _ = std::fs::write(home.doubt(), format!("{why}\n"));
 }
 
 /// The right to write to the manifest: shared by all who do, and had by one alone
@@ -281,6 +349,20 @@ impl Access {
             Ok(()) => Ok(Some(Self { _file: file, network })),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
             Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// Whether somebody on this machine has or shares it.
+    ///
+    /// # Errors
+    /// If its lock cannot be used.
+    pub fn is_in_use(home: &Home) -> std::io::Result<bool> {
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false);
+        match options.open(home.manifest_lock())?.try_lock() {
+            Ok(()) => Ok(false),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(true),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
         }
     }
 
@@ -327,8 +409,8 @@ pub(super) fn set_aside(
     }
     let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     let name = |more: u32| match more {
-        0 => format!("manifest.db.damaged-{time}"),
-        more => format!("manifest.db.damaged-{time}-{more}"),
+        0 => format!("{DAMAGED}{time}"),
+        more => format!("{DAMAGED}{time}-{more}"),
     };
     let is_taken = |name: &str| {
         ["", "-wal", "-shm", "-journal"]

@@ -5,17 +5,29 @@
 //! can be kept. Lines are numbered, and the manifest notes with each entry up to
 //! which line it knows the log, so that what is missing in it can be taken over.
 //!
+//! Before an action begins, the log is asked whether it knows of the task what the
+//! manifest does not: SQLite keeps no checksums, and a byte that changed in a closed
+//! file can make a task look as if it had never been, while each line of the log has
+//! one. That costs a run nothing in which no `once` task begins, and the others one
+//! reading of the log.
+//!
 //! *If we die* between the log and the manifest, the next run takes the line over,
 //! see [`crate::deed::memory`]. From before the first to after the second a gate is
 //! held, so that whoever takes lines over never takes one that is only on its way.
 
+use std::collections::HashSet;
+
 use crate::deed::lease::Gate;
+use crate::deed::memory;
 use crate::ground::home::Home;
-use crate::ground::manifest::{Entry, Manifest, ManifestError, ManifestResult, Resolution};
+use crate::ground::manifest::{
+    Acceptance, Entry, Manifest, ManifestError, ManifestResult, Resolution,
+};
 use crate::ground::once_log::{self, End};
 use crate::ground::world::disk::{Disk, DiskError};
-use crate::words::once::{Doer, Line, Says, Tried, VERSION};
-use crate::words::task::TaskName;
+use crate::words::once::{Doer, Line, Says, Tale, Told, Tried, VERSION};
+use crate::words::run::By;
+use crate::words::task::{Instance, TaskName};
 use jiff::Timestamp;
 
 /// Writes entries of `once` tasks, for one run.
@@ -31,6 +43,12 @@ pub struct OnceWriter<'a> {
     is_behind: bool,
     /// Whether it wrote a line.
     has_written: bool,
+    /// What the log told when the first task was to begin.
+    log: Option<Tale>,
+    /// The tasks that were begun since.
+    begun: HashSet<TaskName>,
+    /// The tasks that did not begin, though they were to. Nothing more is written of them.
+    forgotten: HashSet<TaskName>,
 }
 
 /// What became of an entry.
@@ -54,47 +72,71 @@ impl<'a> OnceWriter<'a> {
     ) -> ManifestResult<Self> {
         let last = manifest.known_lines()?.into_values().max().unwrap_or(0);
         let manifest = manifest.identity()?.id;
-        Ok(Self { disk, home, by, manifest, last, is_behind: false, has_written: false })
+        Ok(Self {
+            disk,
+            home,
+            by,
+            manifest,
+            last,
+            is_behind: false,
+            has_written: false,
+            log: None,
+            begun: HashSet::new(),
+            forgotten: HashSet::new(),
+        })
     }
 
     /// Writes an entry to the log, and then to the manifest.
     pub fn write(&mut self, manifest: &mut dyn Manifest, pipeline: &str, entry: &Entry) -> Written {
-        let refused = |why| Written { result: Err(why), complaint: None };
-        let begins = matches!(entry, Entry::Begin { .. });
+        let begins = match entry {
+            Entry::Begin { attempt, .. } => Some(&attempt.task),
+            _ => None,
+        };
+        if let Entry::End { attempt, .. } = entry
+            && self.forgotten.contains(&attempt.task)
+        {
+            return Written { result: Ok(()), complaint: None };
+        }
         let gate = match Gate::pass_at(&self.home.once_gate()) {
             Ok(gate) => gate,
             Err(error) => {
                 let why = format!("once.log: its gate cannot be used: {error}");
-                return if begins {
-                    refused(why)
-                } else {
-                    unlogged(manifest, pipeline, entry, why)
+                return match begins {
+                    Some(task) => self.refused(task, why),
+                    None => self.unlogged(manifest, pipeline, entry, why),
                 };
             }
         };
-        let behind = self.catch_up(manifest).map_err(|error| format!("the manifest: {error}"));
-        if let (Err(why), true) = (&behind, begins) {
-            return refused(why.clone());
+        let behind = self.catch_up(manifest).map_err(|error| self.complaint(&error));
+        if let Some(task) = begins {
+            let may_begin = behind.clone().and_then(|()| {
+                // What has happened is told in any case, but nothing is begun under a lease
+                // that somebody else has.
+                manifest.verify_lease().map_err(|error| self.complaint(&error))?;
+                self.ask_the_log(manifest, pipeline, task)
+            });
+            if let Err(why) = may_begin {
+                return self.refused(task, why);
+            }
         }
-        // What has happened is told in any case, but nothing is begun under a lease that
-        // somebody else has.
-        let verified = manifest.verify_lease();
-        // On a network file system not even that: nothing keeps us and them apart.
-        if let Err(error) = verified
-            && (begins || matches!(error, ManifestError::Expired(_)))
-        {
-            return refused(format!("the manifest: {error}"));
+        // On a network file system not even what has happened is told: nothing would keep us
+        // and whoever has the folder now apart.
+        if let Err(error @ ManifestError::Expired(_)) = manifest.verify_lease() {
+            return refused(self.complaint(&error));
         }
-        let seq = match self.log(pipeline, entry) {
-            Ok(seq) => seq,
-            Err(why) if begins => return refused(why),
+        let seq = match (self.log(pipeline, entry), begins) {
+            (Ok(seq), _) => seq,
+            (Err(why), Some(task)) => return self.refused(task, why),
             // It has happened: it must be kept where it can be.
-            Err(why) => return unlogged(manifest, pipeline, entry, why),
+            (Err(why), None) => return self.unlogged(manifest, pipeline, entry, why),
         };
+        if let Some(task) = begins {
+            self.forgotten.remove(task);
+        }
         let marked = mark(self.disk, &self.manifest, seq);
         let written = behind.and_then(|()| {
             let written = manifest.write_logged(pipeline, entry, (&self.manifest, seq));
-            written.map_err(|error| format!("the manifest: {error}"))
+            written.map_err(|error| self.complaint(&error))
         });
         // Nothing that comes after a line which is not known may be noted as known.
         self.is_behind = written.is_err();
@@ -102,10 +144,74 @@ impl<'a> OnceWriter<'a> {
         Written { result: written, complaint: marked.err().map(|error| error.to_string()) }
     }
 
+    /// A task that does not begin. What is said of its end would be read as if it had
+    /// begun, and done nothing, whatever somebody else did.
+    fn refused(&mut self, task: &TaskName, why: String) -> Written {
+        self.forgotten.insert(task.clone());
+        Written { result: Err(why), complaint: None }
+    }
+
+    /// Asks the log whether it knows of a task what the manifest does not, before an
+    /// action begins; fails if so.
+    fn ask_the_log(
+        &mut self,
+        manifest: &dyn Manifest,
+        pipeline: &str,
+        task: &TaskName,
+    ) -> Result<(), String> {
+        // What this run has begun itself it begins again only where that did nothing.
+        if !self.begun.insert(task.clone()) && !self.forgotten.contains(task) {
+            return Ok(());
+        }
+        if self.log.is_none() {
+            let read = once_log::read(self.disk, &self.home.once_log());
+            let read = read.map_err(|error| format!("once.log: {error}"))?;
+            self.log = Some(Tale::of(&read.lines));
+        }
+        let Some(log) = &self.log else { return Ok(()) };
+        let told = log.told_of(pipeline, task);
+        let forgets = match told {
+            Told::MayBegin => false,
+            // Only a check, or what the manifest knows of it, can have said that it may
+            // be begun again.
+            Told::Begun => {
+                let memory = manifest.memory_of(pipeline, &task.step, &task.instance);
+                let memory = memory.map_err(|error| self.complaint(&error))?;
+                let item = task.item.as_deref().unwrap_or_default();
+                !memory.open.iter().any(|attempt| attempt.item == item)
+            }
+            Told::Done => true,
+        };
+        if forgets {
+            let why = format!("once.log has what it does not know of {task}");
+            return Err(self.complaint(&ManifestError::Damaged(why)));
+        }
+        Ok(())
+    }
+
+    /// Keeps an entry in the manifest only.
+    fn unlogged(
+        &self,
+        manifest: &mut dyn Manifest,
+        pipeline: &str,
+        entry: &Entry,
+        why_not_logged: String,
+    ) -> Written {
+        let written = manifest.write(pipeline, std::slice::from_ref(entry));
+        let result = written.into_iter().collect::<ManifestResult<()>>();
+        let result = result.map_err(|error| self.complaint(&error));
+        Written { result, complaint: Some(why_not_logged) }
+    }
+
+    /// What the manifest said no with, in words.
+    pub(super) fn complaint(&self, error: &ManifestError) -> String {
+        memory::complaint(self.home, error)
+    }
+
     /// Takes over lines that could not be written to the manifest before.
     fn catch_up(&self, manifest: &mut dyn Manifest) -> ManifestResult<()> {
         if self.is_behind {
-            crate::deed::memory::take_over(self.disk, self.home, manifest)?;
+            memory::take_over(self.disk, self.home, manifest)?;
         }
         Ok(())
     }
@@ -146,19 +252,6 @@ impl<'a> OnceWriter<'a> {
     }
 }
 
-/// Keeps an entry in the manifest only.
-fn unlogged(
-    manifest: &mut dyn Manifest,
-    pipeline: &str,
-    entry: &Entry,
-    why_not_logged: String,
-) -> Written {
-    let written = manifest.write(pipeline, std::slice::from_ref(entry));
-    let result = written.into_iter().collect::<ManifestResult<()>>();
-    let result = result.map_err(|error| format!("the manifest: {error}"));
-    Written { result, complaint: Some(why_not_logged) }
-}
-
 /// Keeps what a human said of tasks, those that are unsafe to repeat in the log too.
 ///
 /// # Errors
@@ -176,6 +269,51 @@ pub fn settle(
     if once.is_empty() {
         return manifest.settle(pipeline, said);
     }
+    say(disk, home, manifest, &|manifest| manifest.settle(pipeline, said), &|first, id| {
+        let lines = (first..).zip(&once).map(|(seq, said)| {
+            let says = Says::Settled {
+                verb: said.verb.name().to_owned(),
+                without_outputs: said.without_outputs,
+                because: said.because.clone(),
+                host: said.by.host.clone(),
+                user: said.by.user.clone(),
+                pid: said.by.pid,
+            };
+            line(id, seq, said.at, pipeline, &said.task, says)
+        });
+        lines.collect()
+    })
+}
+
+/// Keeps a human's word that the memory is whole: what it does not know did not happen.
+///
+/// # Errors
+/// As [`settle`].
+pub fn accept(
+    disk: &dyn Disk,
+    home: &Home,
+    manifest: &mut dyn Manifest,
+    pipeline: &str,
+    word: &Acceptance,
+) -> ManifestResult<()> {
+    let By { host, user, pid } = word.by.clone();
+    let says = Says::Accepted { because: word.because.clone(), host, user, pid };
+    // It is said of no task.
+    let nothing = TaskName::new("", &Instance::default(), None);
+    say(disk, home, manifest, &|manifest| manifest.accept(word), &|seq, id| {
+        vec![line(id, seq, word.at, pipeline, &nothing, says.clone())]
+    })
+}
+
+/// Keeps what a human says: first in the log, in `lines` from a number on, beside the
+/// manifest of an id, then in the manifest.
+fn say(
+    disk: &dyn Disk,
+    home: &Home,
+    manifest: &mut dyn Manifest,
+    keep: &dyn Fn(&mut dyn Manifest) -> ManifestResult<()>,
+    lines: &dyn Fn(u64, &str) -> Vec<Line>,
+) -> ManifestResult<()> {
     let gate = home.once_gate();
     let _gate = Gate::pass_at(&gate).map_err(|source| DiskError {
         doing: "lock",
@@ -186,25 +324,12 @@ pub fn settle(
     let known = manifest.known_lines()?.into_values().max().unwrap_or(0);
     let end = once_log::end(disk, &home.once_log())?;
     let first = next(&end, known);
-    let lines: Vec<_> = (first..)
-        .zip(once)
-        .map(|(seq, said)| {
-            let says = Says::Settled {
-                verb: said.verb.name().to_owned(),
-                without_outputs: said.without_outputs,
-                because: said.because.clone(),
-                host: said.by.host.clone(),
-                user: said.by.user.clone(),
-                pid: said.by.pid,
-            };
-            line(&id, seq, said.at, pipeline, &said.task, says)
-        })
-        .collect();
+    let lines = lines(first, &id);
     let last = lines.last().map_or(first, |line| line.seq);
     // Lines that are behind are not taken for known because of these.
     let is_current = end.last.as_ref().is_none_or(|line| line.seq <= known);
     once_log::append(disk, &home.once_log(), &end, &lines, true)?;
-    manifest.settle(pipeline, said)?;
+    keep(manifest)?;
     if is_current {
         manifest.note_line(&id, last)?;
     }

@@ -6,8 +6,7 @@
 //!
 //! *If we die here*: a part of a copy is removed with the next one; a draft lies in
 //! staging. A manifest that was set aside, and not replaced yet, is missing: the next
-//! run makes a new one out of `once.log`, incomplete, and a rebuild still has the
-//! backup.
+//! run makes a new one out of the backup and `once.log`, incomplete.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +38,33 @@ pub struct Rebuilt {
     pub unreadable: usize,
 }
 
+/// The backup, as far as it can be used.
+pub(super) struct Backup {
+    pub(super) path: Option<PathBuf>,
+    /// When it was made.
+    pub(super) made: Option<Timestamp>,
+    /// Why one that is there cannot be used.
+    pub(super) bad: Option<String>,
+}
+
+impl Backup {
+    const NONE: Self = Self { path: None, made: None, bad: None };
+
+    /// Looks whether there is one, and whether it is sound.
+    pub(super) fn look(home: &Home) -> Self {
+        let path = home.backup();
+        match SqliteManifest::read(&path).and_then(|backup| backup.check()) {
+            Ok(()) => {
+                let made = std::fs::metadata(&path).and_then(|meta| meta.modified()).ok();
+                let made = made.and_then(|made| Timestamp::try_from(made).ok());
+                Self { path: Some(path), made, bad: None }
+            }
+            Err(ManifestError::Absent) => Self::NONE,
+            Err(error) => Self { bad: Some(error.to_string()), ..Self::NONE },
+        }
+    }
+}
+
 /// Makes a new manifest out of the last backup and `once.log`, and sets the present
 /// one aside.
 ///
@@ -47,7 +73,26 @@ pub struct Rebuilt {
 /// # Errors
 /// If it cannot be made. The present one stays where it is then, unless what failed
 /// is to put the new one in its place.
-pub fn rebuild(disk: &dyn Disk, home: &Home, _access: &Access) -> ManifestResult<Rebuilt> {
+pub fn rebuild(disk: &dyn Disk, home: &Home, access: &Access) -> ManifestResult<Rebuilt> {
+    rebuild_from(disk, home, access, Backup::look(home))
+}
+
+/// The same, and what the backup has is not believed.
+pub(super) fn rebuild_of_log(
+    disk: &dyn Disk,
+    home: &Home,
+    access: &Access,
+) -> ManifestResult<Rebuilt> {
+    let bad = home.backup().exists().then(|| "what is made of it is damaged too".to_owned());
+    rebuild_from(disk, home, access, Backup { bad, ..Backup::NONE })
+}
+
+fn rebuild_from(
+    disk: &dyn Disk,
+    home: &Home,
+    _access: &Access,
+    mut backup: Backup,
+) -> ManifestResult<Rebuilt> {
     let failed = |path: PathBuf| {
         move |source| ManifestError::Io { doing: "cannot lock", path: path.clone(), source }
     };
@@ -55,43 +100,41 @@ pub fn rebuild(disk: &dyn Disk, home: &Home, _access: &Access) -> ManifestResult
     let _once_gate = Gate::pass_at(&home.once_gate()).map_err(failed(home.once_gate()))?;
     let mut signs = Signs::read(disk, home)?;
     signs.are_there = true;
-    let backup = home.backup();
-    let (backup, bad_backup) = match usable(&backup) {
-        Ok(()) => (Some(backup), None),
-        Err(ManifestError::Absent) => (None, None),
-        Err(error) => (None, Some(error.to_string())),
-    };
-    let made = backup.as_deref().and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
     // One that is sound takes its log in when it is closed.
     if let Err(error @ ManifestError::Newer { .. }) = SqliteManifest::open(&home.manifest()) {
         return Err(error);
     }
     // The new one is whole before the old one goes.
     let folder = home.staging_of("rebuild");
-    disk.remove_all(&folder)?;
-    disk.make_folders(&folder)?;
     let draft = folder.join("manifest.db");
-    SqliteManifest::draft(disk, &draft, &signs.birth(home, backup.as_deref()))?;
+    let make = |backup: Option<&Path>| {
+        disk.remove_all(&folder)?;
+        disk.make_folders(&folder)?;
+        SqliteManifest::draft(disk, &draft, &signs.birth(home, backup))
+    };
+    match (make(backup.path.as_deref()), &backup.path) {
+        (Err(ManifestError::Damaged(why)), Some(_)) => {
+            backup = Backup { bad: Some(why), ..Backup::NONE };
+            make(None)?;
+        }
+        (made, _) => made?,
+    }
     disk.sync(&draft)?;
     let manifest = home.manifest();
     let [wal, shm, journal] = SqliteManifest::companions(&manifest);
     let aside = set_aside(disk, home, &[wal, shm, journal, manifest.clone()])?;
     disk.rename_new(&draft, &manifest)?;
     disk.sync(home.path())?;
+    // Whatever was doubted was set aside.
+    disk.remove_all(&home.doubt())?;
     disk.remove_all(&folder)?;
     Ok(Rebuilt {
         aside,
-        backup: made.and_then(|made| Timestamp::try_from(made).ok()),
-        bad_backup,
+        backup: backup.made,
+        bad_backup: backup.bad,
         lines: signs.log.lines.len(),
         unreadable: signs.log.unreadable,
     })
-}
-
-/// Whether a backup can be used. It is opened in a copy: it may lie where nothing
-/// can be written.
-fn usable(backup: &Path) -> ManifestResult<()> {
-    SqliteManifest::read(backup)?.check()
 }
 
 /// Copies the manifest if the last copy is more than a day old; says whether it did.

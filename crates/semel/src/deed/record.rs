@@ -404,7 +404,7 @@ impl<T> Recorder<'_, T> {
         let hurries = group.iter().any(|pending| pending.hurries);
         let is_synced = hurries || self.durability == Durability::Power;
         if let Err(error) = self.manifest.sync_commits(is_synced) {
-            (self.complain)(format!("the manifest: {error}"));
+            (self.complain)(self.once.complaint(&error));
         }
         let (entries, rest): (Vec<_>, Vec<_>) = group
             .into_iter()
@@ -452,7 +452,7 @@ impl<T> Recorder<'_, T> {
             return vec![result];
         }
         let results = self.manifest.write(self.pipeline, entries).into_iter();
-        results.map(|result| result.map_err(|error| format!("the manifest: {error}"))).collect()
+        results.map(|result| result.map_err(|error| self.once.complaint(&error))).collect()
     }
 
     fn tell(

@@ -10,6 +10,7 @@ mod cannot_begin;
 mod crew;
 mod engine;
 mod looking;
+mod mend;
 mod paths;
 mod preflight;
 mod prepare;
@@ -35,6 +36,7 @@ pub use self::cannot_begin::CannotBegin;
 use self::crew::Crew;
 pub use self::looking::tasks_named;
 pub(in crate::deed) use self::looking::{only_file, site_for_looking};
+use self::mend::{Mended, Which};
 pub(in crate::deed) use self::paths::plain_outputs;
 use self::prepare::Prepared;
 pub(in crate::deed) use self::selection::find_step;
@@ -175,8 +177,9 @@ pub fn run(
     let mode = if looks_only { Mode::Plan } else { options.mode };
     let asked = Asked::default();
     let (home, run_id, began) = (&home, &*run_id, Instant::now());
+    let mut which = Which::at(&home.manifest());
     let first = Preparation { setting, options, mode, home, run_id, began, asked: &asked };
-    let run = |report: &mut dyn FnMut(&Event<'_>)| {
+    let run = |anew: Anew, report: &mut dyn FnMut(&Event<'_>)| {
         let made = if !had_memory && mode == Mode::Act {
             first.make_memory(signals, report)?
         } else {
@@ -186,14 +189,78 @@ pub fn run(
             if had_memory {
                 scope.spawn(|| digests.warm());
             }
-            first.run(&digests, made, signals, report)
+            first.run(&digests, made, &anew, signals, report)
         })
     };
-    let ended = run(report);
+    let mut has_begun = false;
+    let mut heard = |event: &Event<'_>| {
+        has_begun = true;
+        report(event);
+    };
+    let mut ended = run(Anew::No, &mut heard);
+    for again in [false, true] {
+        let (Some(why), false) = (mend::damage(&ended), options.mode == Mode::ExpectNoop) else {
+            break;
+        };
+        if has_begun {
+            memory::doubt(home, why);
+            break;
+        }
+        let mut heard = |event: &Event<'_>| {
+            has_begun = true;
+            report(event);
+        };
+        ended = if mode == Mode::Act {
+            first.mend(why, which, again).and_then(|mended| {
+                which = Which::at(&home.manifest());
+                run(mended.map_or(Anew::No, Anew::Made), &mut heard)
+            })
+        } else {
+            run(Anew::Rehearsed(why.to_owned()), &mut heard)
+        };
+    }
     if let (Err(error), Mode::Act) = (&ended, mode) {
         first.tell_of_failure(error, report);
     }
     ended
+}
+
+/// Says what was found of the memory, where that is not as it was left.
+fn tell_of_memory(
+    found: Option<Found>,
+    damage: Option<&str>,
+    anew: &Anew,
+    once: &[&str],
+    network: Option<&str>,
+    tell: &mut dyn FnMut(&Event<'_>),
+) {
+    if let Anew::Made(Mended { why, rebuilt }) = anew {
+        let (backup, lines) = (rebuilt.backup, rebuilt.lines);
+        tell(&Event::Mended { why, aside: rebuilt.aside.as_deref(), backup, lines, once });
+    }
+    match (found, damage) {
+        (Some(Found { backup, lines, .. }), Some(why)) => {
+            tell(&Event::Mended { why, aside: None, backup, lines, once });
+        }
+        (Some(Found { lines, is_incomplete, is_new: true, backup }), None) => {
+            let is_whole = !is_incomplete;
+            tell(&Event::NewMemory { once, is_whole, backup, lines, network });
+        }
+        (Some(Found { lines, is_incomplete: true, is_new: false, .. }), None) => {
+            tell(&Event::OldMemory { once, lines });
+        }
+        // It was known to be at work when it died.
+        (Some(Found { is_incomplete: false, is_new: false, .. }) | None, _) => {}
+    }
+}
+
+/// Whether the manifest was made anew, since it was damaged.
+enum Anew {
+    No,
+    /// It was.
+    Made(Mended),
+    /// It would be, for this reason; only a copy was.
+    Rehearsed(String),
 }
 
 struct Preparation<'a> {
@@ -242,6 +309,7 @@ impl Preparation<'_> {
         &self,
         digests: &Digests,
         made: Option<Found>,
+        anew: &Anew,
         signals: &Signals,
         report: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Ended, CannotBegin> {
@@ -253,13 +321,16 @@ impl Preparation<'_> {
         let by = self.setting.by;
         let mut waiting = Waiting::new(self.options.wait, signals, &by.host);
         let mut found = made;
+        let mut damage = None;
         let mut manifest: Option<Box<dyn Manifest>> = None;
         if self.mode == Mode::Plan {
             recovery.orphans = at_work::orphans(self.home)?;
-            if let Some(read) =
-                memory::read(disk, self.home).map_err(|error| self.no_manifest(error))?
-            {
-                found = read.found;
+            let read = match anew {
+                Anew::Rehearsed(why) => memory::read_anew(disk, self.home, why.clone()).map(Some),
+                _ => memory::read(disk, self.home),
+            };
+            if let Some(read) = read.map_err(|error| self.no_manifest(error))? {
+                (found, damage) = (read.found, read.damage);
                 manifest = Some(Box::new(read.manifest));
             }
         } else {
@@ -274,7 +345,7 @@ impl Preparation<'_> {
             let died = died || is_shared && was_left();
             held = Some((self.take_lease(&mut waiting, report)?, access));
             let access = held.as_ref().map(|(_, access)| access);
-            let mut opened = self.open_manifest(died, access)?;
+            let mut opened: Box<dyn Manifest> = Box::new(self.open_manifest(died, access)?);
             if made.is_none() {
                 found = memory::catch_up(disk, self.home, &mut *opened).map_err(no_manifest)?;
             }
@@ -333,19 +404,8 @@ impl Preparation<'_> {
             }
         };
         let once = self.once_steps();
-        match found {
-            Some(Found { lines, is_incomplete, is_new: true }) => {
-                let (is_whole, network) =
-                    (!is_incomplete, FileSystem::network_name(self.home.path()));
-                let network = network.as_deref();
-                tell(&Event::NewMemory { once: &once, is_whole, lines, network });
-            }
-            Some(Found { lines, is_incomplete: true, is_new: false }) => {
-                tell(&Event::OldMemory { once: &once, lines });
-            }
-            // It was known to be at work when it died.
-            Some(Found { is_incomplete: false, is_new: false, .. }) | None => {}
-        }
+        let network = FileSystem::network_name(self.home.path());
+        tell_of_memory(found, damage.as_deref(), anew, &once, network.as_deref(), &mut tell);
         for dead in recovery.cleaned {
             let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
             tell(&Event::CleanedUp { number, attempts });
@@ -391,14 +451,14 @@ impl Preparation<'_> {
                 && let Err(error) = memory::catch_up(disk, self.home, &mut **manifest)
             {
                 fold.is_broken = true;
-                let text = format!("the manifest: {error}");
+                let text = memory::complaint(self.home, &error);
                 report(&Event::Warning { text: &text });
             }
             let steps: Vec<_> =
                 fold.steps.iter().map(crate::thought::report::StepReport::record).collect();
             if let Err(error) = manifest.end_run(number, Timestamp::now(), fold.status(), &steps) {
                 fold.is_broken = true;
-                let text = format!("the manifest: {error}");
+                let text = memory::complaint(self.home, &error);
                 report(&Event::Warning { text: &text });
             }
         }
@@ -419,22 +479,6 @@ impl Preparation<'_> {
 
     fn no_manifest(&self, error: ManifestError) -> CannotBegin {
         CannotBegin::Manifest { path: self.home.manifest(), error }
-    }
-
-    /// Opens the manifest for writing. After a death it is looked through for damage.
-    fn open_manifest(
-        &self,
-        died: bool,
-        access: Option<&Access>,
-    ) -> Result<Box<dyn Manifest>, CannotBegin> {
-        let path = self.home.manifest();
-        let mut manifest = SqliteManifest::open(&path).map_err(|error| self.no_manifest(error))?;
-        if died {
-            manifest.check().map_err(|error| self.no_manifest(error))?;
-        }
-        let fenced = access.map_or(Ok(()), |access| access.fence(&mut manifest));
-        fenced.map_err(|error| self.no_manifest(error))?;
-        Ok(Box::new(manifest))
     }
 
     fn once_steps(&self) -> Vec<&str> {

@@ -26,6 +26,9 @@ const ONCE_GATE: &str = ":once";
 /// The lock file of those who use the manifest, and of whoever replaces it.
 const MANIFEST_LOCK: &str = ":manifest";
 
+/// How the names of manifests begin that were set aside.
+pub const DAMAGED: &str = "manifest.db.damaged-";
+
 /// How the names of all files begin by which a folder on a network file system is held.
 pub const NETWORK: &str = ":network";
 
@@ -64,6 +67,15 @@ impl Home {
         let locks = std::fs::read_dir(self.folder.join("lock"));
         locks.is_ok_and(|locks| locks.flatten().any(|lock| is_lease(&lock.file_name())))
             || self.once_log().exists()
+            || self.backup().exists()
+            || self.has_set_aside()
+    }
+
+    /// Whether a manifest was set aside here.
+    fn has_set_aside(&self) -> bool {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name());
+        names.any(|name| name.as_encoded_bytes().starts_with(DAMAGED.as_bytes()))
     }
 
     /// The lock files of all leases that were ever taken.
@@ -100,6 +112,13 @@ impl Home {
     #[must_use]
     pub fn backup(&self) -> PathBuf {
         self.folder.join("manifest.backup.db")
+    }
+
+    /// Why the manifest is to be set aside, where that was found out by somebody who
+    /// could not do it.
+    #[must_use]
+    pub fn doubt(&self) -> PathBuf {
+        self.folder.join("manifest.db.doubt")
     }
 
     /// What was begun and done of `once` tasks, line by line.

@@ -42,6 +42,12 @@ pub enum ManifestError {
     /// It is damaged.
     #[error("it is damaged: {0}")]
     Damaged(String),
+    /// It is damaged, and somebody is at work with it.
+    #[error("it is damaged: {0}; somebody is at work with it, so it stays where it is")]
+    DamagedInUse(String),
+    /// A line of `once.log` says what cannot be taken over.
+    #[error("{0}")]
+    Log(String),
     /// There is none.
     #[error("there is none")]
     Absent,
@@ -86,6 +92,14 @@ fn why_of(why: Option<&str>) -> String {
 
 fn taken_by(run: Option<i64>) -> String {
     run.map_or_else(String::new, |run| format!(" by run {run}"))
+}
+
+impl ManifestError {
+    /// Whether the file is damaged: a run sets it aside, and makes another.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_))
+    }
 }
 
 /// What a manifest operation gives.
@@ -263,6 +277,17 @@ pub struct Resolution {
     pub verb: Verb,
     /// Whether `done` holds though there are no outputs.
     pub without_outputs: bool,
+    /// Why.
+    pub because: String,
+    /// By whom.
+    pub by: By,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A human's word on the whole memory: what it does not know did not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acceptance {
     /// Why.
     pub because: String,
     /// By whom.
@@ -485,7 +510,8 @@ pub trait Manifest: Send {
     /// from then on: whoever began before writes nothing more.
     fn begin_run(&mut self, run: &NewRun) -> ManifestResult<i64>;
 
-    /// Notes that a run ended.
+    /// Notes that a run ended, and that those of its attempts whose end is not known
+    /// were interrupted.
     fn end_run(
         &mut self,
         number: i64,
@@ -531,6 +557,9 @@ pub trait Manifest: Send {
 
     /// Copies it, as it is now, to a path where nothing is.
     fn copy_to(&self, path: &std::path::Path) -> ManifestResult<()>;
+
+    /// Keeps that a human accepts the memory as whole, and takes it for whole.
+    fn accept(&mut self, word: &Acceptance) -> ManifestResult<()>;
 
     /// Keeps what a human said.
     fn settle(&mut self, pipeline: &str, resolutions: &[Resolution]) -> ManifestResult<()>;

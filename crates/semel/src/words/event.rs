@@ -134,10 +134,26 @@ pub enum Event<'a> {
         once: &'a [&'a str],
         /// Whether nothing can have been forgotten.
         is_whole: bool,
+        /// When the backup was made of which it is made, if it is.
+        backup: Option<Timestamp>,
         /// How many lines of `once.log` were taken over.
         lines: usize,
         /// On what it lies, where other machines may see it.
         network: Option<&'a str>,
+    },
+    /// The manifest was damaged, and another one was made, which may not know all.
+    /// These `once` steps refuse where nothing is known of a task.
+    Mended {
+        /// What was wrong with it.
+        why: &'a str,
+        /// Where it was set aside; `None` where nothing is changed, and a run would.
+        aside: Option<&'a Path>,
+        /// When the backup was made of which the new one is made, if it is.
+        backup: Option<Timestamp>,
+        /// How many lines of `once.log` were taken over.
+        lines: usize,
+        /// The names of the steps.
+        once: &'a [&'a str],
     },
     /// More has happened than the manifest knew: it is an older one, put back, or
     /// another one. These `once` steps refuse where nothing is known of a task.

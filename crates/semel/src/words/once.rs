@@ -6,6 +6,7 @@
 //! Invariant: a line is believed whole or not at all. What a crash or a full
 //! disk left of one is seen by its missing or wrong checksum.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -73,6 +74,18 @@ pub enum Says {
     },
     /// It is complete.
     Receipt(Box<Completed>),
+    /// A human said of the whole memory that what it does not know did not happen. The
+    /// task's names are empty.
+    Accepted {
+        /// Why.
+        because: String,
+        /// The machine.
+        host: String,
+        /// The user.
+        user: String,
+        /// The process.
+        pid: u32,
+    },
     /// A human settled it.
     Settled {
         /// `done` or `redo`.
@@ -249,7 +262,7 @@ impl Says {
         match self {
             Self::Intent(attempt) | Self::End { attempt, .. } => Some(&attempt.by),
             Self::Receipt(receipt) => Some(&receipt.by),
-            Self::Settled { .. } => None,
+            Self::Settled { .. } | Self::Accepted { .. } => None,
         }
     }
 }
@@ -340,6 +353,62 @@ impl Line {
             return Some(Read::Newer(v));
         }
         Some(Read::Line(Box::new(serde_json::from_str(text).ok()?)))
+    }
+}
+
+/// What the log tells, task by task.
+#[derive(Clone, Debug, Default)]
+pub struct Tale(HashMap<(String, TaskName), Told>);
+
+/// What the log tells of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing by which it must not begin: nothing at all, an attempt that provably did
+    /// nothing, or that a human wants it done again.
+    MayBegin,
+    /// It was begun, and may have been done.
+    Begun,
+    /// It is done.
+    Done,
+}
+
+impl Tale {
+    /// What these lines tell; of a task, the last counts.
+    #[must_use]
+    pub fn of(lines: &[Line]) -> Self {
+        let mut tale = HashMap::new();
+        // The attempt that was begun last of each task.
+        let mut last = HashMap::new();
+        for line in lines {
+            let key = (line.pipeline.clone(), line.task());
+            let told = match &line.says {
+                Says::Intent(attempt) => {
+                    last.insert(key.clone(), (&attempt.by.run, attempt.attempt));
+                    Told::Begun
+                }
+                // One that never began tells nothing of those before it.
+                Says::End { attempt, .. }
+                    if last.get(&key) != Some(&(&attempt.by.run, attempt.attempt)) =>
+                {
+                    continue;
+                }
+                Says::End { undone: true, .. } => Told::MayBegin,
+                Says::End { undone: false, .. } => Told::Begun,
+                Says::Receipt(_) => Told::Done,
+                Says::Settled { verb, .. } if verb == "redo" => Told::MayBegin,
+                Says::Settled { .. } => Told::Done,
+                Says::Accepted { .. } => continue,
+            };
+            tale.insert(key, told);
+        }
+        Self(tale)
+    }
+
+    /// What they tell of a task.
+    #[must_use]
+    pub fn told_of(&self, pipeline: &str, task: &TaskName) -> Told {
+        let known = self.0.get(&(pipeline.to_owned(), task.clone()));
+        known.copied().unwrap_or(Told::MayBegin)
     }
 }
 

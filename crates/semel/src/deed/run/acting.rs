@@ -221,7 +221,8 @@ impl Act<'_, '_> {
         let Attempted { acted, log, tail, log_error, kept } = attempted;
         if let Some(error) = log_error {
             let text = format!("what {} printed could not be kept: {error}", began.task);
-            let _ = self.messages.send(Message::Complaint(text));
+            let reason = error.clone();
+            let _ = self.messages.send(Message::Complaint { text, reason });
         }
         let end = |ending, provably_undone| AttemptEnd {
             ending,

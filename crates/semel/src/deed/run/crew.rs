@@ -134,7 +134,8 @@ impl Crew<'_> {
                         let _ = done.send(Message::Recorded { done: task, error });
                     };
                     let mut complain = |text| {
-                        let _ = complaints.send(Message::Complaint(text));
+                        let reason = String::clone(&text);
+                        let _ = complaints.send(Message::Complaint { text, reason });
                     };
                     let mut lost = |why| {
                         tell_once(&losses, why);

@@ -127,6 +127,8 @@ pub(super) struct Engine<'r, 's> {
     pub(super) unreached: HashSet<(StepId, usize)>,
     /// Tasks that came to an end, to be noted one after the other.
     pub(super) settling: VecDeque<(StepId, usize, Outcome, Option<Left>)>,
+    /// The reasons of what was complained of.
+    complaints: HashSet<String>,
     next_number: u64,
     next_turn: u64,
     /// Nothing new is begun.
@@ -212,6 +214,7 @@ impl<'r, 's> Engine<'r, 's> {
             came_after: HashSet::new(),
             unreached: HashSet::new(),
             settling: VecDeque::new(),
+            complaints: HashSet::new(),
             next_number: 1,
             next_turn: 0,
             is_stopping: false,
@@ -328,8 +331,12 @@ impl<'r, 's> Engine<'r, 's> {
                 self.in_flight -= 1;
                 self.recorded(*done, error);
             }
-            Message::Complaint(text) => self.tell(&Event::Warning { text: &text }),
             Message::Lost(why) => self.lose(&why),
+            Message::Complaint { text, reason } => {
+                if self.complaints.insert(reason) {
+                    self.tell(&Event::Warning { text: &text });
+                }
+            }
         }
     }
 

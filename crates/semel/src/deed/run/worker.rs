@@ -101,10 +101,15 @@ pub(super) enum Message<'a> {
         done: Box<Done>,
         error: Option<String>,
     },
-    /// Something is not as it should be.
-    Complaint(String),
     /// The lease of the run was taken over.
     Lost(String),
+    /// Something is not as it should be.
+    Complaint {
+        text: String,
+        /// Of those with one reason only the first is told: a full disk says the same of
+        /// every task.
+        reason: String,
+    },
 }
 
 /// Tasks that were done by another version of the command.

@@ -11,9 +11,11 @@ mod export;
 mod file;
 mod files;
 mod gc;
+mod header;
 mod import;
 mod leases;
 mod replay;
+mod sums;
 mod values;
 
 use std::collections::BTreeMap;
@@ -31,13 +33,15 @@ pub use self::file::{Birth, Fence, SqliteManifest};
 pub use self::gc::{Aged, Slot};
 pub use self::import::{Conflict, ImportError, Imported};
 use self::leases::Lease;
+use self::sums::Sum;
 use self::values::{
     RUN_COLUMNS, RUN_STEP_COLUMNS, digest_at, from_hex, item_of, keep_last, maybe_time_at,
     path_value, run_at, run_step_at, signed, task_at, text_of, time_at, time_text, unsigned,
+    verb_at,
 };
 use super::{
-    Answer, AttemptRecord, Attempts, Entry, Gone, Held, Identity, KeptFile, Loss, Manifest,
-    ManifestError, ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory, Verb,
+    Acceptance, Answer, AttemptRecord, Attempts, Entry, Gone, Held, Identity, KeptFile, Loss,
+    Manifest, ManifestError, ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory,
 };
 use crate::ground::one_writer;
 use crate::words::digest::Digest;
@@ -58,6 +62,7 @@ impl Manifest for SqliteManifest {
     }
 
     fn identity(&self) -> ManifestResult<Identity> {
+        sums::verify_memory(&self.connection)?;
         let found =
             self.row("read the manifest", "select id, born, whole_since from memory", [], |row| {
                 let whole_since = maybe_time_at(row, 2)?;
@@ -73,17 +78,30 @@ impl Manifest for SqliteManifest {
         instance: &Instance,
     ) -> ManifestResult<StepMemory> {
         let key = params![pipeline, step, instance.as_str()];
+        let of = |table| Sum::of(table, &[pipeline, step, instance.as_str()]);
+        let of_receipt = of("receipt");
         let receipts = self.rows(
             "read the receipts",
-            "select item, what, how, encoding, effect, run from receipt
+            "select item, what, how, encoding, effect, run, once, sum from receipt
              where pipeline = ? and step = ? and instance = ? order by item",
             key,
             |row| {
                 let effect: Option<[u8; 32]> = row.get(4)?;
+                let item = row.get_ref(0)?.as_str()?;
+                let fingerprint = Fingerprint { what: digest_at(row, 1)?, how: digest_at(row, 2)? };
+                let encoding = row.get(3)?;
+                of_receipt
+                    .text(item)
+                    .number(encoding)
+                    .bytes(fingerprint.what.as_bytes())
+                    .bytes(fingerprint.how.as_bytes())
+                    .maybe(effect.as_ref().map(<[u8; 32]>::as_slice))
+                    .number(row.get(6)?)
+                    .verify(row, 7)?;
                 Ok(Remembered {
-                    item: row.get_ref(0)?.as_str()?.into(),
-                    fingerprint: Fingerprint { what: digest_at(row, 1)?, how: digest_at(row, 2)? },
-                    encoding: row.get(3)?,
+                    item: item.into(),
+                    fingerprint,
+                    encoding,
                     effect: effect.map(Digest::from_bytes),
                     run: row.get(5)?,
                     former: None,
@@ -92,14 +110,24 @@ impl Manifest for SqliteManifest {
         )?;
         let mut open = self.rows(
             "read the open attempts",
-            "select a.item, a.run, r.id, a.number, a.began, a.ending, a.reason, a.undone, a.what, a.how
+            "select a.item, a.run, r.id, a.number, a.began, a.ending, a.reason, a.undone, a.what, a.how, a.once, a.sum
              from attempt a join run r on r.number = a.run
              where a.pipeline = ? and a.step = ? and a.instance = ? and a.open = 1
              order by a.item, a.run, a.number",
             key,
             |row| {
+                let item: String = row.get(0)?;
+                let fingerprint = Fingerprint { what: digest_at(row, 8)?, how: digest_at(row, 9)? };
+                of("attempt")
+                    .text(&item)
+                    .number(row.get(3)?)
+                    .bytes(fingerprint.what.as_bytes())
+                    .bytes(fingerprint.how.as_bytes())
+                    .number(row.get(7)?)
+                    .number(row.get(10)?)
+                    .verify(row, 11)?;
                 Ok(OpenAttempt {
-                    item: row.get(0)?,
+                    item,
                     run: row.get(1)?,
                     run_id: row.get(2)?,
                     number: row.get(3).map(unsigned)?,
@@ -107,22 +135,23 @@ impl Manifest for SqliteManifest {
                     ending: row.get(5)?,
                     reason: row.get(6)?,
                     provably_undone: row.get(7)?,
-                    fingerprint: Fingerprint { what: digest_at(row, 8)?, how: digest_at(row, 9)? },
+                    fingerprint,
                 })
             },
         )?;
         keep_last(&mut open, |attempt| &attempt.item);
         let mut said = self.rows(
             "read what was settled",
-            "select id, item, verb, without_outputs from resolution
+            "select id, item, verb, without_outputs, sum from resolution
              where pipeline = ? and step = ? and instance = ? and acted_by is null order by item, id",
             key,
             |row| {
-                let verb: String = row.get(2)?;
+                let (item, verb): (String, String) = (row.get(1)?, row.get(2)?);
+                of("resolution").text(&item).text(&verb).number(row.get(3)?).verify(row, 4)?;
                 Ok(Said {
                     id: row.get(0)?,
-                    item: row.get(1)?,
-                    verb: if verb == Verb::Done.name() { Verb::Done } else { Verb::Redo },
+                    item,
+                    verb: verb_at(&verb, 2)?,
                     without_outputs: row.get(3)?,
                 })
             },
@@ -153,11 +182,16 @@ impl Manifest for SqliteManifest {
     ) -> ManifestResult<Vec<Held>> {
         self.rows(
             "read what checks answered",
-            "select item, what, how, at from answer where pipeline = ? and step = ? and instance = ?",
+            "select item, what, how, at, sum from answer where pipeline = ? and step = ? and instance = ?",
             params![pipeline, step, instance.as_str()],
             |row| {
                 let fingerprint = Fingerprint { what: digest_at(row, 1)?, how: digest_at(row, 2)? };
-                Ok(Held { item: row.get(0)?, fingerprint, at: time_at(row, 3)? })
+                let item: String = row.get(0)?;
+                Sum::of("answer", &[pipeline, step, instance.as_str(), &item])
+                    .bytes(fingerprint.what.as_bytes())
+                    .bytes(fingerprint.how.as_bytes())
+                    .verify(row, 4)?;
+                Ok(Held { item, fingerprint, at: time_at(row, 3)? })
             },
         )
     }
@@ -166,7 +200,7 @@ impl Manifest for SqliteManifest {
         let key = params![pipeline, task.step, task.instance.as_str(), item_of(task)];
         let found = self.row(
             "read a receipt",
-            "select r.id, r.what, r.how, r.encoding, g.json, h.json, r.effect, r.origin, r.at, r.run, r.seconds, r.once
+            "select r.id, r.what, r.how, r.encoding, g.json, h.json, r.effect, r.origin, r.at, r.run, r.seconds, r.once, r.sum
              from receipt r
              left join part g on g.digest = r.given left join part h on h.digest = r.how
              where r.pipeline = ? and r.step = ? and r.instance = ? and r.item = ?",
@@ -190,10 +224,11 @@ impl Manifest for SqliteManifest {
                         .unwrap_or(Origin::Ran),
                     at: time_at(row, 8)?,
                     run: row.get(9)?,
-                    took: Duration::from_secs_f64(row.get::<_, f64>(10)?.max(0.0)),
+                    took: Duration::try_from_secs_f64(row.get(10)?).unwrap_or_default(),
                     files: Vec::new(),
                     once: row.get(11)?,
                 };
+                entries::receipt_sum(pipeline, &receipt).verify(row, 12)?;
                 Ok((row.get::<_, i64>(0)?, receipt))
             },
         )?;
@@ -459,6 +494,8 @@ impl Manifest for SqliteManifest {
             time_text(run.began),
             run.file,
         ];
+        // Without a transaction of its own the commit would come with the end of the
+        // statement, whose error nobody hears.
         let doing = "note that a run begins";
         let transaction = self
             .connection
@@ -502,6 +539,9 @@ impl Manifest for SqliteManifest {
         if let Some(held) = &self.lease {
             held.end(&transaction, ended)?;
         }
+        // Those whose end could not be written when it came.
+        let sql = "update attempt set ending = 'interrupted' where run = ? and ending is null";
+        transaction.execute(sql, [number]).doing(doing)?;
         for step in steps {
             let sql = format!(
                 "insert or replace into run_step ({RUN_STEP_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
@@ -610,6 +650,18 @@ impl Manifest for SqliteManifest {
         copied.map(|_| ())
     }
 
+    fn accept(&mut self, word: &Acceptance) -> ManifestResult<()> {
+        let doing = "keep what was accepted";
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .doing(doing)?;
+        replay::keep_acceptance(&transaction, word)?;
+        transaction.execute("update memory set whole_since = null", []).doing(doing)?;
+        sums::seal_memory(&transaction)?;
+        transaction.commit().doing(doing)
+    }
+
     fn settle(&mut self, pipeline: &str, resolutions: &[Resolution]) -> ManifestResult<()> {
         let doing = "keep what was settled";
         let transaction = self
@@ -618,8 +670,12 @@ impl Manifest for SqliteManifest {
             .doing(doing)?;
         for said in resolutions {
             let sql = "insert into resolution
-                (pipeline, step, instance, item, verb, without_outputs, because, host, user, at)
-                values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                (pipeline, step, instance, item, verb, without_outputs, because, host, user, at, sum)
+                values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            let key = [pipeline, &said.task.step, said.task.instance.as_str(), item_of(&said.task)];
+            let sum = Sum::of("resolution", &key)
+                .text(said.verb.name())
+                .number(said.without_outputs.into());
             let values = params![
                 pipeline,
                 said.task.step,
@@ -631,6 +687,7 @@ impl Manifest for SqliteManifest {
                 said.by.host,
                 said.by.user,
                 time_text(said.at),
+                sum.kept(),
             ];
             transaction.execute(sql, values).doing(doing)?;
         }

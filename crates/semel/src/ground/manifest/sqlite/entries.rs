@@ -6,6 +6,7 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 
 use super::SqliteManifest;
 use super::file::Doing;
+use super::sums::Sum;
 use super::values::{item_of, path_value, signed, time_text};
 use crate::ground::manifest::{Entry, ManifestResult};
 use crate::words::digest::Digest;
@@ -58,7 +59,8 @@ pub(super) fn write_entry(
             write_receipt(transaction, pipeline, receipt)?;
             if let Some((run, number)) = ends {
                 // All that is open of the task, under the name that it had then.
-                let sql = "update attempt set open = 0 where open = 1
+                let sql = "update attempt set open = 0, ending = coalesce(ending, 'interrupted')
+                    where open = 1
                     and (pipeline, step, instance, item) =
                         (select pipeline, step, instance, item from attempt where run = ? and number = ?)";
                 transaction.execute(sql, params![run, signed(*number)]).doing("write a receipt")?;
@@ -87,16 +89,17 @@ fn write_attempt(
         _ => (None, None, None),
     };
     let log = end.map(|end| end.log).unwrap_or_default();
+    let undone = end.is_some_and(|end| end.provably_undone);
     let is_open = end.is_none_or(|end| end.ending != Ending::Done);
     let mut statement = transaction
         .prepare_cached(
             "insert into attempt (run, number, pipeline, step, instance, item, tries, what, how, began,
-                ended, ending, reason, status, signal, undone, open, log_at, log_size, once)
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                ended, ending, reason, status, signal, undone, open, log_at, log_size, once, sum)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              on conflict (run, number) do update set ended = excluded.ended, ending = excluded.ending,
                 reason = excluded.reason, status = excluded.status, signal = excluded.signal,
                 undone = excluded.undone, open = excluded.open, log_at = excluded.log_at,
-                log_size = excluded.log_size",
+                log_size = excluded.log_size, sum = excluded.sum",
         )
         .doing(doing)?;
     statement
@@ -116,14 +119,25 @@ fn write_attempt(
             reason,
             status,
             signal,
-            end.is_some_and(|end| end.provably_undone),
+            undone,
             is_open,
             signed(log.at),
             signed(log.bytes),
             attempt.once,
+            attempt_sum(pipeline, attempt, undone).kept(),
         ])
         .doing(doing)?;
     Ok(())
+}
+
+fn attempt_sum(pipeline: &str, attempt: &Attempt, undone: bool) -> Sum {
+    let Attempt { task, fingerprint, .. } = attempt;
+    Sum::of("attempt", &[pipeline, &task.step, task.instance.as_str(), item_of(task)])
+        .number(signed(attempt.number))
+        .bytes(fingerprint.what.as_bytes())
+        .bytes(fingerprint.how.as_bytes())
+        .number(undone.into())
+        .number(attempt.once.into())
 }
 
 fn write_answer(
@@ -134,8 +148,11 @@ fn write_answer(
     at: Timestamp,
 ) -> ManifestResult<()> {
     let doing = "write what a check answered";
-    let sql = "insert or replace into answer (pipeline, step, instance, item, what, how, at)
-        values (?, ?, ?, ?, ?, ?, ?)";
+    let sql = "insert or replace into answer (pipeline, step, instance, item, what, how, at, sum)
+        values (?, ?, ?, ?, ?, ?, ?, ?)";
+    let sum = Sum::of("answer", &[pipeline, &task.step, task.instance.as_str(), item_of(task)])
+        .bytes(fingerprint.what.as_bytes())
+        .bytes(fingerprint.how.as_bytes());
     let values = params![
         pipeline,
         task.step,
@@ -144,9 +161,21 @@ fn write_answer(
         fingerprint.what.as_bytes(),
         fingerprint.how.as_bytes(),
         time_text(at),
+        sum.kept(),
     ];
     transaction.prepare_cached(sql).and_then(|mut insert| insert.execute(values)).doing(doing)?;
     Ok(())
+}
+
+/// The sum of a receipt's row.
+pub(super) fn receipt_sum(pipeline: &str, receipt: &Receipt) -> Sum {
+    let Receipt { task, fingerprint, effect, .. } = receipt;
+    Sum::of("receipt", &[pipeline, &task.step, task.instance.as_str(), item_of(task)])
+        .number(receipt.encoding)
+        .bytes(fingerprint.what.as_bytes())
+        .bytes(fingerprint.how.as_bytes())
+        .maybe(effect.as_ref().map(|effect| effect.as_bytes().as_slice()))
+        .number(receipt.once.into())
 }
 
 pub(super) fn write_receipt(
@@ -165,12 +194,13 @@ pub(super) fn write_receipt(
     let mut upsert = transaction
         .prepare_cached(
             "insert into receipt (pipeline, step, instance, item, encoding, what, how, effect, given,
-                origin, at, run, seconds, once)
-             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                origin, at, run, seconds, once, sum)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              on conflict (pipeline, step, instance, item) do update set encoding = excluded.encoding,
                 what = excluded.what, how = excluded.how, effect = excluded.effect,
                 given = excluded.given, origin = excluded.origin, at = excluded.at,
-                run = excluded.run, seconds = excluded.seconds, once = excluded.once
+                run = excluded.run, seconds = excluded.seconds, once = excluded.once,
+                sum = excluded.sum
              returning id",
         )
         .doing(doing)?;
@@ -189,6 +219,7 @@ pub(super) fn write_receipt(
         receipt.run,
         receipt.took.as_secs_f64(),
         receipt.once,
+        receipt_sum(pipeline, receipt).kept(),
     ];
     let id: i64 = upsert.query_row(values, |row| row.get(0)).doing(doing)?;
     let mut forget =
@@ -212,9 +243,11 @@ pub(super) fn write_receipt(
             ])
             .doing(doing)?;
     }
+    // One without an end is none that works: the task is ours. Its end could not be
+    // written when it came.
     let mut close = transaction
         .prepare_cached(
-            "update attempt set open = 0
+            "update attempt set open = 0, ending = coalesce(ending, 'interrupted')
              where pipeline = ? and step = ? and instance = ? and item = ? and open = 1",
         )
         .doing(doing)?;

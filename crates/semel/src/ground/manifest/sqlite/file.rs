@@ -7,8 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::leases;
+use super::header::{self, APPLICATION};
 use super::values::time_text;
+use super::{leases, sums};
 use crate::ground::manifest::{Loss, Manifest as _, ManifestError, ManifestResult};
 use crate::ground::one_writer::{self, BESIDE, PATIENCE, with_suffix};
 use crate::ground::world::disk::Disk;
@@ -16,14 +17,17 @@ use crate::ground::world::file_system::FileSystem;
 use crate::words::once::{Line, are_missing};
 
 /// The SQL that makes each version out of the one before.
-const VERSIONS: [&str; 2] =
-    [include_str!("../schema/0001.sql"), include_str!("../schema/0002.sql")];
+const VERSIONS: [&str; 3] = [
+    include_str!("../schema/0001.sql"),
+    include_str!("../schema/0002.sql"),
+    include_str!("../schema/0003.sql"),
+];
 
 /// `SQLITE_CONSTRAINT_COMMITHOOK`: the fence took a commit back.
 const KEPT_BACK: i32 = 19 | (2 << 8);
 
-/// "seml", by which the file is recognised.
-const APPLICATION: i64 = 0x7365_6d6c;
+/// No semel will ever have that many versions.
+const FAR_AHEAD: i64 = 1000;
 
 /// Out of what a manifest is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,16 +76,42 @@ pub(super) trait Doing<T> {
 
 impl<T> Doing<T> for rusqlite::Result<T> {
     fn doing(self, doing: &'static str) -> ManifestResult<T> {
-        self.map_err(|source| match source.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::NotADatabase) => ManifestError::Foreign,
-            _ if source.sqlite_error().is_some_and(|error| error.extended_code == KEPT_BACK) => {
+        self.map_err(|source| {
+            if source.sqlite_error().is_some_and(|error| error.extended_code == KEPT_BACK) {
                 ManifestError::Expired(None)
-            }
-            Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+            } else if tells_of_damage(&source) {
                 ManifestError::Damaged(source.to_string())
+            } else {
+                ManifestError::Store { doing, source }
             }
-            _ => ManifestError::Store { doing, source },
         })
+    }
+}
+
+/// Whether our own SQL does not fit the tables: it names none that was not there, so
+/// what they are like, which is kept as text, is not as it was written.
+fn does_not_fit(source: &rusqlite::Error) -> bool {
+    const SAID: [&str; 5] =
+        ["no such ", "has no column named", "foreign key mismatch", "syntax error", "malformed"];
+    let said = source.to_string();
+    SAID.iter().any(|part| said.contains(part))
+}
+
+/// Whether what the store said can only come of a file that is not as semel wrote it.
+fn tells_of_damage(source: &rusqlite::Error) -> bool {
+    use rusqlite::{Error, ErrorCode};
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => true,
+        Some(ErrorCode::Unknown) => does_not_fit(source),
+        Some(_) => false,
+        None if matches!(source, Error::SqlInputError { .. }) => does_not_fit(source),
+        None => matches!(
+            source,
+            Error::FromSqlConversionFailure(..)
+                | Error::IntegralValueOutOfRange(..)
+                | Error::InvalidColumnType(..)
+                | Error::Utf8Error(..)
+        ),
     }
 }
 
@@ -181,6 +211,7 @@ impl SqliteManifest {
         if !path.exists() {
             return Err(ManifestError::Absent);
         }
+        header::look(path)?;
         let mut manifest = Self::connect(path, Access::Write, OpenFlags::empty())?;
         manifest.migrate(false)?;
         Ok(manifest)
@@ -209,6 +240,7 @@ impl SqliteManifest {
         if !path.exists() {
             return Err(ManifestError::Absent);
         }
+        header::look(path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let writable = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
             && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
@@ -271,13 +303,24 @@ impl SqliteManifest {
             .query_row("select count(*) from sqlite_schema", [], |row| row.get(0))
             .doing("read the manifest")?;
         let application = pragma("application_id")?;
-        if application != APPLICATION && (tables > 0 || application != 0) {
-            return Err(ManifestError::Foreign);
+        if application != i64::from(APPLICATION) && (tables > 0 || application != 0) {
+            let sql =
+                "select count(*) from sqlite_schema where name in ('memory', 'receipt', 'attempt')";
+            let ours: i64 =
+                self.connection.query_row(sql, [], |row| row.get(0)).doing("read the manifest")?;
+            // Somebody's own database is not touched.
+            return Err(match ours {
+                3 => ManifestError::Damaged("its header was changed".to_owned()),
+                _ => ManifestError::Foreign,
+            });
         }
         let (found, known) = (pragma("user_version")?, latest());
         if found == 0 && !is_draft {
             // It appears whole: one that is empty was emptied.
             return Err(ManifestError::Damaged("it is empty".to_owned()));
+        }
+        if !(0..=FAR_AHEAD).contains(&found) {
+            return Err(ManifestError::Damaged("its header was changed".to_owned()));
         }
         if found > known {
             return Err(ManifestError::Newer { found, known });
@@ -300,7 +343,18 @@ impl SqliteManifest {
             .doing("bring the manifest up to date")?;
         let done = usize::try_from(found).unwrap_or(0);
         for sql in &VERSIONS[done..] {
-            transaction.execute_batch(sql).doing("bring the manifest up to date")?;
+            transaction.execute_batch(sql).map_err(|source| {
+                use rusqlite::{Error, ErrorCode};
+                let is_of_sql = matches!(source, Error::SqlInputError { .. })
+                    || source.sqlite_error_code() == Some(ErrorCode::Unknown);
+                // It has what it cannot have yet, or not what it must have.
+                match is_of_sql {
+                    true => ManifestError::Damaged(source.to_string()),
+                    false => {
+                        ManifestError::Store { doing: "bring the manifest up to date", source }
+                    }
+                }
+            })?;
         }
         transaction
             .pragma_update(None, "application_id", APPLICATION)
@@ -318,19 +372,23 @@ impl SqliteManifest {
         let sql = "insert into memory (id, born, runs_before) values (?, ?, ?)";
         let values = params![id, now, birth.runs_before];
         self.connection.execute(sql, values).doing("make the manifest")?;
-        Ok(())
+        sums::seal_memory(&self.connection)
     }
 
-    /// Looks through the whole file for damage.
+    /// Looks through the whole file for damage, indexes and all: a receipt that an
+    /// index does not show would be none.
     ///
     /// # Errors
     /// If there is any.
     pub fn check(&self) -> ManifestResult<()> {
         let said: String = self
             .connection
-            .query_row("pragma quick_check(1)", [], |row| row.get(0))
+            .query_row("pragma integrity_check(1)", [], |row| row.get(0))
             .doing("check the manifest")?;
-        if said == "ok" { Ok(()) } else { Err(ManifestError::Damaged(said)) }
+        if said != "ok" {
+            return Err(ManifestError::Damaged(said));
+        }
+        sums::verify_all(&self.connection)
     }
 
     /// Whether nobody has it open who could write, and nobody died who had.

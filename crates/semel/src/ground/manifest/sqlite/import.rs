@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 use super::SqliteManifest;
 use super::export::{Column, Header, LAYOUT};
 use super::file::{Doing, latest};
+use super::sums;
 use super::values::{task_at, time_text};
 use crate::ground::manifest::{Identity, ManifestError, ManifestResult};
 use crate::words::task::TaskName;
@@ -212,6 +213,7 @@ impl SqliteManifest {
             transaction
                 .execute("update memory set whole_since = ?", [time_text(now)])
                 .doing(doing)?;
+            sums::seal_memory(&transaction)?;
         }
         transaction.commit().doing(doing)?;
         Ok(imported)

@@ -10,9 +10,11 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::SqliteManifest;
 use super::entries::write_receipt;
 use super::file::Doing;
+use super::sums;
 use super::values::{signed, time_text};
-use crate::ground::manifest::{Loss, ManifestResult};
+use crate::ground::manifest::{Acceptance, Loss, ManifestError, ManifestResult};
 use crate::words::once::{Doer, Line, Says, Tried};
+use crate::words::run::By;
 
 const DOING: &str = "take over once.log";
 
@@ -29,11 +31,12 @@ impl SqliteManifest {
         if loss != Loss::None {
             let now = time_text(Timestamp::now());
             transaction.execute("update memory set whole_since = ?", [now]).doing(DOING)?;
+            sums::seal_memory(&transaction)?;
         }
         if loss == Loss::Lines {
             let sql = "update resolution set acted_by = 0 where acted_by is null and verb = 'redo'";
             transaction.execute(sql, []).doing(DOING)?;
-            let sql = "update attempt set undone = 0 where open = 1 and once = 1 and undone = 1";
+            let sql = "update attempt set undone = 0, sum = null where open = 1 and once = 1 and undone = 1";
             transaction.execute(sql, []).doing(DOING)?;
         }
         transaction.commit().doing(DOING)
@@ -67,7 +70,7 @@ fn take_over(transaction: &Transaction<'_>, line: &Line) -> ManifestResult<()> {
             let run = run_of(transaction, line, &kept.by)?;
             let Some(receipt) = line.receipt(run) else {
                 // Its checksum is right: it was written so, by another semel.
-                return Err(crate::ground::manifest::ManifestError::Damaged(format!(
+                return Err(ManifestError::Log(format!(
                     "line {} of once.log cannot be understood",
                     line.seq
                 )));
@@ -88,6 +91,16 @@ fn take_over(transaction: &Transaction<'_>, line: &Line) -> ManifestResult<()> {
             if kept.acts {
                 act_on_all(transaction, line, &kept.by)?;
             }
+        }
+        Says::Accepted { because, host, user, pid } => {
+            let by = By { host: host.clone(), user: user.clone(), pid: *pid };
+            let word = Acceptance { because: because.clone(), by, at: line.at };
+            keep_acceptance(transaction, &word)?;
+            // Said of this manifest, not of one of which this was made; and not of what
+            // was lost later.
+            let sql = "update memory set whole_since = null where id = ? and whole_since <= ?";
+            transaction.execute(sql, params![line.manifest, time_text(line.at)]).doing(DOING)?;
+            sums::seal_memory(transaction)?;
         }
         Says::Settled { verb, without_outputs, because, host, user, .. } => {
             let at = time_text(line.at);
@@ -111,6 +124,17 @@ fn take_over(transaction: &Transaction<'_>, line: &Line) -> ManifestResult<()> {
             transaction.execute(sql, values).doing(DOING)?;
         }
     }
+    Ok(())
+}
+
+/// Keeps a human's word on the whole memory, unless it is known.
+pub(super) fn keep_acceptance(connection: &Connection, word: &Acceptance) -> ManifestResult<()> {
+    let sql = "insert into resolution (pipeline, step, instance, item, verb, without_outputs,
+            because, host, user, at, acted_by)
+        select '', '', '', '', 'accept', 0, ?1, ?2, ?3, ?4, coalesce((select max(number) from run), 0)
+        where not exists (select 1 from resolution where verb = 'accept' and at = ?4)";
+    let values = params![word.because, word.by.host, word.by.user, time_text(word.at)];
+    connection.execute(sql, values).doing(DOING)?;
     Ok(())
 }
 
@@ -149,7 +173,7 @@ fn write_attempt(
 ) -> ManifestResult<()> {
     let run = run_of(transaction, line, &attempt.by)?;
     let Some(fingerprint) = attempt.fingerprint() else {
-        return Err(crate::ground::manifest::ManifestError::Damaged(format!(
+        return Err(ManifestError::Log(format!(
             "line {} of once.log cannot be understood",
             line.seq
         )));
@@ -159,7 +183,8 @@ fn write_attempt(
             began, ended, ending, reason, undone, open, log_at, log_size, once)
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 1, 0, 0, 1)
          on conflict (run, number) do update set ended = excluded.ended,
-            ending = excluded.ending, reason = excluded.reason, undone = excluded.undone
+            ending = excluded.ending, reason = excluded.reason, undone = excluded.undone,
+            sum = null
          where excluded.ending is not null and open = 1";
     let values = params![
         run,

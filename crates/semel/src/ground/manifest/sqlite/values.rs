@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::Row;
 use rusqlite::types::{Value, ValueRef};
 
+use crate::ground::manifest::Verb;
 use crate::words::digest::Digest;
 use crate::words::path::bytes_of;
 use crate::words::run::{By, Counts, NewRun, RunRecord, RunStep};
@@ -28,11 +29,17 @@ pub(super) fn maybe_time_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Op
     }
 }
 
-fn unreadable(
+pub(super) fn unreadable(
     column: usize,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+}
+
+/// What a human said; a word that is neither was not written by semel.
+pub(super) fn verb_at(word: &str, column: usize) -> rusqlite::Result<Verb> {
+    let verb = [Verb::Done, Verb::Redo].into_iter().find(|verb| verb.name() == word);
+    verb.ok_or_else(|| unreadable(column, std::fmt::Error))
 }
 
 pub(super) fn unsigned(number: i64) -> u64 {
