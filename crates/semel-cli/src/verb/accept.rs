@@ -15,11 +15,7 @@ use crate::show::fail::Failed;
 use crate::show::style::Styles;
 use crate::show::text::{next, when_here};
 
-pub(crate) fn accept(
-    place: &Place,
-    options: &args::Accept,
-    typed: &str,
-) -> Result<Exit, Failed> {
+pub(crate) fn accept(place: &Place, options: &args::Accept, typed: &str) -> Result<Exit, Failed> {
     if options.because.trim().is_empty() {
         return Err(Failed::Usage("--because wants a reason; it is kept".to_owned()));
     }

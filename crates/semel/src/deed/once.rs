@@ -107,6 +107,11 @@ impl<'a> OnceWriter<'a> {
                 };
             }
         };
+        // On a network file system not even what has happened is told: nothing would keep us
+        // and whoever has the folder now apart.
+        if let (None, Err(error @ ManifestError::Expired(_))) = (begins, manifest.verify_lease()) {
+            return Written { result: Err(self.complaint(&error)), complaint: None };
+        }
         let behind = self.catch_up(manifest).map_err(|error| self.complaint(&error));
         if let Some(task) = begins {
             let may_begin = behind.clone().and_then(|()| {
@@ -118,11 +123,6 @@ impl<'a> OnceWriter<'a> {
             if let Err(why) = may_begin {
                 return self.refused(task, why);
             }
-        }
-        // On a network file system not even what has happened is told: nothing would keep us
-        // and whoever has the folder now apart.
-        if let Err(error @ ManifestError::Expired(_)) = manifest.verify_lease() {
-            return refused(self.complaint(&error));
         }
         let seq = match (self.log(pipeline, entry), begins) {
             (Ok(seq), _) => seq,
