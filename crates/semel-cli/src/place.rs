@@ -9,6 +9,7 @@ use semel::deed::{mask_all, memory, params, threads};
 use semel::ground::home::Home;
 use semel::ground::manifest::Manifest;
 use semel::ground::world::disk::{Disk, RealDisk};
+use semel::ground::world::file_system::{self, Said};
 use semel::thought::bind::Params;
 use semel::thought::mask::Mask;
 use semel::words::event::Event;
@@ -251,7 +252,23 @@ fn is_its_own(pipeline: &Pipeline, name: &str, value: &str) -> bool {
     param.is_some_and(|param| matches!(&param.value, ParamValue::Given(own) if own == value))
 }
 
-fn whoever_we_are() -> By {
+/// Takes the user's word on file systems, where the recognition errs.
+pub(crate) fn hear_of_file_systems() -> Result<(), Failed> {
+    const NAME: &str = "SEMEL_FILE_SYSTEM";
+    let said = match std::env::var_os(NAME) {
+        None => return Ok(()),
+        Some(said) if said == "network" => Said::Network,
+        Some(said) if said == "local" => Said::Local,
+        Some(said) => {
+            let said = said.display();
+            return Err(Failed::Usage(format!("{NAME} is `{said}`: say `network` or `local`")));
+        }
+    };
+    file_system::say(said);
+    Ok(())
+}
+
+pub(crate) fn whoever_we_are() -> By {
     let uname = rustix::system::uname();
     let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     By {

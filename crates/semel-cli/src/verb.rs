@@ -18,18 +18,21 @@ mod why;
 
 use crate::args::{self, Arguments, Manifest, Verb};
 use crate::exit::Exit;
-use crate::place::Place;
+use crate::place::{self, Place};
 use crate::show::fail::Failed;
 
 /// Does what was typed.
 pub(crate) fn perform(arguments: &Arguments) -> Exit {
     let common = &arguments.common;
     let typed = &arguments.typed;
+    if let Err(failed) = place::hear_of_file_systems() {
+        return failed.tell("");
+    }
     let default = Verb::Status(args::Status::default());
     let verb = arguments.verb.as_ref().unwrap_or(&default);
     // These need no pipeline.
     let alone = match verb {
-        Verb::Init(options) => Some(init::init(common, options)),
+        Verb::Init(options) => Some(init::init(common, options, typed)),
         Verb::Completions(options) => Some(manual::completions(options)),
         Verb::Manual(options) => Some(manual::manual(options)),
         _ => None,
@@ -50,12 +53,12 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::Why(options) => why::why(place, options),
         Verb::Log(options) => log::log(&place, options),
         Verb::History(options) => history::history(&place, options),
-        Verb::Done(options) => settle::done(place, options),
-        Verb::Redo(options) => settle::redo(place, options),
+        Verb::Done(options) => settle::done(place, options, typed),
+        Verb::Redo(options) => settle::redo(place, options, typed),
         Verb::Lint(options) => lint::lint(&place, options),
         Verb::Manifest(Manifest::Query(options)) => manifest::query(&place, options),
-        Verb::Manifest(Manifest::Rebuild) => manifest::rebuild(&place),
-        Verb::Manifest(Manifest::Accept(options)) => accept::accept(&place, options),
+        Verb::Manifest(Manifest::Rebuild) => manifest::rebuild(&place, typed),
+        Verb::Manifest(Manifest::Accept(options)) => accept::accept(&place, options, typed),
         Verb::Manifest(Manifest::Export) => manifest::export(&place),
         Verb::Manifest(Manifest::Import(options)) => {
             place.complete().and_then(|place| manifest::import(&place, options, typed))

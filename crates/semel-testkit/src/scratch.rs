@@ -177,6 +177,7 @@ impl Scratch {
             .env("USER", "etl")
             .env("TZ", "UTC")
             .env("LC_ALL", "C.UTF-8")
+            .envs(std::env::var_os("SEMEL_FILE_SYSTEM").map(|said| ("SEMEL_FILE_SYSTEM", said)))
             .stdin(Stdio::null());
         command
     }
@@ -221,7 +222,12 @@ impl Scratch {
     /// it.
     #[must_use]
     pub fn start(&self, words: &str) -> Running {
-        let mut command = self.command(words.split_whitespace());
+        self.started(self.command(words.split_whitespace()))
+    }
+
+    /// Starts a command that was made by [`Scratch::command`], and changed.
+    #[must_use]
+    pub fn started(&self, mut command: Command) -> Running {
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         Running { child: Some(child.expect("the command starts")), folder: self.path().to_owned() }
     }

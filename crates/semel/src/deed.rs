@@ -10,7 +10,7 @@ mod displace;
 mod explain;
 pub mod former;
 pub mod gc;
-mod hold;
+pub mod hold;
 mod hook;
 mod inputs;
 pub mod journal;
@@ -19,6 +19,7 @@ pub mod list;
 pub mod log;
 pub mod look;
 pub mod memory;
+pub mod network;
 pub mod now;
 pub mod once;
 pub mod params;
@@ -84,6 +85,8 @@ pub struct Site<'a> {
     pub unsettled: &'a AllUnsettled,
     /// Attempts that outlived their runs.
     pub orphans: &'a [AtWork],
+    /// Whether the lease of the folder is still ours, where it has one.
+    pub fence: Option<&'a network::Pulse>,
     /// A connection to the manifest for those who look; `None` where there is
     /// no manifest yet.
     pub manifest: Option<&'a Mutex<Box<dyn Manifest>>>,
@@ -103,6 +106,15 @@ pub fn mask_all(pipeline: &Pipeline, env: &BTreeMap<String, Vec<u8>>) -> Mask {
 }
 
 impl Site<'_> {
+    /// Whether something may be started or published.
+    ///
+    /// # Errors
+    /// Why not: the lease of the folder is lost.
+    pub fn may_go_on(&self) -> Result<(), String> {
+        let verified = self.fence.map_or(Ok(()), network::Pulse::verify);
+        verified.map_err(|why| format!("the lease of the folder is lost: {why}"))
+    }
+
     /// Asks the manifest; where there is none, the answer is that of an empty
     /// one.
     pub(crate) fn ask_manifest<T: Default>(

@@ -5,4 +5,5 @@ pub mod glob;
 pub mod home;
 pub mod manifest;
 pub mod once_log;
+pub mod one_writer;
 pub mod world;

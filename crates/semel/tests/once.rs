@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use semel::Timestamp;
+use semel::deed::lease::Holder;
 use semel::deed::memory::{catch_up, make};
 use semel::deed::once::OnceWriter;
 use semel::ground::home::Home;
@@ -60,7 +61,7 @@ fn i6_a_line_that_the_manifest_could_not_take_is_taken_over_later() {
         let folder = tempfile::tempdir().unwrap();
         let disk = RealDisk::at(folder.path()).unwrap();
         let home = Home::in_folder(disk.root());
-        make(&disk, &home, "draft").unwrap().unwrap();
+        make(&disk, &home, "draft", &me()).unwrap().unwrap();
         let mut manifest = SqliteManifest::open(&home.manifest()).unwrap();
         let by = begin(&mut manifest);
         let run = by.number;
@@ -92,7 +93,7 @@ fn i6_lines_of_runs_that_have_ended_tell_of_an_older_manifest() {
     let folder = tempfile::tempdir().unwrap();
     let disk = RealDisk::at(folder.path()).unwrap();
     let home = Home::in_folder(disk.root());
-    make(&disk, &home, "draft").unwrap().unwrap();
+    make(&disk, &home, "draft", &me()).unwrap().unwrap();
     let mut manifest = SqliteManifest::open(&home.manifest()).unwrap();
     let by = begin(&mut manifest);
     let run = by.number;
@@ -102,4 +103,14 @@ fn i6_lines_of_runs_that_have_ended_tell_of_an_older_manifest() {
     manifest.end_run(run, Timestamp::now(), 0, &[]).unwrap();
     let found = catch_up(&disk, &home, &mut manifest).unwrap().unwrap();
     assert_eq!((found.lines, found.is_incomplete), (1, true));
+}
+
+fn me() -> Holder {
+    Holder {
+        host: "db7".to_owned(),
+        user: "etl".to_owned(),
+        pid: std::process::id(),
+        command: "semel init".to_owned(),
+        since: Timestamp::UNIX_EPOCH,
+    }
 }

@@ -307,7 +307,7 @@ fn play(template: &Path, order: &[usize], mishap: Mishap) -> World {
 fn i4_in_every_order_of_two_runs_what_is_done_once_is_done_once() {
     let (made, disk) = folder();
     let home = Home::in_folder(disk.root());
-    memory::make(&disk, &home, "draft").unwrap();
+    memory::make(&disk, &home, "draft", &maker()).unwrap();
     let template = home.manifest();
     let all = orders(STEPS, STEPS);
     // Of 12,870 orders a part, another for each mishap; all of them take some minutes.
@@ -350,4 +350,14 @@ fn i4_in_every_order_of_two_runs_what_is_done_once_is_done_once() {
     // The test sees what it is there for.
     assert!(busy > 300 && fenced > 50, "{busy} {fenced}");
     drop(made);
+}
+
+fn maker() -> Holder {
+    Holder {
+        host: "db7".to_owned(),
+        user: "etl".to_owned(),
+        pid: std::process::id(),
+        command: "semel init".to_owned(),
+        since: Timestamp::UNIX_EPOCH,
+    }
 }

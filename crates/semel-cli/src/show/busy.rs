@@ -5,9 +5,11 @@ use std::io::Write;
 use jiff::Timestamp;
 use semel::deed::at_work::{self, AtWork};
 use semel::deed::lease::Holder;
+use semel::deed::network::EXPIRY;
 use semel::ground::home::Home;
 use semel::ground::world::process::Seen;
 
+use crate::place::whoever_we_are;
 use crate::show::style::Styles;
 use crate::show::text::{length, next, shorten, when_here};
 
@@ -49,10 +51,23 @@ impl Busy {
                 (when_here(holder.since), length(holder.since, Timestamp::now()));
             let Holder { user, host, pid, command, .. } = &**holder;
             writeln!(out, "\n  who    {user}@{host}, pid {pid}: {command}")?;
-            let stopped = Seen::at(*pid).filter(|seen| seen.is_stopped);
-            let state = if stopped.is_some() { "stopped, and not over" } else { "alive now" };
+            // The numbers of processes of other machines tell nothing here.
+            let is_here = *host == whoever_we_are().host;
+            let stopped = Seen::at(*pid).filter(|seen| is_here && seen.is_stopped);
+            let state = match (is_here, &stopped) {
+                (true, Some(_)) => "stopped, and not over",
+                (true, None) => "alive now",
+                (false, _) => "on another machine",
+            };
             resume = stopped;
             writeln!(out, "  since  {since}, {for_long}; {state}")?;
+            if !is_here {
+                let seconds = EXPIRY.as_secs();
+                writeln!(
+                    out,
+                    "  so     taken over once its heartbeat stands still for {seconds} s"
+                )?;
+            }
         }
         if let [first, more @ ..] = &*self.doing {
             let more = match more.len() {

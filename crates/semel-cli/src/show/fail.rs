@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use semel::deed::Trouble;
+use semel::deed::lease::LeaseError;
 use semel::deed::run::{CannotBegin, NoSuchTarget};
 use semel::ground::home::Home;
 use semel::ground::manifest::ManifestError;
@@ -16,6 +17,7 @@ use super::style::Styles;
 use super::text;
 use crate::exit::Exit;
 use crate::file::{self, NoPipeline, PipelineFile};
+use crate::place::Place;
 
 /// Why a verb could not do what it was asked.
 #[derive(Debug)]
@@ -83,6 +85,16 @@ impl Failed {
             CannotBegin::Stopped(signal) => Self::Stopped(signal),
             CannotBegin::NoMemory(once) => Self::NoMemory(once),
             CannotBegin::Manifest { path, error } => Self::Manifest(path, error),
+        }
+    }
+
+    /// A lease that could not be had.
+    pub(crate) fn lease(error: LeaseError, place: &Place) -> Self {
+        match error {
+            LeaseError::Busy(holder) => {
+                Self::Busy(Busy::see(&place.home, &place.file.pipeline.name, holder))
+            }
+            error @ LeaseError::Io { .. } => Self::Broken(error.to_string()),
         }
     }
 

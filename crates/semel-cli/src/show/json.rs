@@ -19,10 +19,16 @@ pub(crate) fn event(event: &Event<'_>) -> Value {
         Event::Waits { who, since } => {
             json!({ "event": "waits", "who": who, "since": since.to_string() })
         }
-        Event::NewMemory { once, is_whole, backup, lines } => json!({
-            "event": "new-memory", "once": once, "whole": is_whole, "lines": lines,
-            "backup": backup.map(|made| format!("{made:.3}")),
-        }),
+        Event::NewMemory { once, is_whole, backup, lines, network } => {
+            let mut told = json!({
+                "event": "new-memory", "once": once, "whole": is_whole, "lines": lines,
+                "backup": backup.map(|made| format!("{made:.3}")),
+            });
+            if let Some(network) = network {
+                told["network"] = json!(network);
+            }
+            told
+        }
         Event::Mended { why, aside, backup, lines, once } => json!({
             "event": "mended", "why": why, "aside": aside.map(path), "once": once, "whole": false,
             "lines": lines, "backup": backup.map(|made| format!("{made:.3}")),

@@ -88,7 +88,7 @@ pub(crate) fn memory(event: &Event<'_>) -> Vec<String> {
             said.extend(taken_over(lines));
             (said, "once steps that will be done as if never before", once)
         }
-        Event::NewMemory { once, is_whole: false, backup, lines } => {
+        Event::NewMemory { once, is_whole: false, backup, lines, .. } => {
             let mut said = vec!["new memory, though there are signs of an older one".to_owned()];
             let backup = backup.map(|made| format!("made of the backup of {}", when_here(made)));
             let knows_something = backup.is_some() || lines > 0;
@@ -111,10 +111,18 @@ pub(crate) fn memory(event: &Event<'_>) -> Vec<String> {
         }
         _ => return Vec::new(),
     };
+    if let Event::NewMemory { network: Some(network), .. } = event {
+        said.insert(1, on_network(network));
+    }
     if !once.is_empty() {
         said.push(format!("{then}: {}", once.join(", ")));
     }
     said
+}
+
+/// What is said of a memory that other machines may see, too.
+pub(crate) fn on_network(name: &str) -> String {
+    format!(".semel lies on {name}: one semel at a time works here")
 }
 
 fn taken_over(lines: usize) -> Option<String> {

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use jiff::Timestamp;
+use semel::deed::hold::holder_of;
 use semel::deed::{memory, once};
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::manifest::{Acceptance, Manifest, ManifestError};
@@ -14,7 +15,7 @@ use crate::show::fail::Failed;
 use crate::show::style::Styles;
 use crate::show::text::{next, when_here};
 
-pub(crate) fn accept(place: &Place, options: &args::Accept) -> Result<Exit, Failed> {
+pub(crate) fn accept(place: &Place, options: &args::Accept, typed: &str) -> Result<Exit, Failed> {
     if options.because.trim().is_empty() {
         return Err(Failed::Usage("--because wants a reason; it is kept".to_owned()));
     }
@@ -23,8 +24,10 @@ pub(crate) fn accept(place: &Place, options: &args::Accept) -> Result<Exit, Fail
         return Err(Failed::Manifest(path, ManifestError::Absent));
     }
     let no_manifest = |error| Failed::Manifest(path.clone(), error);
-    let _access = memory::Access::share(&place.home).map_err(no_manifest)?;
+    let access = memory::Access::share(&place.home, &holder_of(&place.setting(typed)));
+    let access = access.map_err(|error| Failed::lease(error, place))?;
     let mut manifest = SqliteManifest::open(&path).map_err(no_manifest)?;
+    access.fence(&mut manifest).map_err(no_manifest)?;
     // What the log can still tell is known before it is accepted that nothing is missing.
     memory::catch_up(&place.disk, &place.home, &mut manifest).map_err(no_manifest)?;
     let whole_since = manifest.identity().map_err(no_manifest)?.whole_since;

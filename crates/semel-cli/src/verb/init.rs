@@ -3,16 +3,21 @@
 use std::io::Write;
 use std::path::Path;
 
-use semel::deed::memory;
+use jiff::Timestamp;
+use semel::deed::lease::{Holder, LeaseError};
+use semel::deed::memory::{self, Access, CannotMake};
 use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::world::disk::{Disk, RealDisk};
+use semel::ground::world::file_system::FileSystem;
 use semel::words::event::Event;
+use semel::words::run::By;
 
 use crate::args::{self, Common};
 use crate::exit::Exit;
 use crate::file;
-use crate::place::{Place, file_again};
+use crate::place::{Place, file_again, whoever_we_are};
+use crate::show::busy::Busy;
 use crate::show::fail::Failed;
 use crate::show::text;
 
@@ -32,7 +37,7 @@ run = 'echo "hello" > {{ out }}'
 # run  = 'sort {{ item }} > {{ out }}'
 "#;
 
-pub(crate) fn init(common: &Common, options: &args::Init) -> Result<Exit, Failed> {
+pub(crate) fn init(common: &Common, options: &args::Init, typed: &str) -> Result<Exit, Failed> {
     let path = common.file.as_deref().unwrap_or(Path::new(file::NAME));
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let folder = parent.unwrap_or(Path::new("."));
@@ -58,18 +63,36 @@ pub(crate) fn init(common: &Common, options: &args::Init) -> Result<Exit, Failed
     let disk = RealDisk::at(folder).map_err(|error| Failed::Broken(error.to_string()))?;
     let home = Home::in_folder(disk.root());
     let no_manifest = |error| Failed::Manifest(home.manifest(), error);
-    let made = memory::make(&disk, &home, "init").map_err(no_manifest)?;
+    let By { host, user, pid } = whoever_we_are();
+    let since = Timestamp::now();
+    let holder = Holder { host, user, pid, command: typed.to_owned(), since };
+    let busy = |error| match error {
+        LeaseError::Busy(holder) => {
+            let folder = disk.root().display().to_string();
+            Failed::Busy(Busy::see(&home, &folder, holder))
+        }
+        error @ LeaseError::Io { .. } => Failed::Broken(error.to_string()),
+    };
+    let made = memory::make(&disk, &home, "init", &holder).map_err(|error| match error {
+        CannotMake::Lease(error) => busy(error),
+        CannotMake::Manifest(error) => no_manifest(error),
+    })?;
     // One that is there already must be one that we can use.
+    let _access = Access::share(&home, &holder).map_err(busy)?;
     SqliteManifest::open(&home.manifest()).map_err(no_manifest)?;
+    let network = FileSystem::network_name(home.path());
     let shown = folder.join(semel::ground::home::NAME);
     if let Some(made) = made {
         writeln!(out, "done  made {}", shown.display())?;
         if made.is_incomplete {
             let (is_whole, lines) = (false, made.lines);
-            let backup = made.backup;
-            for line in text::memory(&Event::NewMemory { once: &[], is_whole, backup, lines }) {
+            let (backup, network) = (made.backup, network.as_deref());
+            let made = Event::NewMemory { once: &[], is_whole, backup, lines, network };
+            for line in text::memory(&made) {
                 writeln!(out, "      {line}")?;
             }
+        } else if let Some(network) = network {
+            writeln!(out, "      {}", text::on_network(&network))?;
         }
     } else {
         writeln!(out, "done  {} was there already", shown.display())?;

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 
 use jiff::Timestamp;
 use semel::deed::gc::{Ended, Old, gc as end_what_is_old};
+use semel::deed::hold::holder_of;
 use semel::deed::lease::{self, LeaseError};
 use semel::deed::memory::Access;
 use semel::deed::rebuild;
@@ -52,13 +53,14 @@ pub(crate) fn query(place: &Place, options: &args::Query) -> Result<Exit, Failed
     Ok(Exit::DONE)
 }
 
-pub(crate) fn rebuild(place: &Place) -> Result<Exit, Failed> {
+pub(crate) fn rebuild(place: &Place, typed: &str) -> Result<Exit, Failed> {
     let home = &place.home;
     let no_manifest = |error| Failed::Manifest(home.manifest(), error);
     if !home.exists() {
         return Err(no_manifest(ManifestError::Absent));
     }
-    let Some(access) = Access::alone(home).map_err(no_manifest)? else {
+    let access = Access::alone(home, &holder_of(&place.setting(typed)));
+    let Some(access) = access.map_err(|error| Failed::lease(error, place))? else {
         let mut holders = home.lease_locks().into_iter();
         let holder = holders.find_map(|lock| lease::holder(&lock).ok().flatten());
         return Err(Failed::Busy(Busy::see(&place.home, &place.file.pipeline.name, holder)));

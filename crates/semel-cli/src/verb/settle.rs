@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use jiff::Timestamp;
+use semel::deed::hold::holder_of;
 use semel::deed::run::tasks_named;
 use semel::deed::stage::kept_outputs;
 use semel::deed::{former, memory, once};
@@ -21,15 +22,20 @@ use crate::show::fail::Failed;
 use crate::show::style::Styles;
 use crate::show::text::count;
 
-pub(crate) fn done(place: Place, options: &args::Settle) -> Result<Exit, Failed> {
-    settle(place, options, Verb::Done)
+pub(crate) fn done(place: Place, options: &args::Settle, typed: &str) -> Result<Exit, Failed> {
+    settle(place, options, typed, Verb::Done)
 }
 
-pub(crate) fn redo(place: Place, options: &args::Settle) -> Result<Exit, Failed> {
-    settle(place, options, Verb::Redo)
+pub(crate) fn redo(place: Place, options: &args::Settle, typed: &str) -> Result<Exit, Failed> {
+    settle(place, options, typed, Verb::Redo)
 }
 
-fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, Failed> {
+fn settle(
+    mut place: Place,
+    options: &args::Settle,
+    typed: &str,
+    verb: Verb,
+) -> Result<Exit, Failed> {
     if options.because.trim().is_empty() {
         return Err(Failed::Usage("--because wants a reason; it is kept".to_owned()));
     }
@@ -38,14 +44,17 @@ fn settle(mut place: Place, options: &args::Settle, verb: Verb) -> Result<Exit, 
         return Err(Failed::Manifest(path, ManifestError::Absent));
     }
     let no_manifest = |error| Failed::Manifest(path.clone(), error);
-    let _access = memory::Access::share(&place.home).map_err(no_manifest)?;
+    let holder = holder_of(&place.setting(typed));
+    let access = memory::Access::share(&place.home, &holder);
+    let access = access.map_err(|error| Failed::lease(error, &place))?;
     let mut manifest = SqliteManifest::open(&path).map_err(no_manifest)?;
+    access.fence(&mut manifest).map_err(no_manifest)?;
     memory::catch_up(&place.disk, &place.home, &mut manifest).map_err(no_manifest)?;
     let mut resolutions = Vec::new();
     // Tasks of several instances may be named; a run acts in one.
     let mut runs = Vec::new();
-    for typed in &options.tasks {
-        let pattern = TaskPattern::parse(typed);
+    for task in &options.tasks {
+        let pattern = TaskPattern::parse(task);
         place = place.in_instance_of(&pattern)?.complete()?;
         let named = tasks_named(&place.setting("semel"), &pattern);
         let (id, tasks) = match named {

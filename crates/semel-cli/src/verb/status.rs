@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use semel::deed::at_work::{self, AtWork};
+use semel::deed::lease::Holder;
 use semel::deed::view::is_older;
-use semel::deed::{former, lease};
+use semel::deed::{former, lease, network};
 use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt, StepMemory, Verb};
+use semel::ground::world::file_system::FileSystem;
 use semel::words::clock;
 use semel::words::pipeline::Step;
 use semel::words::run::{Counts, RunRecord, RunStep};
@@ -126,7 +128,13 @@ fn overview(
     let last_good = of_this.clone().find(|run| run.status == Some(0) && !run.new.selected).cloned();
     let last = of_this.next().cloned();
     let lock = place.home.lock(&pipeline.name, instance.as_str());
-    let holder = lease::holder(&lock).ok().flatten();
+    // Locks of the kernel know nothing of a run on another machine.
+    let of_last = |holder: &Holder| {
+        let runs = last.as_ref().filter(|run| run.ended.is_none());
+        runs.is_some_and(|run| run.new.by.host == holder.host && run.new.by.pid == holder.pid)
+    };
+    let elsewhere = || network::holder(&place.home).ok().flatten().filter(|holder| of_last(holder));
+    let holder = lease::holder(&lock).ok().flatten().or_else(elsewhere);
     // A look that fails tells nothing; a run would say why.
     let mut orphans = at_work::orphans(&place.home).unwrap_or_default();
     orphans.retain(|orphan| orphan.pipeline == pipeline.name);
@@ -415,7 +423,8 @@ impl Overview {
         let has_more = self.last_good.is_some()
             || self.holder.is_some()
             || !self.others.is_empty()
-            || !self.orphans.is_empty();
+            || !self.orphans.is_empty()
+            || FileSystem::is_network(place.home.path());
         if has_more {
             writeln!(out)?;
         }
@@ -427,6 +436,9 @@ impl Overview {
             };
             let (number, when, ago) = (good.number, when_here(at), ago(at, now));
             writeln!(out, "  last good run   {number}, {when}, {ago}{limit}")?;
+        }
+        if let Some(name) = FileSystem::network_name(place.home.path()) {
+            writeln!(out, "  network         {name}: one semel at a time works here")?;
         }
         if let Some(holder) = &self.holder {
             writeln!(
@@ -507,6 +519,7 @@ impl Overview {
         json!({
             "pipeline": place.file.pipeline.name, "instance": self.instance.as_str(), "exit": exit.0,
             "last-run": self.last.as_ref().map(run), "last-good-run": self.last_good.as_ref().map(run),
+            "network": FileSystem::network_name(place.home.path()),
             "memory-whole-since": self.whole_since.map(|at| at.to_string()),
             "was-killed": self.was_killed, "at-work": self.holder.is_some(), "steps": steps,
             "orphans": self.orphans.iter().map(|orphan| orphan.task.to_string()).collect::<Vec<_>>(),

@@ -392,6 +392,11 @@ fn the_guide_to_hooks_and_monitors_is_true() {
 }
 
 #[test]
+fn the_guide_to_network_file_systems_is_true() {
+    run_all("docs/guide/network.md");
+}
+
+#[test]
 fn the_example_with_every_key_is_run_so() {
     run_all("examples/every-key/README.md");
 }

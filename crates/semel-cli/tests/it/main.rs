@@ -25,6 +25,7 @@ mod lint;
 mod manifest_verbs;
 mod memory;
 mod names;
+mod network;
 mod once;
 mod peers;
 mod prune;

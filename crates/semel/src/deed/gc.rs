@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::deed::hold::hold;
+use crate::deed::hold::{hold, holder_of};
 use crate::deed::memory::Access;
 use crate::deed::now::{Belief, Listed, now, other_param, params_of_runs};
 use crate::deed::run::{CannotBegin, Setting, only_file, site_for_looking};
@@ -71,8 +71,9 @@ pub fn gc(setting: &Setting<'_>, keep: Duration, ends: bool) -> Result<Ended, Ca
     if !home.manifest().exists() {
         return Err(no_manifest(ManifestError::Absent));
     }
-    let _access = Access::share(&home).map_err(no_manifest)?;
+    let access = Access::share(&home, &holder_of(setting))?;
     let mut manifest = SqliteManifest::open(&home.manifest()).map_err(no_manifest)?;
+    access.fence(&mut manifest).map_err(no_manifest)?;
     // What is shown is what is then; what is ended must not change meanwhile.
     let _leases = if ends { hold(setting, &home)? } else { Vec::new() };
     only_file(setting, &manifest)?;

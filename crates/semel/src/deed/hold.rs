@@ -11,7 +11,8 @@ use crate::deed::run::Setting;
 use crate::ground::home::Home;
 
 /// Who holds a lease that is taken now.
-pub(super) fn holder_of(setting: &Setting<'_>) -> Holder {
+#[must_use]
+pub fn holder_of(setting: &Setting<'_>) -> Holder {
     let by = setting.by;
     Holder {
         host: by.host.clone(),

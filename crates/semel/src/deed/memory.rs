@@ -15,10 +15,12 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::deed::lease::Gate;
+use crate::deed::lease::{Gate, Holder, LeaseError};
+use crate::deed::network::{NetworkLease, Pulse};
 use crate::deed::once::read_mark;
 use crate::deed::rebuild::Backup;
 use crate::deed::ways::Ways;
@@ -42,6 +44,21 @@ pub struct Found {
     pub backup: Option<Timestamp>,
 }
 
+/// Why no memory could be made.
+#[derive(Debug)]
+pub enum CannotMake {
+    /// Somebody else is at work in a folder where only one may be.
+    Lease(LeaseError),
+    /// The manifest cannot be made.
+    Manifest(ManifestError),
+}
+
+impl<E: Into<ManifestError>> From<E> for CannotMake {
+    fn from(error: E) -> Self {
+        Self::Manifest(error.into())
+    }
+}
+
 /// A manifest that is only looked at.
 pub struct Looked {
     /// The manifest, or a copy of it in which it is as a run would find it.
@@ -53,14 +70,20 @@ pub struct Looked {
 }
 
 /// Makes a memory, unless there is one; says what of it was found. `draft` names the
-/// folder in staging in which it is written.
+/// folder in staging in which it is written, `holder` tells who we are.
 ///
 /// # Errors
 /// If it cannot be made.
-pub fn make(disk: &dyn Disk, home: &Home, draft: &str) -> ManifestResult<Option<Found>> {
+pub fn make(
+    disk: &dyn Disk,
+    home: &Home,
+    draft: &str,
+    holder: &Holder,
+) -> Result<Option<Found>, CannotMake> {
     let failed =
         |source| ManifestError::Io { doing: "cannot make", path: home.path().to_owned(), source };
     let made_home = home.make().map_err(failed)?;
+    let lease = NetworkLease::take(home, holder).map_err(CannotMake::Lease)?;
     // Whoever cleans up staging would take the draft for that of a dead run.
     let made = Gate::pass(home).map_err(failed).and_then(|_gate| {
         let _once_gate = Gate::pass_at(&home.once_gate()).map_err(failed)?;
@@ -69,7 +92,7 @@ pub fn make(disk: &dyn Disk, home: &Home, draft: &str) -> ManifestResult<Option<
         }
         let signs = Signs::read(disk, home)?;
         // Where there was one, somebody may still be at work with it.
-        if signs.are_there && Access::alone(home)?.is_none() {
+        if signs.are_there && Access::is_in_use(home).map_err(failed)? {
             return Err(ManifestError::DamagedInUse("it is gone".to_owned()));
         }
         // A log that is left of another file must never be taken for the new one's.
@@ -94,9 +117,12 @@ pub fn make(disk: &dyn Disk, home: &Home, draft: &str) -> ManifestResult<Option<
         Ok(is_ours.then(|| signs.found(made_of)))
     });
     if made.is_err() && made_home {
+        if let Some(lease) = lease {
+            lease.leave_no_trace();
+        }
         home.unmake();
     }
-    made
+    Ok(made?)
 }
 
 /// All that tells of a memory beside the manifest.
@@ -292,42 +318,75 @@ pub(super) fn doubt(home: &Home, why: &str) {
 }
 
 /// The right to write to the manifest: shared by all who do, and had by one alone
-/// who replaces it.
+/// who replaces it, or who writes on a network file system.
 #[derive(Debug)]
 #[must_use]
 pub struct Access {
     _file: File,
+    network: Option<NetworkLease>,
 }
 
 impl Access {
     /// Shares it; waits while it is being replaced.
     ///
     /// # Errors
-    /// If its lock cannot be used.
-    pub fn share(home: &Home) -> ManifestResult<Self> {
+    /// If its lock cannot be used, or somebody else writes where only one may.
+    pub fn share(home: &Home, holder: &Holder) -> Result<Self, LeaseError> {
+        let network = NetworkLease::take(home, holder)?;
         let (file, failed) = Self::open(home)?;
         file.lock_shared().map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, network })
     }
 
     /// Has it alone; `None` if somebody is at work.
     ///
     /// # Errors
-    /// If its lock cannot be used.
-    pub fn alone(home: &Home) -> ManifestResult<Option<Self>> {
+    /// If its lock cannot be used, or somebody else writes where only one may.
+    pub fn alone(home: &Home, holder: &Holder) -> Result<Option<Self>, LeaseError> {
+        let network = NetworkLease::take(home, holder)?;
         let (file, failed) = Self::open(home)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { _file: file, network })),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
             Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
         }
     }
 
-    fn open(home: &Home) -> ManifestResult<(File, impl Fn(std::io::Error) -> ManifestError)> {
+    /// Whether somebody on this machine has or shares it.
+    ///
+    /// # Errors
+    /// If its lock cannot be used.
+    pub fn is_in_use(home: &Home) -> std::io::Result<bool> {
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false);
+        match options.open(home.manifest_lock())?.try_lock() {
+            Ok(()) => Ok(false),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(true),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Whether the folder is still ours, where only one may write.
+    #[must_use]
+    pub fn pulse(&self) -> Option<&Arc<Pulse>> {
+        self.network.as_ref().map(NetworkLease::pulse)
+    }
+
+    /// Lets the manifest write nothing more once the folder is not ours any more.
+    ///
+    /// # Errors
+    /// If the store cannot be told.
+    pub fn fence(&self, manifest: &mut SqliteManifest) -> ManifestResult<()> {
+        match self.pulse().cloned() {
+            Some(pulse) => manifest.fence(Arc::new(move || pulse.verify())),
+            None => Ok(()),
+        }
+    }
+
+    fn open(home: &Home) -> Result<(File, impl Fn(std::io::Error) -> LeaseError), LeaseError> {
         let path = home.manifest_lock();
         let shown = path.clone();
-        let failed =
-            move |source| ManifestError::Io { doing: "cannot lock", path: shown.clone(), source };
+        let failed = move |source| LeaseError::Io { path: shown.clone(), source };
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(&failed)?;
         }
@@ -354,7 +413,9 @@ pub(super) fn set_aside(
         more => format!("{DAMAGED}{time}-{more}"),
     };
     let is_taken = |name: &str| {
-        ["", "-wal", "-shm"].iter().any(|end| home.path().join(format!("{name}{end}")).exists())
+        ["", "-wal", "-shm", "-journal"]
+            .iter()
+            .any(|end| home.path().join(format!("{name}{end}")).exists())
     };
     let name = (0..).map(name).find(|name| !is_taken(name)).unwrap_or_default();
     let mut last = None;

@@ -109,6 +109,11 @@ impl<'a> OnceWriter<'a> {
                 };
             }
         };
+        // On a network file system not even what has happened is told: nothing would keep us
+        // and whoever has the folder now apart.
+        if let (None, Err(error @ ManifestError::Expired(_))) = (begins, manifest.verify_lease()) {
+            return Written { result: Err(self.complaint(&error)), complaint: None };
+        }
         let behind = self.catch_up(manifest).map_err(|error| self.complaint(&error));
         if let Some(task) = begins {
             let may_begin = behind.clone().and_then(|()| {

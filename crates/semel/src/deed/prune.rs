@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::deed::displace::move_aside;
-use crate::deed::hold::hold;
+use crate::deed::hold::{hold, holder_of};
+use crate::deed::memory;
+use crate::deed::network::NetworkLease;
 use crate::deed::now::{
     Belief, Listed, ParamsOfRuns, inputs, now, other_param, params_of_runs, reads_by_item,
 };
@@ -159,7 +161,15 @@ pub fn leftovers(setting: &Setting<'_>, manifest: &dyn Manifest) -> Result<Lefto
 pub fn prune(setting: &Setting<'_>, manifest: &dyn Manifest) -> Result<Pruned, CannotBegin> {
     let disk = setting.disk;
     let home = Home::in_folder(disk.root());
+    // What was read before it was ours alone tells nothing of what was done since.
+    let network = NetworkLease::take(&home, &holder_of(setting))?;
     let _leases = hold(setting, &home)?;
+    let read = |error| CannotBegin::Manifest { path: home.manifest(), error };
+    let anew = match network {
+        Some(_) => memory::read(disk, &home).map_err(read)?,
+        None => None,
+    };
+    let manifest = anew.as_ref().map_or(manifest, |looked| &looked.manifest);
     let Leftovers { movable, staying, unjudged } = leftovers(setting, manifest)?;
     let mut pruned = Pruned { staying, unjudged, ..Pruned::default() };
     let (mut folder, ways) = (None, Ways::default());

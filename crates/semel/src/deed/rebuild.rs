@@ -121,8 +121,8 @@ fn rebuild_from(
     }
     disk.sync(&draft)?;
     let manifest = home.manifest();
-    let [wal, shm] = SqliteManifest::companions(&manifest);
-    let aside = set_aside(disk, home, &[wal, shm, manifest.clone()])?;
+    let [wal, shm, journal] = SqliteManifest::companions(&manifest);
+    let aside = set_aside(disk, home, &[wal, shm, journal, manifest.clone()])?;
     disk.rename_new(&draft, &manifest)?;
     disk.sync(home.path())?;
     // Whatever was doubted was set aside.

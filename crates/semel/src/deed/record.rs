@@ -474,7 +474,7 @@ impl<T> Recorder<'_, T> {
 
     /// Says, once, that the lease was taken over, if that is why nothing could be written.
     fn look_for_loss(&mut self) {
-        if let (false, Err(error @ ManifestError::Fenced { .. })) =
+        if let (false, Err(error @ (ManifestError::Fenced { .. } | ManifestError::Expired(_)))) =
             (self.is_lost, self.manifest.verify_lease())
         {
             self.is_lost = true;

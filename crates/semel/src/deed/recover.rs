@@ -28,6 +28,7 @@ use crate::deed::ways::Ways;
 use crate::ground::home::Home;
 use crate::ground::manifest::{Attempts, Entry, Manifest, ManifestError, Said};
 use crate::ground::world::disk::{Disk, DiskError, Kind};
+use crate::ground::world::file_system::FileSystem;
 use crate::thought::bind::Params;
 use crate::words::digest::Digest;
 use crate::words::journal::Journal;
@@ -110,7 +111,7 @@ pub fn recover(
     for entry in runs {
         let folder = staging.join(&entry.name);
         let run_id = entry.name.to_string_lossy();
-        let Some(_lock) = lock_of_dead(&home.run_lock(&run_id)) else {
+        let Some(lock) = lock_of_dead(&home.run_lock(&run_id)) else {
             continue;
         };
         let journals = journal::all_in(disk, &folder)?;
@@ -169,6 +170,8 @@ pub fn recover(
         };
         let mut made_room = settle_kept(disk, &folder, &displaced, &fate_of)?;
         made_room.extend(save_older(disk, &folder, &displaced, &at_work)?);
+        // What is open cannot be removed there; and nobody else is there who would.
+        let _lock = lock.filter(|_| !FileSystem::is_network(&folder));
         clear_run(disk, &folder, &at_work, &mut |once| open.contains(&once))?;
         if attempts > 0 || !made_room.is_empty() || !finished.is_empty() {
             recovered.cleaned.push(Recovered { number, attempts, finished, complaints, made_room });

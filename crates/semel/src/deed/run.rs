@@ -47,7 +47,7 @@ use crate::deed::at_work::{self, AtWork};
 use crate::deed::hold::holder_of;
 use crate::deed::hook::{self, Debt, Ledger, Occasion};
 use crate::deed::lease::{Holder, Lease};
-use crate::deed::memory::{self, Access, Found};
+use crate::deed::memory::{self, Access, CannotMake, Found};
 use crate::deed::recover::{Here, RecoverError, Recovered, Recovery, pending, recover};
 use crate::deed::{Asked, Site, Trouble, mask_all, rebuild, threads};
 use crate::ground::digests::Digests;
@@ -55,6 +55,7 @@ use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::SqliteManifest;
 use crate::ground::manifest::{Manifest, ManifestError};
 use crate::ground::world::disk::Disk;
+use crate::ground::world::file_system::FileSystem;
 use crate::ground::world::process::Stop;
 use crate::thought::bind::Params;
 use crate::thought::mask::Mask;
@@ -180,7 +181,11 @@ pub fn run(
     let mut which = Which::at(&home.manifest());
     let first = Preparation { setting, options, mode, home, run_id, began, asked: &asked };
     let run = |anew: Anew, report: &mut dyn FnMut(&Event<'_>)| {
-        let made = if !had_memory && mode == Mode::Act { first.make_memory()? } else { None };
+        let made = if !had_memory && mode == Mode::Act {
+            first.make_memory(signals, report)?
+        } else {
+            None
+        };
         std::thread::scope(|scope| {
             if had_memory {
                 scope.spawn(|| digests.warm());
@@ -227,6 +232,7 @@ fn tell_of_memory(
     damage: Option<&str>,
     anew: &Anew,
     once: &[&str],
+    network: Option<&str>,
     tell: &mut dyn FnMut(&Event<'_>),
 ) {
     if let Anew::Made(Mended { why, rebuilt }) = anew {
@@ -238,7 +244,8 @@ fn tell_of_memory(
             tell(&Event::Mended { why, aside: None, backup, lines, once });
         }
         (Some(Found { lines, is_incomplete, is_new: true, backup }), None) => {
-            tell(&Event::NewMemory { once, is_whole: !is_incomplete, backup, lines });
+            let is_whole = !is_incomplete;
+            tell(&Event::NewMemory { once, is_whole, backup, lines, network });
         }
         (Some(Found { lines, is_incomplete: true, is_new: false, .. }), None) => {
             tell(&Event::OldMemory { once, lines });
@@ -275,7 +282,11 @@ impl Preparation<'_> {
     ///
     /// What is known of the pipeline is worked out once more afterwards: only
     /// under the lease is it certain that nobody else was faster.
-    fn make_memory(&self) -> Result<Option<Found>, CannotBegin> {
+    fn make_memory(
+        &self,
+        signals: &Signals,
+        report: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Option<Found>, CannotBegin> {
         let Setting { pipeline, params, disk, .. } = *self.setting;
         let (digests, outputs) = (Digests::empty(), plain_outputs(pipeline, params, disk.root()));
         let site = site_for_looking(self.setting, self.home, &digests, &outputs, self.asked);
@@ -285,7 +296,14 @@ impl Preparation<'_> {
         if pipeline.refuses_fresh_memory && !once.is_empty() {
             return Err(CannotBegin::NoMemory(once.into_iter().map(str::to_owned).collect()));
         }
-        memory::make(disk, self.home, self.run_id).map_err(|error| self.no_manifest(error))
+        let holder = self.holder();
+        let mut waiting = Waiting::new(self.options.wait, signals, &self.setting.by.host);
+        let make = || match memory::make(disk, self.home, self.run_id, &holder) {
+            Err(CannotMake::Lease(error)) => Err(error),
+            Err(CannotMake::Manifest(error)) => Ok(Err(error)),
+            Ok(made) => Ok(Ok(made)),
+        };
+        waiting.lease(make, report)?.map_err(|error| self.no_manifest(error))
     }
 
     fn run(
@@ -321,11 +339,16 @@ impl Preparation<'_> {
         } else {
             let no_manifest = |error| self.no_manifest(error);
             // Where nobody is at work on it, what is left beside it tells of a death.
-            let died = !SqliteManifest::was_closed(&self.home.manifest())
-                && Access::alone(self.home).map_err(no_manifest)?.is_some();
-            let access = Access::share(self.home).map_err(no_manifest)?;
+            let holder = self.holder();
+            let was_left = || !SqliteManifest::was_closed(&self.home.manifest());
+            let is_shared = FileSystem::is_network(self.home.path());
+            let died = !is_shared && was_left() && Access::alone(self.home, &holder)?.is_some();
+            let access = waiting.lease(|| Access::share(self.home, &holder), report)?;
+            // Of a folder that is ours alone nobody else uses the manifest.
+            let died = died || is_shared && was_left();
             held = Some((self.take_lease(&mut waiting, report)?, access));
-            let mut opened: Box<dyn Manifest> = Box::new(self.open_manifest(died)?);
+            let access = held.as_ref().map(|(_, access)| access);
+            let mut opened: Box<dyn Manifest> = Box::new(self.open_manifest(died, access)?);
             if made.is_none() {
                 found = memory::catch_up(disk, self.home, &mut *opened).map_err(no_manifest)?;
             }
@@ -360,6 +383,7 @@ impl Preparation<'_> {
             memory_is_whole,
             unsettled: &recovery.unsettled,
             orphans: &recovery.orphans,
+            fence: held.as_ref().and_then(|(_, access)| access.pulse()).map(|pulse| &**pulse),
             manifest: asked.as_ref(),
         };
         let (memories, prepared) = std::thread::scope(|scope| {
@@ -384,7 +408,8 @@ impl Preparation<'_> {
             }
         };
         let once = self.once_steps();
-        tell_of_memory(found, damage.as_deref(), anew, &once, &mut tell);
+        let network = FileSystem::network_name(self.home.path());
+        tell_of_memory(found, damage.as_deref(), anew, &once, network.as_deref(), &mut tell);
         self.tell_of_dead(&recovery.cleaned, &mut tell);
         let ledger = Ledger::at(disk, self.home.owed(&pipeline.name, self.instance().as_str()));
         let after =
@@ -404,14 +429,21 @@ impl Preparation<'_> {
             }
         }
         digests.settle(disk, threads());
-        if self.home.exists()
+        // Where only one may write, those who only look do not.
+        let may_write = match self.mode {
+            Mode::Plan => !FileSystem::is_network(self.home.path()),
+            Mode::Act | Mode::ExpectNoop => site.may_go_on().is_ok(),
+        };
+        if may_write
+            && self.home.exists()
             && let Err(error) = digests.save(&self.home.digests())
             && self.mode == Mode::Act
         {
             let text = format!("the memory of digests cannot be written: {error}");
             tell(&Event::Warning { text: &text });
         }
-        if self.mode == Mode::Act {
+        // What is owed then is run by whoever has the folder now.
+        if self.mode == Mode::Act && site.may_go_on().is_ok() {
             for (hook, why) in after.accompany(&fold, number) {
                 report(&Event::HookFailed { hook, why: &why });
             }

@@ -28,6 +28,7 @@ use crate::deed::ways::Ways;
 use crate::ground::digests;
 use crate::ground::home::Home;
 use crate::ground::world::disk::{DirEntry, Disk, DiskError, DiskResult, Kind};
+use crate::ground::world::file_system::FileSystem;
 use crate::words::path::{bytes_of, path_of};
 use crate::words::pipeline::{InPlace, Step};
 use crate::words::stamp::Stamp;
@@ -52,7 +53,7 @@ pub struct Staging<'a> {
     locks: Locks,
     /// The folders that outlive a power cut.
     pub(crate) ways: Ways,
-    _alive: Lease,
+    alive: Lease,
 }
 
 /// Where an attempt writes.
@@ -120,7 +121,7 @@ impl<'a> Staging<'a> {
             run_id: run_id.to_owned(),
             beside: Mutex::default(),
             ways: Ways::default(),
-            _alive: alive,
+            alive,
         })
     }
 
@@ -327,7 +328,11 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// If something cannot be removed.
     pub fn end(self) -> DiskResult<()> {
-        clear_run(self.disk, &self.folder, &[], &mut |_| true)
+        // What is open cannot be removed there; and nobody else is there who would.
+        let alive = Some(self.alive).filter(|_| !FileSystem::is_network(&self.folder));
+        let cleared = clear_run(self.disk, &self.folder, &[], &mut |_| true);
+        drop(alive);
+        cleared
     }
 
     /// The folder in which the outputs of a path are staged.
@@ -557,18 +562,33 @@ pub fn clear_run(
                 // What was kept aside is removed by whoever put it back.
                 is_empty = false;
             } else if base != folder || !["lock", ELSEWHERE].contains(&name.as_ref()) {
-                disk.remove_all(&base.join(&entry.name))?;
+                remove(disk, &base.join(&entry.name))?;
             }
         }
         has_kept |= !is_empty;
         if is_empty && base != folder {
-            disk.remove_all(base)?;
+            remove(disk, base)?;
         }
     }
     if has_kept {
         return Ok(());
     }
-    disk.remove_all(folder)
+    remove(disk, folder)
+}
+
+/// Removes what was staged. On NFS and FUSE a file that somebody has open (what a command
+/// left behind has its lock) only gets another name when it is removed, and keeps its
+/// folder: the next run removes that.
+fn remove(disk: &dyn Disk, path: &Path) -> DiskResult<()> {
+    match disk.remove_all(path) {
+        Err(error)
+            if error.source.kind() == std::io::ErrorKind::DirectoryNotEmpty
+                && FileSystem::is_network(&disk.root().join(path)) =>
+        {
+            Ok(())
+        }
+        removed => removed,
+    }
 }
 
 /// The number of the attempt that something in a staging folder belongs to.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::deed::hold::{hold, holder_of};
 use crate::deed::lease::{Lease, LeaseError};
-use crate::deed::memory::{self, Access};
+use crate::deed::memory::{self, Access, CannotMake};
 use crate::deed::run::Setting;
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::{Birth, Header, ImportError, Imported, SqliteManifest};
@@ -55,7 +55,11 @@ pub fn import(
         let mut trial = SqliteManifest::open(&path)?;
         trial.receive(&mut text.as_slice())?;
         trial.take_in(Timestamp::now())?;
-        memory::make(setting.disk, &home, "import")?;
+        let made = memory::make(setting.disk, &home, "import", &holder_of(setting));
+        made.map_err(|error| match error {
+            CannotMake::Lease(error) => CannotImport::Lease(error),
+            CannotMake::Manifest(error) => error.into(),
+        })?;
         return into_manifest(setting, &home, &mut text.as_slice());
     }
     into_manifest(setting, &home, lines)
@@ -66,8 +70,9 @@ fn into_manifest(
     home: &Home,
     lines: &mut dyn BufRead,
 ) -> Result<(Header, Imported), CannotImport> {
-    let _access = Access::share(home)?;
+    let access = Access::share(home, &holder_of(setting)).map_err(CannotImport::Lease)?;
     let mut manifest = SqliteManifest::open(&home.manifest())?;
+    access.fence(&mut manifest)?;
     let header = manifest.receive(lines)?;
     let own = setting.params.instance(&setting.pipeline.per);
     let mut leases = hold(setting, home).map_err(CannotImport::Lease)?;

@@ -18,7 +18,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OpenFlags, params};
 
+use crate::ground::one_writer::{self, BESIDE, with_suffix};
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta, Stat};
+use crate::ground::world::file_system::FileSystem;
 use crate::words::digest::{Digest, Fields, Stream};
 use crate::words::path::{bytes_of, path_of};
 use crate::words::rows::{Counter, Records};
@@ -213,10 +215,8 @@ impl Digests {
         match save(path, &fresh, self.trusts) {
             // Damaged beyond use: begin anew, once.
             Err(error) if is_damage(&error) => {
-                for suffix in ["", "-wal", "-shm"] {
-                    let mut name = path.as_os_str().to_owned();
-                    name.push(suffix);
-                    let _ = std::fs::remove_file(name);
+                for suffix in [""].iter().chain(&BESIDE) {
+                    let _ = std::fs::remove_file(with_suffix(path, suffix));
                 }
                 save(path, &fresh, self.trusts)
             }
@@ -419,8 +419,17 @@ fn load(path: &Path) -> Option<Known> {
     if !path.exists() {
         return None;
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).ok()?;
+    // Where only one may use it at a time, a copy is read: it may be in use.
+    let copy = FileSystem::is_network(path).then(|| one_writer::copy(path)).transpose().ok()?;
+    let copy =
+        copy.map(|folder| (folder.path().join(path.file_name().unwrap_or_default()), folder));
+    let (path, flags) = match &copy {
+        // Its journal may have to be taken back.
+        Some((copy, _folder)) => (copy.as_path(), OpenFlags::SQLITE_OPEN_READ_WRITE),
+        None => (path, OpenFlags::SQLITE_OPEN_READ_ONLY),
+    };
+    let connection =
+        Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).ok()?;
     let mut statement = connection
         .prepare("select path, size, mtime, ctime, inode, digest from seen order by path")
         .ok()?;
@@ -448,11 +457,10 @@ fn save(
     files: &[(PathBuf, Stat, Digest)],
     keeps_others: bool,
 ) -> Result<(), rusqlite::Error> {
-    let mut connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(30))?;
+    let mut connection = one_writer::open(path, OpenFlags::default())?;
+    connection.pragma_update(None, "synchronous", one_writer::light_synchronous(path))?;
     connection.execute_batch(
-        "pragma journal_mode = wal; pragma synchronous = normal;
-         create table if not exists seen (
+        "create table if not exists seen (
              path blob primary key, size integer not null, mtime integer not null,
              ctime integer not null, inode integer not null, digest blob not null
          ) strict, without rowid;",
@@ -487,11 +495,8 @@ pub fn forget_gone(store: &Path, disk: &dyn Disk, forgets: bool) -> Result<u64, 
     if !store.exists() {
         return Ok(0);
     }
-    let mut connection = Connection::open_with_flags(
-        store,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    connection.busy_timeout(Duration::from_secs(30))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = one_writer::open(store, flags)?;
     let mut gone: Vec<Vec<u8>> = Vec::new();
     {
         let mut statement = connection.prepare("select path from seen")?;

@@ -2,6 +2,7 @@
 //!
 //! *On disk*: `docs/format.md` says what lies where.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,9 @@ const MANIFEST_LOCK: &str = ":manifest";
 
 /// How the names of manifests begin that were set aside.
 pub const DAMAGED: &str = "manifest.db.damaged-";
+
+/// How the names of all files begin by which a folder on a network file system is held.
+pub const NETWORK: &str = ":network";
 
 /// File systems take names of 255 bytes.
 const LONG: usize = 200;
@@ -61,9 +65,7 @@ impl Home {
     #[must_use]
     pub fn has_signs_of_memory(&self) -> bool {
         let locks = std::fs::read_dir(self.folder.join("lock"));
-        let is_lease =
-            |lock: std::fs::DirEntry| !lock.file_name().as_encoded_bytes().starts_with(b":");
-        locks.is_ok_and(|locks| locks.flatten().any(is_lease))
+        locks.is_ok_and(|locks| locks.flatten().any(|lock| is_lease(&lock.file_name())))
             || self.once_log().exists()
             || self.backup().exists()
             || self.has_set_aside()
@@ -81,7 +83,7 @@ impl Home {
     pub fn lease_locks(&self) -> Vec<PathBuf> {
         let locks = std::fs::read_dir(self.folder.join("lock"));
         let names = locks.into_iter().flatten().flatten();
-        let leases = names.filter(|lock| !lock.file_name().as_encoded_bytes().starts_with(b":"));
+        let leases = names.filter(|lock| is_lease(&lock.file_name()));
         leases.map(|lock| lock.path()).collect()
     }
 
@@ -135,6 +137,12 @@ impl Home {
     #[must_use]
     pub fn manifest_lock(&self) -> PathBuf {
         self.folder.join("lock").join(MANIFEST_LOCK)
+    }
+
+    /// Where the locks lie of a folder on a network file system, but for their numbers.
+    #[must_use]
+    pub fn network(&self) -> PathBuf {
+        self.folder.join("lock").join(NETWORK)
     }
 
     /// The memory of digests.
@@ -260,6 +268,13 @@ impl Home {
             let _ = std::fs::remove_dir(&self.folder);
         }
     }
+}
+
+/// Whether a lock file is that of a lease. NFS and FUSE give files that were removed
+/// while they were open names of their own.
+fn is_lease(name: &OsStr) -> bool {
+    let others: [&[u8]; 3] = [b":", b".nfs", b".fuse_hidden"];
+    !others.iter().any(|other| name.as_encoded_bytes().starts_with(other))
 }
 
 #[cfg(test)]

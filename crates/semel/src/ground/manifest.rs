@@ -70,6 +70,9 @@ pub enum ManifestError {
         /// Who has the lease.
         by: Option<i64>,
     },
+    /// The lease of the folder was lost, for this reason where it is known.
+    #[error("the lease of the folder is lost{}: nothing more is written", why_of(.0.as_deref()))]
+    Expired(Option<String>),
     /// The store said no.
     #[error("cannot {doing}: {source}")]
     Store {
@@ -81,6 +84,10 @@ pub enum ManifestError {
     /// The query of a person was wrong.
     #[error("{0}")]
     Query(String),
+}
+
+fn why_of(why: Option<&str>) -> String {
+    why.map_or_else(String::new, |why| format!(" ({why})"))
 }
 
 fn taken_by(run: Option<i64>) -> String {
@@ -522,7 +529,8 @@ pub trait Manifest: Send {
     fn sync_commits(&mut self, yes: bool) -> ManifestResult<()>;
 
     /// Fails with [`ManifestError::Fenced`] if the lease of the run that was begun here
-    /// was taken over; so does whatever writes.
+    /// was taken over, with [`ManifestError::Expired`] if that of the folder was lost; so
+    /// does whatever writes.
     fn verify_lease(&self) -> ManifestResult<()>;
 
     /// Writes entries in one transaction. An entry that cannot be written leaves

@@ -4,5 +4,7 @@
 
 pub mod disk;
 pub mod fault;
+pub mod file_system;
 pub mod keeper;
+pub mod machine;
 pub mod process;

@@ -138,6 +138,8 @@ pub enum Event<'a> {
         backup: Option<Timestamp>,
         /// How many lines of `once.log` were taken over.
         lines: usize,
+        /// On what it lies, where other machines may see it.
+        network: Option<&'a str>,
     },
     /// The manifest was damaged, and another one was made, which may not know all.
     /// These `once` steps refuse where nothing is known of a task.

@@ -235,6 +235,11 @@ impl Act<'_, '_> {
             self.give_back(&mut permit.ok());
             return Some(self.failed(WhyNot::Stopped, Vec::new()));
         }
+        if let Err(why) = self.shop.site.may_go_on() {
+            self.give_back(&mut permit.ok());
+            let why = WhyNot::Failed { failure: Failure::Broken(why), provably_undone: true };
+            return Some(self.failed(why, Vec::new()));
+        }
         if let Some((ledger, debt)) = &self.shop.debt
             && let Err(error) = ledger.owe(debt)
         {
@@ -310,8 +315,10 @@ impl Act<'_, '_> {
         let stop = self.shop.stop_all;
         let paper =
             Paper { particulars: self.particulars(job), origin, attempt, by: &self.shop.by };
-        let published =
-            staged.and_then(|staged| publish(self.workshop(), job, staged, &paper, stop));
+        let published = staged.and_then(|staged| {
+            self.shop.site.may_go_on().map_err(Failure::Broken)?;
+            publish(self.workshop(), job, staged, &paper, stop)
+        });
         let Paper { particulars, attempt, .. } = paper;
         match published {
             Ok(published) => {

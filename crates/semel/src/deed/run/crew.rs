@@ -3,9 +3,10 @@
 
 use std::num::NonZeroUsize;
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use super::engine::{Engine, Given};
 use super::turns::Turns;
@@ -22,6 +23,9 @@ use crate::deed::{Site, threads};
 use crate::ground::manifest::{Manifest, StepMemory};
 use crate::ground::world::process::Stop;
 use crate::words::event::Event;
+
+/// How often the lease of a folder on a network file system is looked at.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// Who works on a run.
 #[derive(Clone, Copy)]
@@ -115,6 +119,13 @@ impl Crew<'_> {
             }
             _ => None,
         };
+        // Several may find that the lease is lost; it is told once.
+        let is_told = AtomicBool::new(false);
+        let tell_once = &|losses: &Sender<Message<'_>>, why| {
+            if !is_told.swap(true, Ordering::Relaxed) {
+                let _ = losses.send(Message::Lost(why));
+            }
+        };
         std::thread::scope(|scope| {
             if let (Some(manifest), Some(staging), Some(once)) = (manifest, &staging, once) {
                 let (done, complaints, losses) =
@@ -128,7 +139,7 @@ impl Crew<'_> {
                         let _ = complaints.send(Message::Complaint { text, reason });
                     };
                     let mut lost = |why| {
-                        let _ = losses.send(Message::Lost(why));
+                        tell_once(&losses, why);
                     };
                     let recorder = Recorder {
                         pipeline,
@@ -145,6 +156,18 @@ impl Crew<'_> {
                         is_lost: false,
                     };
                     recorder.work(&recorder_inbox);
+                });
+            }
+            let (over, until_over) = bounded::<()>(0);
+            if let Some(pulse) = site.fence {
+                let losses = messages_in.clone();
+                scope.spawn(move || {
+                    while until_over.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+                        if let Err(why) = pulse.verify() {
+                            tell_once(&losses, why);
+                            return;
+                        }
+                    }
                 });
             }
             let hire = |orders: &Receiver<_>| {
@@ -179,7 +202,7 @@ impl Crew<'_> {
                 last_totals: &prepared.last_totals,
             });
             engine.work(&messages, &self.signals.0);
-            drop(recorder);
+            drop((recorder, over));
         });
         match staging {
             Some(staging) => staging.end().map_err(CannotBegin::from),

@@ -105,6 +105,7 @@ pub(in crate::deed) fn site_for_looking<'a>(
         memory_is_whole: true,
         unsettled: nothing_unsettled(),
         orphans: &[],
+        fence: None,
         manifest: None,
     }
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{CannotBegin, Preparation};
+use crate::deed::lease::{Holder, LeaseError};
 use crate::deed::memory::{self, Access};
 use crate::deed::rebuild::{self, Rebuilt};
 use crate::ground::home::Home;
@@ -57,10 +58,18 @@ impl Preparation<'_> {
         again: bool,
     ) -> Result<Option<Mended>, CannotBegin> {
         let (disk, home) = (self.setting.disk, self.home);
+        let holder = self.holder();
+        let no_manifest = |error| self.no_manifest(error);
+        let Some(access) = alone(home, &holder)? else {
+            // Somebody else has the manifest: whoever makes another is waited for, and
+            // whoever works with the damaged one is let be.
+            let _access = Access::share(home, &holder)?;
+            if Which::at(&home.manifest()) == damaged {
+                return Err(no_manifest(ManifestError::DamagedInUse(why.to_owned())));
+            }
+            return Ok(None);
+        };
         let mend = || -> ManifestResult<Option<Mended>> {
-            let Some(access) = alone(home)? else {
-                return wait_for_another(home, why, damaged).map(|()| None);
-            };
             if Which::at(&home.manifest()) != damaged {
                 return Ok(None);
             }
@@ -68,17 +77,22 @@ impl Preparation<'_> {
             let rebuilt = rebuild(disk, home, &access)?;
             Ok(Some(Mended { why: why.to_owned(), rebuilt }))
         };
-        mend().map_err(|error| self.no_manifest(error))
+        mend().map_err(no_manifest)
     }
 
     /// Opens the manifest for writing. After a death it is looked through for damage.
-    pub(super) fn open_manifest(&self, died: bool) -> Result<SqliteManifest, CannotBegin> {
+    pub(super) fn open_manifest(
+        &self,
+        died: bool,
+        access: Option<&Access>,
+    ) -> Result<SqliteManifest, CannotBegin> {
         let open = || {
             memory::doubted(self.home)?;
-            let manifest = SqliteManifest::open(&self.home.manifest())?;
+            let mut manifest = SqliteManifest::open(&self.home.manifest())?;
             if died {
                 manifest.check()?;
             }
+            access.map_or(Ok(()), |access| access.fence(&mut manifest))?;
             Ok(manifest)
         };
         open().map_err(|error| self.no_manifest(error))
@@ -86,23 +100,13 @@ impl Preparation<'_> {
 }
 
 /// Has the manifest alone; waits a moment for those who only find out what we know.
-fn alone(home: &Home) -> ManifestResult<Option<Access>> {
+fn alone(home: &Home, holder: &Holder) -> Result<Option<Access>, LeaseError> {
     let began = Instant::now();
     loop {
-        let access = Access::alone(home)?;
+        let access = Access::alone(home, holder)?;
         if access.is_some() || began.elapsed() > PATIENCE {
             return Ok(access);
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Somebody else has the manifest: whoever makes another is waited for, and whoever
-/// works with the damaged one is let be.
-fn wait_for_another(home: &Home, why: &str, damaged: Which) -> ManifestResult<()> {
-    let _access = Access::share(home)?;
-    if Which::at(&home.manifest()) == damaged {
-        return Err(ManifestError::DamagedInUse(why.to_owned()));
-    }
-    Ok(())
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{CannotBegin, Signals};
 use crate::deed::at_work::AtWork;
-use crate::deed::lease::{DYING, Lease, LeaseError};
+use crate::deed::lease::{DYING, LeaseError};
 use crate::ground::world::disk::DiskError;
 use crate::words::event::Event;
 
@@ -43,11 +43,11 @@ impl<'a> Waiting<'a> {
     ///
     /// # Errors
     /// If it cannot be had in time.
-    pub(super) fn lease(
+    pub(super) fn lease<T>(
         &mut self,
-        take: impl Fn() -> Result<Lease, LeaseError>,
+        take: impl Fn() -> Result<T, LeaseError>,
         tell: &mut dyn FnMut(&Event<'_>),
-    ) -> Result<Lease, CannotBegin> {
+    ) -> Result<T, CannotBegin> {
         loop {
             let holder = match take() {
                 Err(LeaseError::Busy(holder)) => holder,

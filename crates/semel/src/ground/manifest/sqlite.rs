@@ -29,7 +29,7 @@ use rusqlite::{OpenFlags, Row, TransactionBehavior, params};
 
 pub use self::export::{Exported, Header};
 use self::file::Doing;
-pub use self::file::{Birth, SqliteManifest};
+pub use self::file::{Birth, Fence, SqliteManifest};
 pub use self::gc::{Aged, Slot};
 pub use self::import::{Conflict, ImportError, Imported};
 use self::leases::Lease;
@@ -43,6 +43,7 @@ use super::{
     Acceptance, Answer, AttemptRecord, Attempts, Entry, Gone, Held, Identity, KeptFile, Loss,
     Manifest, ManifestError, ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory,
 };
+use crate::ground::one_writer;
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
 use crate::words::once::Line;
@@ -53,7 +54,11 @@ use crate::words::task::{Instance, TaskName};
 
 impl Manifest for SqliteManifest {
     fn again(&self) -> ManifestResult<Box<dyn Manifest>> {
-        Ok(Box::new(Self::connect(&self.path, self.access, OpenFlags::empty())?))
+        let mut other = Self::connect(&self.path, self.access, OpenFlags::empty())?;
+        if let Some(fence) = &self.fence {
+            other.fence(Arc::clone(fence))?;
+        }
+        Ok(Box::new(other))
     }
 
     fn identity(&self) -> ManifestResult<Identity> {
@@ -507,7 +512,9 @@ impl Manifest for SqliteManifest {
         if self.syncs_commits == yes {
             return Ok(());
         }
-        let synchronous = if yes { "full" } else { "normal" };
+        let synchronous =
+            if yes { one_writer::full_synchronous } else { one_writer::light_synchronous };
+        let synchronous = synchronous(&self.path);
         self.connection
             .pragma_update(None, "synchronous", synchronous)
             .doing("say what commits outlive")?;
@@ -580,6 +587,9 @@ impl Manifest for SqliteManifest {
     }
 
     fn verify_lease(&self) -> ManifestResult<()> {
+        if let Some(fence) = &self.fence {
+            fence().map_err(|why| ManifestError::Expired(Some(why)))?;
+        }
         self.lease.as_ref().map_or(Ok(()), |held| held.verify(&self.connection))
     }
 
@@ -589,6 +599,9 @@ impl Manifest for SqliteManifest {
             Err(error) if entries.len() == 1 => vec![Err(error)],
             Err(ManifestError::Fenced { by }) => {
                 entries.iter().map(|_| Err(ManifestError::Fenced { by })).collect()
+            }
+            Err(ManifestError::Expired(why)) => {
+                entries.iter().map(|_| Err(ManifestError::Expired(why.clone()))).collect()
             }
             // One of them cannot be written: find out which, and write the rest.
             Err(_) => entries

@@ -2,7 +2,7 @@
 //! can be read.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
@@ -11,7 +11,9 @@ use super::header::{self, APPLICATION};
 use super::values::time_text;
 use super::{leases, sums};
 use crate::ground::manifest::{Loss, Manifest as _, ManifestError, ManifestResult};
+use crate::ground::one_writer::{self, BESIDE, PATIENCE, with_suffix};
 use crate::ground::world::disk::Disk;
+use crate::ground::world::file_system::FileSystem;
 use crate::words::once::{Line, are_missing};
 
 /// The SQL that makes each version out of the one before.
@@ -21,11 +23,11 @@ const VERSIONS: [&str; 3] = [
     include_str!("../schema/0003.sql"),
 ];
 
+/// `SQLITE_CONSTRAINT_COMMITHOOK`: the fence took a commit back.
+const KEPT_BACK: i32 = 19 | (2 << 8);
+
 /// No semel will ever have that many versions.
 const FAR_AHEAD: i64 = 1000;
-
-/// How long a writer waits for another.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Out of what a manifest is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,9 +53,15 @@ pub struct SqliteManifest {
     pub(super) syncs_commits: bool,
     /// The lease under which it writes.
     pub(super) lease: Option<leases::Lease>,
+    /// Says why nothing may be committed any more.
+    pub(super) fence: Option<Fence>,
     /// Where a copy is kept that is read in place of the file; removed with us.
     _snapshot: Option<tempfile::TempDir>,
 }
+
+/// Says why nothing may be written any more, where that is so: what keeps others out
+/// may be lost though the manifest does not know it yet.
+pub type Fence = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
@@ -69,7 +77,9 @@ pub(super) trait Doing<T> {
 impl<T> Doing<T> for rusqlite::Result<T> {
     fn doing(self, doing: &'static str) -> ManifestResult<T> {
         self.map_err(|source| {
-            if tells_of_damage(&source) {
+            if source.sqlite_error().is_some_and(|error| error.extended_code == KEPT_BACK) {
+                ManifestError::Expired(None)
+            } else if tells_of_damage(&source) {
                 ManifestError::Damaged(source.to_string())
             } else {
                 ManifestError::Store { doing, source }
@@ -207,8 +217,22 @@ impl SqliteManifest {
         Ok(manifest)
     }
 
-    /// Opens the manifest for reading. Where its folder may not be written, a
-    /// copy is read.
+    /// Commits nothing from now on unless `fence` allows it.
+    ///
+    /// # Errors
+    /// If the store cannot be told.
+    pub fn fence(&mut self, fence: Fence) -> ManifestResult<()> {
+        let may_commit = Arc::clone(&fence);
+        // It is asked when all is written and nothing counts yet; `true` takes it back.
+        self.connection
+            .commit_hook(Some(move || may_commit().is_err()))
+            .doing("open the manifest")?;
+        self.fence = Some(fence);
+        Ok(())
+    }
+
+    /// Opens the manifest for reading. Where its folder may not be written, or only one
+    /// may use it at a time, a copy is read.
     ///
     /// # Errors
     /// If there is none, or it is newer, damaged or something else.
@@ -220,13 +244,17 @@ impl SqliteManifest {
         let folder = path.parent().unwrap_or(Path::new("."));
         let writable = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
             && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
-        if writable {
+        if writable && !FileSystem::is_network(path) {
             let manifest = Self::connect(path, Access::Read, OpenFlags::empty())?;
             manifest.known_version(false)?;
             return Ok(manifest);
         }
-        let snapshot = snapshot(path)?;
-        let copy = snapshot.path().join("manifest.db");
+        let snapshot = one_writer::copy(path).map_err(|source| ManifestError::Io {
+            doing: "cannot copy the manifest",
+            path: path.to_owned(),
+            source,
+        })?;
+        let copy = snapshot.path().join(path.file_name().unwrap_or_default());
         let mut manifest = Self::connect(&copy, Access::Read, OpenFlags::empty())?;
         manifest.known_version(false)?;
         manifest._snapshot = Some(snapshot);
@@ -235,22 +263,30 @@ impl SqliteManifest {
 
     pub(super) fn connect(path: &Path, access: Access, flags: OpenFlags) -> ManifestResult<Self> {
         let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).doing("open the manifest")?;
-        connection.busy_timeout(PATIENCE).doing("open the manifest")?;
-        connection.set_prepared_statement_cache_capacity(64);
-        let pragmas = match access {
+        let doing = "open the manifest";
+        let connection = match access {
             Access::Write => {
-                "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;"
+                let connection = one_writer::open(path, flags).doing(doing)?;
+                let synchronous = one_writer::full_synchronous(path);
+                connection.pragma_update(None, "synchronous", synchronous).doing(doing)?;
+                connection.pragma_update(None, "foreign_keys", true).doing(doing)?;
+                connection
             }
-            Access::Read => "pragma query_only = on;",
+            Access::Read => {
+                let connection = Connection::open_with_flags(path, flags).doing(doing)?;
+                connection.busy_timeout(PATIENCE).doing(doing)?;
+                connection.pragma_update(None, "query_only", true).doing(doing)?;
+                connection
+            }
         };
-        connection.execute_batch(pragmas).doing("open the manifest")?;
+        connection.set_prepared_statement_cache_capacity(64);
         Ok(Self {
             connection,
             path: path.to_owned(),
             access,
             syncs_commits: true,
             lease: None,
+            fence: None,
             _snapshot: None,
         })
     }
@@ -358,13 +394,15 @@ impl SqliteManifest {
     /// Whether nobody has it open who could write, and nobody died who had.
     #[must_use]
     pub fn was_closed(path: &Path) -> bool {
-        std::fs::metadata(with_suffix(path, "-wal")).map_or(true, |meta| meta.len() == 0)
+        let is_left =
+            |suffix| std::fs::metadata(with_suffix(path, suffix)).is_ok_and(|meta| meta.len() > 0);
+        !is_left("-wal") && !is_left("-journal")
     }
 
     /// The files that lie beside a manifest while it is open.
     #[must_use]
-    pub fn companions(path: &Path) -> [PathBuf; 2] {
-        [with_suffix(path, "-wal"), with_suffix(path, "-shm")]
+    pub fn companions(path: &Path) -> [PathBuf; 3] {
+        BESIDE.map(|suffix| with_suffix(path, suffix))
     }
 
     pub(super) fn rows<T>(
@@ -393,49 +431,4 @@ impl SqliteManifest {
 
 pub(super) fn latest() -> i64 {
     i64::try_from(VERSIONS.len()).expect("there are few versions")
-}
-
-/// Copies the file and its log to where they can be read. A writer may be at
-/// work meanwhile: a copy counts only if nothing changed while it was made.
-fn snapshot(path: &Path) -> ManifestResult<tempfile::TempDir> {
-    let failed = |source| ManifestError::Io {
-        doing: "cannot copy the manifest",
-        path: path.to_owned(),
-        source,
-    };
-    let log = with_suffix(path, "-wal");
-    let state = || {
-        [path, log.as_path()].map(|file| {
-            let meta = std::fs::metadata(file).ok()?;
-            Some((meta.len(), meta.modified().ok()?))
-        })
-    };
-    let mut tries = 0;
-    loop {
-        let folder = tempfile::tempdir().map_err(failed)?;
-        let copy = folder.path().join("manifest.db");
-        let before = state();
-        std::fs::copy(path, &copy).map_err(failed)?;
-        if before[1].is_some() {
-            match std::fs::copy(&log, with_suffix(&copy, "-wal")) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(failed(error));
-                }
-                _ => {}
-            }
-        }
-        tries += 1;
-        if state() == before {
-            return Ok(folder);
-        }
-        if tries == 100 {
-            return Err(failed(std::io::Error::other("it changes faster than it can be copied")));
-        }
-    }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
