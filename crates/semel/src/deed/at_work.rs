@@ -191,8 +191,8 @@ struct Shelf {
 struct Names {
     /// How many there are.
     made: usize,
-    /// Those that nobody uses.
-    free: Vec<usize>,
+    /// Those that nobody uses, with the lengths of their texts.
+    free: Vec<(usize, usize)>,
 }
 
 impl Locks {
@@ -208,22 +208,31 @@ impl Locks {
     /// If its lock cannot be had.
     pub(crate) fn begin(&self, task: TaskName, number: u64) -> Result<Lock, DiskError> {
         let shelf = &self.0;
-        let name = {
+        let (name, before) = {
             let mut names = shelf.names.lock().expect("nobody panics while holding it");
             names.free.pop().unwrap_or_else(|| {
                 names.made += 1;
-                names.made
+                (names.made, 0)
             })
         };
         let path = shelf.folder.join(name.to_string());
-        let file = self.hold(&path, task, number).map_err(|source| {
-            shelf.put_back(name);
+        let held = self.hold(&path, before, task, number);
+        let (file, length) = held.map_err(|source| {
+            // Nobody knows how long it is now.
+            shelf.put_back(name, usize::MAX);
             DiskError { doing: "lock", path, source }
         })?;
-        Ok(Lock { file, name, shelf: Arc::clone(shelf) })
+        Ok(Lock { file, name, length, shelf: Arc::clone(shelf) })
     }
 
-    fn hold(&self, path: &Path, task: TaskName, number: u64) -> io::Result<File> {
+    /// Holds a lock file whose text was so long before; gives how long it is now.
+    fn hold(
+        &self,
+        path: &Path,
+        before: usize,
+        task: TaskName,
+        number: u64,
+    ) -> io::Result<(File, usize)> {
         let open = || File::options().write(true).create(true).truncate(false).open(path);
         let mut file = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -244,16 +253,20 @@ impl Locks {
             item: task.item,
             since: Timestamp::now(),
         };
-        let text = serde_json::to_vec(&told)?;
-        file.set_len(0)?;
+        let mut text = serde_json::to_vec(&told)?;
+        // Most are of one length then, and written over the one before.
+        text.resize(text.len().next_multiple_of(256), b' ');
+        if before > text.len() {
+            file.set_len(0)?;
+        }
         file.write_all(&text)?;
-        Ok(file)
+        Ok((file, text.len()))
     }
 }
 
 impl Shelf {
-    fn put_back(&self, name: usize) {
-        self.names.lock().expect("nobody panics while holding it").free.push(name);
+    fn put_back(&self, name: usize, length: usize) {
+        self.names.lock().expect("nobody panics while holding it").free.push((name, length));
     }
 }
 
@@ -263,6 +276,7 @@ impl Shelf {
 pub(crate) struct Lock {
     file: File,
     name: usize,
+    length: usize,
     shelf: Arc<Shelf>,
 }
 
@@ -277,7 +291,7 @@ impl Drop for Lock {
         // For all who have it: also for what the command left behind. If that fails it
         // is held while they live, and the name is not used again.
         if self.file.unlock().is_ok() {
-            self.shelf.put_back(self.name);
+            self.shelf.put_back(self.name, self.length);
         }
     }
 }

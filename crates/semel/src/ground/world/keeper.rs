@@ -5,7 +5,8 @@
 //! leave behind is handed to it by the kernel, whatever groups and sessions it
 //! made for itself. It has a session of its own, so that what ends semel with its
 //! group does not end the keeper. It has one thread: a descriptor that a command
-//! inherits is inherited by no other.
+//! inherits is inherited by no other. Where many commands are started at a time there
+//! are a few keepers.
 //!
 //! Invariants: whichever of the two dies, the other one ends every process of every
 //! command that had not ended; where both are killed in one moment, the lock of the
@@ -19,6 +20,7 @@ mod wire;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -38,8 +40,9 @@ const TAG: &str = "SEMEL_KEPT";
 /// How a keeper is started.
 static APPOINTED: OnceLock<(PathBuf, Vec<OsString>)> = OnceLock::new();
 
-/// The keeper of this process.
-static KEEPER: OnceLock<Result<Keeper, String>> = OnceLock::new();
+/// The keepers of this process. Whoever starts a command waits until it is there:
+/// where several are started at a time, one keeper alone would hold them up.
+static KEEPERS: [OnceLock<Result<Keeper, String>>; 8] = [const { OnceLock::new() }; 8];
 
 /// From now on all commands of this process are started by a keeper: `program`, with
 /// these words as its arguments, the first of them its name. It must call [`serve`]
@@ -64,20 +67,34 @@ pub(super) fn is_named(command: &str) -> bool {
     })
 }
 
-/// The keeper, if one was appointed; it is started when the first command is.
+/// Has a command started by a keeper, if one was appointed: by the first that has
+/// nothing else to do. A keeper is started when it is needed, and there are no more
+/// than this machine can run at a time. Gives the number of the first process.
 ///
 /// # Errors
-/// If it could not be started.
-pub(super) fn keeper() -> io::Result<Option<&'static Keeper>> {
+/// If it cannot be started, as if we had tried; or its keeper cannot.
+pub(super) fn start(kept: &Kept<'_>) -> io::Result<Option<(&'static Keeper, Pid)>> {
     let Some((program, words)) = APPOINTED.get() else {
         return Ok(None);
     };
-    let start = || Keeper::start(program, words).map_err(|error| error.to_string());
-    let started = KEEPER.get_or_init(start);
-    match started {
-        Ok(keeper) => Ok(Some(keeper)),
-        Err(why) => Err(io::Error::other(format!("its keeper cannot be started: {why}"))),
+    let most = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut first = None;
+    for place in KEEPERS.iter().take(most) {
+        let start = || Keeper::start(program, words).map_err(|error| error.to_string());
+        let keeper = match place.get_or_init(start) {
+            Ok(keeper) => keeper,
+            Err(why) => {
+                return Err(io::Error::other(format!("its keeper cannot be started: {why}")));
+            }
+        };
+        if let Ok(line) = keeper.line.try_lock() {
+            return Ok(Some((keeper, keeper.spawn(line, kept)?)));
+        }
+        first.get_or_insert(keeper);
     }
+    let keeper = first.expect("there is room for one");
+    let line = keeper.line.lock().expect("nobody panics while asking");
+    Ok(Some((keeper, keeper.spawn(line, kept)?)))
 }
 
 /// What a keeper is to start.
@@ -140,10 +157,7 @@ impl Keeper {
     }
 
     /// Starts a command, and gives the number of its first process.
-    ///
-    /// # Errors
-    /// If it cannot be started, as if we had tried.
-    pub(super) fn spawn(&self, kept: &Kept<'_>) -> io::Result<Pid> {
+    fn spawn(&self, mut line: MutexGuard<'_, Line>, kept: &Kept<'_>) -> io::Result<Pid> {
         let order = Order {
             words: kept.words.to_vec(),
             folder: kept.folder.as_os_str().to_owned(),
@@ -153,7 +167,6 @@ impl Keeper {
         };
         let fds = [kept.input, Some(kept.output), Some(kept.error), kept.lock];
         let fds: Vec<_> = fds.into_iter().flatten().collect();
-        let mut line = self.line.lock().expect("nobody panics while asking");
         line.asked += 1;
         let tag = tag(Pid::from_child(&self.process), line.asked);
         self.open().insert(tag.clone(), None);

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::keeper::{Keeper, Kept, keeper};
+use super::keeper::{self, Keeper, Kept};
 
 /// How long a group may take to end after SIGTERM, before SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -141,21 +141,19 @@ pub fn start(order: &Order<'_>) -> io::Result<Running> {
             writer
         }
     };
-    let leader = match keeper()? {
-        Some(keeper) => {
-            let input = order.input.map(file_of).transpose()?;
-            let pid = keeper.spawn(&Kept {
-                words: order.words,
-                folder: order.folder,
-                env: order.env,
-                input: input.as_ref().map(AsFd::as_fd),
-                output: output_writer.as_fd(),
-                error: error_writer.as_fd(),
-                lock: order.lock,
-            })?;
-            Leader::Kept(keeper, pid)
-        }
-        None => Leader::Own(spawn(order, output_writer, error_writer)?),
+    let input = order.input.map(file_of).transpose()?;
+    let kept = keeper::start(&Kept {
+        words: order.words,
+        folder: order.folder,
+        env: order.env,
+        input: input.as_ref().map(AsFd::as_fd),
+        output: output_writer.as_fd(),
+        error: error_writer.as_fd(),
+        lock: order.lock,
+    })?;
+    let leader = match kept {
+        Some((keeper, pid)) => Leader::Kept(keeper, pid),
+        None => Leader::Own(spawn(order, input, output_writer, error_writer)?),
     };
     match pidfd_open(leader.pid(), PidfdFlags::empty()) {
         Ok(pidfd) => Ok(Running { leader, pidfd, pipes }),
@@ -168,9 +166,13 @@ pub fn start(order: &Order<'_>) -> io::Result<Running> {
 }
 
 /// Starts a command as a child of this process.
-fn spawn(order: &Order<'_>, output: io::PipeWriter, error: io::PipeWriter) -> io::Result<Child> {
+fn spawn(
+    order: &Order<'_>,
+    input: Option<File>,
+    output: io::PipeWriter,
+    error: io::PipeWriter,
+) -> io::Result<Child> {
     let (program, arguments) = order.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let input = order.input.map(file_of).transpose()?;
     // The writing ends of the pipes are the command's alone once this is dropped.
     Command::new(program)
         .args(arguments)
