@@ -19,6 +19,7 @@ mod selection;
 mod state;
 mod steps;
 mod tasks;
+mod telling;
 mod turns;
 mod waiting;
 mod worker;
@@ -42,21 +43,21 @@ pub(in crate::deed) use self::paths::plain_outputs;
 use self::prepare::Prepared;
 pub(in crate::deed) use self::selection::find_step;
 pub use self::selection::{NoSuchTarget, step_named};
+use self::telling::tell_of_memory;
 use self::waiting::Waiting;
 use crate::deed::at_work::{self, AtWork};
 use crate::deed::hold::holder_of;
-use crate::deed::hook::{self, Debt, Ledger, Occasion};
-use crate::deed::lease::{Holder, Lease};
+use crate::deed::hook::{Debt, Ledger};
+use crate::deed::lease::Holder;
 use crate::deed::memory::{self, Access, CannotMake, Found};
-use crate::deed::recover::{Here, RecoverError, Recovered, Recovery, pending, recover};
-use crate::deed::{Asked, Site, Trouble, mask_all, rebuild, threads};
+use crate::deed::recover::{RecoverError, Recovery, pending};
+use crate::deed::{Asked, Site, mask_all, rebuild, threads};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::SqliteManifest;
 use crate::ground::manifest::{Manifest, ManifestError};
 use crate::ground::world::disk::Disk;
 use crate::ground::world::file_system::FileSystem;
-use crate::ground::world::process::Stop;
 use crate::thought::bind::Params;
 use crate::thought::mask::Mask;
 use crate::thought::report::Report;
@@ -224,35 +225,6 @@ pub fn run(
         first.tell_of_failure(error, report);
     }
     ended
-}
-
-/// Says what was found of the memory, where that is not as it was left.
-fn tell_of_memory(
-    found: Option<Found>,
-    damage: Option<&str>,
-    anew: &Anew,
-    once: &[&str],
-    network: Option<&str>,
-    tell: &mut dyn FnMut(&Event<'_>),
-) {
-    if let Anew::Made(Mended { why, rebuilt }) = anew {
-        let (backup, lines) = (rebuilt.backup, rebuilt.lines);
-        tell(&Event::Mended { why, aside: rebuilt.aside.as_deref(), backup, lines, once });
-    }
-    match (found, damage) {
-        (Some(Found { backup, lines, .. }), Some(why)) => {
-            tell(&Event::Mended { why, aside: None, backup, lines, once });
-        }
-        (Some(Found { lines, is_incomplete, is_new: true, backup }), None) => {
-            let is_whole = !is_incomplete;
-            tell(&Event::NewMemory { once, is_whole, backup, lines, network });
-        }
-        (Some(Found { lines, is_incomplete: true, is_new: false, .. }), None) => {
-            tell(&Event::OldMemory { once, lines });
-        }
-        // It was known to be at work when it died.
-        (Some(Found { is_incomplete: false, is_new: false, .. }) | None, _) => {}
-    }
 }
 
 /// Whether the manifest was made anew, since it was damaged.
@@ -485,28 +457,6 @@ impl Preparation<'_> {
         CannotBegin::Manifest { path: self.home.manifest(), error }
     }
 
-    /// Tells what was finished and cleaned up of dead runs.
-    fn tell_of_dead(&self, cleaned: &[Recovered], tell: &mut dyn FnMut(&Event<'_>)) {
-        for dead in cleaned {
-            let (number, attempts) = (dead.number.unwrap_or(0), dead.attempts);
-            for task in &dead.finished {
-                tell(&Event::Finished { number, task });
-            }
-            if attempts > 0 || dead.finished.is_empty() {
-                tell(&Event::CleanedUp { number, attempts });
-            }
-            for text in &dead.complaints {
-                tell(&Event::Warning { text });
-            }
-            for (path, aside) in &dead.made_room {
-                let aside = aside.strip_prefix(self.setting.disk.root()).unwrap_or(aside).display();
-                let path = path.display();
-                let text = format!("what was in the place of {path} is kept as {aside}");
-                tell(&Event::Warning { text: &text });
-            }
-        }
-    }
-
     fn not_recovered(&self, error: RecoverError) -> CannotBegin {
         match error {
             RecoverError::Manifest(error) => self.no_manifest(error),
@@ -557,81 +507,6 @@ impl Preparation<'_> {
     /// The lock file of the lease of the pipeline's instance.
     fn lease(&self) -> PathBuf {
         self.home.lock(&self.setting.pipeline.name, self.instance().as_str())
-    }
-
-    fn take_lease(
-        &self,
-        waiting: &mut Waiting<'_>,
-        report: &mut dyn FnMut(&Event<'_>),
-    ) -> Result<Lease, CannotBegin> {
-        let lock = self.lease();
-        waiting.lease(|| Lease::take(&lock, &self.holder()), report)
-    }
-
-    /// Cleans up after dead runs; waits for their commands that are still at work, if
-    /// it may.
-    fn recover(
-        &self,
-        manifest: &mut dyn Manifest,
-        waiting: &mut Waiting<'_>,
-        report: &mut dyn FnMut(&Event<'_>),
-    ) -> Result<Recovery, CannotBegin> {
-        let mut cleaned = Vec::new();
-        loop {
-            let recovered = self.recover_once(manifest);
-            let recovered = recovered.map_err(|error| self.not_recovered(error))?;
-            cleaned.extend(recovered.cleaned);
-            let (orphans, unsettled) = (recovered.orphans, recovered.unsettled);
-            let ours: Vec<_> = orphans.iter().filter(|orphan| self.concerns(orphan)).collect();
-            if !waiting.one_of(&ours, report)? {
-                return Ok(Recovery { cleaned, orphans, unsettled });
-            }
-        }
-    }
-
-    fn recover_once(&self, manifest: &mut dyn Manifest) -> Result<Recovery, RecoverError> {
-        let Setting { pipeline, params, disk, .. } = *self.setting;
-        let here = Here { pipeline, params, lease: &self.lease() };
-        recover(disk, self.home, manifest, &here)
-    }
-
-    /// Whether an attempt is one at a task of this run.
-    fn concerns(&self, attempt: &AtWork) -> bool {
-        let Setting { pipeline, params, .. } = *self.setting;
-        let id = pipeline.step_named(&attempt.task.step);
-        let instance = id.map(|id| params.instance(&pipeline.step(id).per));
-        attempt.pipeline == pipeline.name && instance.as_ref() == Some(&attempt.task.instance)
-    }
-
-    /// Tells `[on-failure]` of a run that could not begin.
-    fn tell_of_failure(&self, error: &CannotBegin, report: &mut dyn FnMut(&Event<'_>)) {
-        let Setting { pipeline, params, disk, .. } = *self.setting;
-        let (why, status) = match error {
-            CannotBegin::Trouble(Trouble::Input(fault)) => (fault.title.clone(), 1),
-            CannotBegin::Trouble(Trouble::Broken(why)) | CannotBegin::Broken(why) => {
-                (why.clone(), 5)
-            }
-            CannotBegin::Manifest { error, .. } => (format!("the manifest: {error}"), 5),
-            // Whoever typed this is there to read it, or at work already.
-            _ => return,
-        };
-        let (Some(hook), Ok(stop)) = (&pipeline.on_failure, Stop::new()) else {
-            return;
-        };
-        let summary = serde_json::json!({
-            "pipeline": pipeline.name, "instance": self.instance().as_str(), "run": null,
-            "exit": status, "error": why, "steps": [],
-        });
-        let occasion = Occasion {
-            folder: disk.root(),
-            params,
-            run_id: self.run_id,
-            summary: &summary.to_string(),
-            mask: &self.mask(),
-        };
-        if let Err(why) = hook::run(hook, &occasion, &stop) {
-            report(&Event::HookFailed { hook: "on-failure", why: &why });
-        }
     }
 
     /// Whether only some steps or tasks are asked for.

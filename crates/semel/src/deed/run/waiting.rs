@@ -1,5 +1,6 @@
-//! Waiting, before a run begins, for those who are at work already: another run of
-//! the same instance, or a command that outlived its run.
+//! The lease, and what dead runs left, before a run begins; and waiting for those who
+//! are at work already: another run of the same instance, or a command that outlived
+//! its run.
 //!
 //! Invariant: whoever waits holds nothing but what they have, and a signal ends the
 //! wait.
@@ -9,9 +10,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError;
 use jiff::Timestamp;
 
-use super::{CannotBegin, Signals};
+use super::{CannotBegin, Preparation, Setting, Signals};
 use crate::deed::at_work::AtWork;
-use crate::deed::lease::{DYING, LeaseError};
+use crate::deed::lease::{DYING, Lease, LeaseError};
+use crate::deed::recover::{Here, RecoverError, Recovery, recover};
+use crate::ground::manifest::Manifest;
 use crate::ground::world::disk::DiskError;
 use crate::words::event::Event;
 
@@ -123,5 +126,56 @@ impl<'a> Waiting<'a> {
                 Ok(())
             }
         }
+    }
+}
+
+impl Preparation<'_> {
+    /// Takes the lease of the pipeline's instance.
+    pub(super) fn take_lease(
+        &self,
+        waiting: &mut Waiting<'_>,
+        report: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Lease, CannotBegin> {
+        let lock = self.lease();
+        waiting.lease(|| Lease::take(&lock, &self.holder()), report)
+    }
+
+    /// Cleans up after dead runs; waits for their commands that are still at work, if
+    /// it may.
+    pub(super) fn recover(
+        &self,
+        manifest: &mut dyn Manifest,
+        waiting: &mut Waiting<'_>,
+        report: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Recovery, CannotBegin> {
+        let mut cleaned = Vec::new();
+        loop {
+            let recovered = self.recover_once(manifest);
+            let recovered = recovered.map_err(|error| self.not_recovered(error))?;
+            cleaned.extend(recovered.cleaned);
+            let (orphans, unsettled) = (recovered.orphans, recovered.unsettled);
+            let ours: Vec<_> = orphans.iter().filter(|orphan| self.concerns(orphan)).collect();
+            if !waiting.one_of(&ours, report)? {
+                return Ok(Recovery { cleaned, orphans, unsettled });
+            }
+        }
+    }
+
+    /// Cleans up after dead runs, as they are now.
+    pub(super) fn recover_once(
+        &self,
+        manifest: &mut dyn Manifest,
+    ) -> Result<Recovery, RecoverError> {
+        let Setting { pipeline, params, disk, .. } = *self.setting;
+        let here = Here { pipeline, params, lease: &self.lease() };
+        recover(disk, self.home, manifest, &here)
+    }
+
+    /// Whether an attempt is one at a task of this run.
+    fn concerns(&self, attempt: &AtWork) -> bool {
+        let Setting { pipeline, params, .. } = *self.setting;
+        let id = pipeline.step_named(&attempt.task.step);
+        let instance = id.map(|id| params.instance(&pipeline.step(id).per));
+        attempt.pipeline == pipeline.name && instance.as_ref() == Some(&attempt.task.instance)
     }
 }
