@@ -362,6 +362,11 @@ fn the_guide_to_what_counts_is_true() {
 }
 
 #[test]
+fn the_guide_to_who_is_at_work_is_true() {
+    run_all("docs/guide/at-work.md");
+}
+
+#[test]
 fn the_guide_to_effects_is_true() {
     run_all("docs/guide/effects.md");
 }
