@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::header::{self, APPLICATION};
@@ -238,6 +239,10 @@ impl SqliteManifest {
         let connection = Connection::open_with_flags(path, flags).doing("open the manifest")?;
         connection.busy_timeout(PATIENCE).doing("open the manifest")?;
         connection.set_prepared_statement_cache_capacity(64);
+        // Else a kept statement is prepared anew for each value, in case that plans better.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+            .doing("open the manifest")?;
         let pragmas = match access {
             Access::Write => {
                 "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;"
