@@ -93,7 +93,7 @@ fn words_and_thoughts_do_no_io() {
 #[test]
 fn the_library_is_silent() {
     for file in sources(&source()).iter().filter(|file| !file.ends_with("tests.rs")) {
-        let text = std::fs::read_to_string(&file).unwrap();
+        let text = std::fs::read_to_string(file).unwrap();
         for word in ["println!", "print!", "eprint", "process::exit"] {
             assert!(!text.contains(word), "{} uses {word}", file.display());
         }
