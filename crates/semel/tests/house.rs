@@ -89,11 +89,11 @@ fn words_and_thoughts_do_no_io() {
     }
 }
 
-/// The library talks to no terminal and ends no process.
+/// The library talks to no terminal and ends no process; its tests say what they tried.
 #[test]
 fn the_library_is_silent() {
-    for file in sources(&source()) {
-        let text = std::fs::read_to_string(&file).unwrap();
+    for file in sources(&source()).iter().filter(|file| !file.ends_with("tests.rs")) {
+        let text = std::fs::read_to_string(file).unwrap();
         for word in ["println!", "print!", "eprint", "process::exit"] {
             assert!(!text.contains(word), "{} uses {word}", file.display());
         }

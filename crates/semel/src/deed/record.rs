@@ -299,6 +299,9 @@ pub struct Recorder<'a, T> {
     pub is_lost: bool,
 }
 
+/// Attempts that begin, since when, and what is acted on; noted only if they take long.
+type Begun = Vec<(Instant, Attempt, Option<i64>)>;
+
 /// An entry on its way, and whom to tell.
 struct Pending<T> {
     entry: Entry,
@@ -314,7 +317,7 @@ struct Pending<T> {
 impl<T> Recorder<'_, T> {
     /// Works through the orders.
     pub fn work(mut self, inbox: &Inbox<T>) {
-        let mut begun: Vec<(Instant, Attempt, Option<i64>)> = Vec::new();
+        let mut begun = Begun::new();
         loop {
             let first = match begun.first() {
                 None => inbox.0.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -326,23 +329,29 @@ impl<T> Recorder<'_, T> {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             self.gather(inbox, &mut orders);
-            let mut batch = Vec::with_capacity(orders.len());
-            for order in orders {
-                self.sort(order, &mut batch, &mut begun);
-            }
-            let late = begun.iter().take_while(|(since, ..)| since.elapsed() >= LONG).count();
-            batch.extend(
-                begun
-                    .drain(..late)
-                    .map(|(_, attempt, said)| Pending::of(Entry::Begin { attempt, said })),
-            );
-            let (urgent, others): (Vec<_>, Vec<_>) =
-                batch.into_iter().partition(|pending| pending.hurries || pending.entry.is_once());
-            for pending in urgent {
-                self.commit(vec![pending]);
-            }
-            self.commit(others);
+            self.round(orders, &mut begun, Instant::now());
         }
+    }
+
+    /// Works through orders that came in together.
+    fn round(&mut self, orders: Vec<Order<T>>, begun: &mut Begun, now: Instant) {
+        let mut batch = Vec::with_capacity(orders.len());
+        for order in orders {
+            self.sort(order, &mut batch, begun, now);
+        }
+        let is_late = |since: Instant| now.saturating_duration_since(since) >= LONG;
+        let late = begun.iter().take_while(|(since, ..)| is_late(*since)).count();
+        batch.extend(
+            begun
+                .drain(..late)
+                .map(|(_, attempt, said)| Pending::of(Entry::Begin { attempt, said })),
+        );
+        let (urgent, others): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|pending| pending.hurries || pending.entry.is_once());
+        for pending in urgent {
+            self.commit(vec![pending]);
+        }
+        self.commit(others);
     }
 
     /// Adds what else came in; a receipt that may wait waits for more.
@@ -371,10 +380,11 @@ impl<T> Recorder<'_, T> {
         &mut self,
         order: Order<T>,
         batch: &mut Vec<Pending<T>>,
-        begun: &mut Vec<(Instant, Attempt, Option<i64>)>,
+        begun: &mut Begun,
+        now: Instant,
     ) {
         match order {
-            Order::Begin(attempt, said) => begun.push((Instant::now(), attempt, said)),
+            Order::Begin(attempt, said) => begun.push((now, attempt, said)),
             Order::Intend(attempt, said, answer) => batch.push(Pending {
                 answer: Some(answer),
                 hurries: true,
@@ -536,3 +546,6 @@ impl<T> Pending<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

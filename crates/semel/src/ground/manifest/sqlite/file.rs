@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::header::{self, APPLICATION};
@@ -280,6 +281,8 @@ impl SqliteManifest {
             }
         };
         connection.set_prepared_statement_cache_capacity(64);
+        // Else a kept statement is prepared anew for each value, in case that plans better.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).doing(doing)?;
         Ok(Self {
             connection,
             path: path.to_owned(),
