@@ -511,14 +511,7 @@ fn play(template: &Path, schedule: &Schedule, mishap: Mishap) -> (Vec<String>, b
         fenced: None,
         violations: Vec::new(),
     }));
-    let holder = Holder {
-        host: "host".to_owned(),
-        user: "user".to_owned(),
-        pid: 1,
-        command: "semel run".to_owned(),
-        since: Timestamp::now(),
-    };
-    let staging = Staging::begin(&disk, &home, "one", run, PIPELINE, &holder).unwrap();
+    let staging = Staging::begin(&disk, &home, "one", run, PIPELINE, &holder()).unwrap();
     let onlooker = Arc::clone(&witness);
     let hook =
         move |_, moment, doing, path: &Path| onlooker.lock().unwrap().change(moment, doing, path);
@@ -624,12 +617,22 @@ fn schedules() -> Vec<Schedule> {
     all
 }
 
+fn holder() -> Holder {
+    Holder {
+        host: "host".to_owned(),
+        user: "user".to_owned(),
+        pid: 1,
+        command: "semel run".to_owned(),
+        since: Timestamp::now(),
+    }
+}
+
 #[test]
 fn i1_i2_i3_i4_hold_at_every_moment_of_every_group_commit() {
     let made = folder();
     let home = Home::in_folder(made.path());
     let disk = RealDisk::at(made.path()).unwrap();
-    memory::make(&disk, &home, "draft").unwrap();
+    memory::make(&disk, &home, "draft", &holder()).unwrap();
     let template = home.manifest();
     let all = schedules();
     // A part of them, another for each mishap; all of them take some hours.
