@@ -47,8 +47,7 @@ pub struct OnceWriter<'a> {
     log: Option<Tale>,
     /// The tasks that were begun since.
     begun: HashSet<TaskName>,
-    /// The tasks that did not begin, since the log or somebody else knew better. Nothing
-    /// more is written of them.
+    /// The tasks that did not begin, though they were to. Nothing more is written of them.
     forgotten: HashSet<TaskName>,
 }
 
@@ -89,7 +88,6 @@ impl<'a> OnceWriter<'a> {
 
     /// Writes an entry to the log, and then to the manifest.
     pub fn write(&mut self, manifest: &mut dyn Manifest, pipeline: &str, entry: &Entry) -> Written {
-        let refused = |why| Written { result: Err(why), complaint: None };
         let begins = match entry {
             Entry::Begin { attempt, .. } => Some(&attempt.task),
             _ => None,
@@ -104,7 +102,7 @@ impl<'a> OnceWriter<'a> {
             Err(error) => {
                 let why = format!("once.log: its gate cannot be used: {error}");
                 return match begins {
-                    Some(_) => refused(why),
+                    Some(task) => self.refused(task, why),
                     None => self.unlogged(manifest, pipeline, entry, why),
                 };
             }
@@ -123,15 +121,12 @@ impl<'a> OnceWriter<'a> {
                 self.ask_the_log(manifest, pipeline, task)
             });
             if let Err(why) = may_begin {
-                // What were said of its end would be read as if it had begun, and done
-                // nothing, whatever somebody else did.
-                self.forgotten.insert(task.clone());
-                return refused(why);
+                return self.refused(task, why);
             }
         }
         let seq = match (self.log(pipeline, entry), begins) {
             (Ok(seq), _) => seq,
-            (Err(why), Some(_)) => return refused(why),
+            (Err(why), Some(task)) => return self.refused(task, why),
             // It has happened: it must be kept where it can be.
             (Err(why), None) => return self.unlogged(manifest, pipeline, entry, why),
         };
@@ -147,6 +142,13 @@ impl<'a> OnceWriter<'a> {
         self.is_behind = written.is_err();
         drop(gate);
         Written { result: written, complaint: marked.err().map(|error| error.to_string()) }
+    }
+
+    /// A task that does not begin. What were said of its end would be read as if it had
+    /// begun, and done nothing, whatever somebody else did.
+    fn refused(&mut self, task: &TaskName, why: String) -> Written {
+        self.forgotten.insert(task.clone());
+        Written { result: Err(why), complaint: None }
     }
 
     /// Asks the log whether it knows of a task what the manifest does not, before an
