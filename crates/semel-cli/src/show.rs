@@ -5,6 +5,7 @@ pub(crate) mod board;
 pub(crate) mod busy;
 pub(crate) mod fail;
 pub(crate) mod json;
+pub(crate) mod patient;
 pub(crate) mod plain;
 pub(crate) mod renamed;
 pub(crate) mod style;

@@ -110,7 +110,10 @@ pub(crate) fn write_orphan(
     writeln!(out, "\n  next")?;
     if !processes.is_empty() {
         let pids: Vec<_> = processes.iter().map(|process| process.pid.to_string()).collect();
-        writeln!(out, "{}", next(&format!("kill {}", pids.join(" ")), "end it, then run again"))?;
+        let is_deaf = |seen: &Seen| seen.is_stopped || seen.ignores_term || seen.is_keeper();
+        let kill = if processes.iter().any(is_deaf) { "kill -9" } else { "kill" };
+        let command = format!("{kill} {}", pids.join(" "));
+        writeln!(out, "{}", next(&command, "end it, then run again"))?;
     }
     writeln!(out, "{}\n", next(&format!("semel run --wait 30m{again}"), "or let it finish"))
 }

@@ -220,6 +220,9 @@ impl Failed {
                         writeln!(out, "  another")?;
                         writeln!(out, "    semel run{again}")?;
                     }
+                    ManifestError::Store { .. } if is_full(path) => {
+                        writeln!(out, "  no space is left on its disk")?;
+                    }
                     _ => {}
                 }
             }
@@ -287,4 +290,10 @@ impl Failed {
     ) -> std::io::Result<()> {
         file::show(out, path, text, faults, styles.are_on())
     }
+}
+
+/// Whether there is no room on the disk of a file: SQLite calls that an I/O error.
+fn is_full(path: &Path) -> bool {
+    let folder = path.parent().unwrap_or(path);
+    rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_bavail == 0)
 }

@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::place::Place;
 use crate::show::fail::Failed;
 use crate::show::json;
+use crate::show::patient::{self, Patient};
 use crate::show::plain::Plain;
 use crate::show::style::Styles;
 use crate::show::summary::Summary;
@@ -85,7 +86,10 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
         renamed: &renamed,
         targets: &options.targets,
     };
-    let mut out = anstream::stderr().lock();
+    let mut out: Box<dyn Write> = match std::io::stderr().is_terminal() {
+        true => Box::new(anstream::stderr()),
+        false => told(),
+    };
     // What cannot be told is still in the manifest, and in the exit status.
     let _ = if options.expect_noop && status == 6 {
         outlook.write(&mut out, &place, &ended.report, styles).and_then(|()| {
@@ -102,7 +106,7 @@ enum View<'a> {
     Quiet,
     Json,
     Terminal(Box<Terminal>, &'a Place, Styles),
-    Plain(Box<Plain<'a, anstream::Stderr>>),
+    Plain(Box<Plain<'a, Box<dyn Write>>>),
 }
 
 impl<'a> View<'a> {
@@ -114,7 +118,7 @@ impl<'a> View<'a> {
             () if std::io::stderr().is_terminal() => {
                 Self::Terminal(Box::new(Terminal::new(pipeline, styles)), place, styles)
             }
-            () => Self::Plain(Box::new(Plain::new(place, anstream::stderr()))),
+            () => Self::Plain(Box::new(Plain::new(place, told()))),
         }
     }
 
@@ -156,11 +160,30 @@ impl<'a> View<'a> {
     }
 }
 
+/// Where a log goes.
+fn told() -> Box<dyn Write> {
+    match Patient::stderr() {
+        Ok(patient) => Box::new(patient),
+        // Then it is written here.
+        Err(_) => Box::new(anstream::stderr()),
+    }
+}
+
+/// Those of these signals that are not ignored: who was started by `nohup` stays.
+pub(crate) fn heard<const N: usize>(signals: [i32; N]) -> Vec<i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
+    signals.into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0).collect()
+}
+
 /// Passes signals on to the run, for as long as the process lives.
 fn listen(sender: SignalSender) -> std::io::Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let heard = heard([SIGINT, SIGTERM, SIGHUP]);
+    let mut signals = signal_hook::iterator::Signals::new(heard)?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
+            patient::signalled();
             sender.send(signal);
         }
     });

@@ -139,6 +139,7 @@ fn overview(
     let mut orphans = at_work::orphans(&place.home).unwrap_or_default();
     orphans.retain(|orphan| orphan.pipeline == pipeline.name);
     let was_killed = holder.is_none() && last.as_ref().is_some_and(|run| run.ended.is_none());
+    let alive = at_work::alive(&place.home).unwrap_or_default();
     let mut steps = Vec::new();
     for step in &pipeline.steps {
         let of_step = if step.per == pipeline.per {
@@ -146,7 +147,7 @@ fn overview(
         } else {
             place.params.instance(&step.per)
         };
-        steps.push(standing(place, manifest, runs, step, &of_step)?);
+        steps.push(standing(place, manifest, runs, step, &of_step, &alive)?);
     }
     let mut others = BTreeMap::new();
     for run in runs.iter().filter(|run| run.new.instance != instance) {
@@ -174,24 +175,43 @@ fn standing(
     runs: &[RunRecord],
     step: &Step,
     instance: &Instance,
+    alive: &[AtWork],
 ) -> Result<Standing, ManifestError> {
     let name = &place.file.pipeline.name;
     let last = manifest.last_run_step(name, &step.name, instance)?;
     let memory = former::memory_of(manifest, &place.file.pipeline, step, instance)?;
     let since = last.as_ref().map_or(0, |(run, _)| *run);
-    let later: Vec<_> = memory.open.iter().filter(|attempt| attempt.run > since).collect();
+    // What a run was ended in the middle of is told by no count of that run.
+    let is_later = |attempt: &&OpenAttempt| {
+        let was_ended = attempt.ending.as_deref() == Some("interrupted");
+        attempt.run > since || (attempt.run == since && was_ended)
+    };
+    let later: Vec<_> = memory.open.iter().filter(is_later).collect();
     let is_alive = |attempt: &&OpenAttempt| {
         lease::is_held(&place.home.run_lock(&attempt.run_id)).unwrap_or(false)
     };
     let is_cut_short = |attempt: &&&OpenAttempt| {
         attempt.ending.as_deref().is_none_or(|ending| ending == "interrupted")
     };
-    let at_work = later.iter().any(|attempt| attempt.ending.is_none() && is_alive(attempt));
+    let is_at_it = |at_work: &AtWork| {
+        let task = &at_work.task;
+        at_work.pipeline == *name && task.step == step.name && task.instance == *instance
+    };
+    let at_work = later.iter().any(|attempt| attempt.ending.is_none() && is_alive(attempt))
+        || alive.iter().any(is_at_it);
     let cut_short: Vec<_> = later.iter().filter(is_cut_short).copied().collect();
     // What was asked for one by one since the last whole run.
     let since_then = memory.receipts.iter().filter(|receipt| receipt.run > since).count() as u64;
     let (state, counts, note) = match &last {
         _ if at_work => ("at work", last.as_ref().map(|(_, step)| step.counts), String::new()),
+        // The next run does not guess, either.
+        _ if step.once
+            && step.check.is_none()
+            && cut_short.iter().any(|attempt| !attempt.provably_undone) =>
+        {
+            let counts = last.as_ref().map(|(_, step)| step.counts);
+            ("refused", counts, cut_short_note(&cut_short))
+        }
         _ if !cut_short.is_empty() => {
             ("interrupted", last.as_ref().map(|(_, step)| step.counts), cut_short_note(&cut_short))
         }
@@ -220,6 +240,14 @@ fn standing(
         Some((_, step)) => (state_of(step), Some(step.counts), step.note.clone()),
         None if memory.receipts.iter().any(|receipt| is_from_log(runs, receipt.run)) => {
             ("in part", None, "known by .semel/once.log only".to_owned())
+        }
+        // No run was through with it yet; one task is all of it.
+        None if !memory.receipts.is_empty() && step.each.is_none() => {
+            let counts = Counts { total: 1, skipped: 1, ..Counts::default() };
+            ("done", Some(counts), String::new())
+        }
+        None if memory.receipts.iter().any(|receipt| is_at_work(place, runs, receipt.run)) => {
+            ("at work", None, String::new())
         }
         None if !memory.receipts.is_empty() => {
             ("interrupted", None, "its run was killed".to_owned())
@@ -288,6 +316,12 @@ fn mark_too_old(
 /// Whether a run was asked for some steps or tasks only.
 fn is_in_part(runs: &[RunRecord], run: i64) -> bool {
     runs.iter().any(|known| known.number == run && known.new.selected)
+}
+
+/// Whether a run is alive.
+fn is_at_work(place: &Place, runs: &[RunRecord], run: i64) -> bool {
+    let known = runs.iter().find(|known| known.number == run && known.ended.is_none());
+    known.is_some_and(|run| lease::is_held(&place.home.run_lock(&run.new.id)).unwrap_or(false))
 }
 
 /// Whether nothing is known of a run but what once.log tells.

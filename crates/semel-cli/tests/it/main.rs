@@ -17,6 +17,7 @@ mod engine;
 mod flights;
 mod full_disks;
 mod hints;
+mod hostile;
 mod journal;
 mod keys;
 mod killed;

@@ -180,7 +180,14 @@ impl<'a> OnceWriter<'a> {
                 let item = task.item.as_deref().unwrap_or_default();
                 !memory.open.iter().any(|attempt| attempt.item == item)
             }
-            Told::Done => true,
+            // It is done again only on a human's word, which is not asked for here: that
+            // the manifest knows what is done again.
+            Told::Done => {
+                let memory = manifest.memory_of(pipeline, &task.step, &task.instance);
+                let memory = memory.map_err(|error| self.complaint(&error))?;
+                let item = task.item.as_deref().unwrap_or_default();
+                !memory.receipts.iter().any(|receipt| &*receipt.item == item)
+            }
         };
         if forgets {
             let why = format!("once.log has what it does not know of {task}");

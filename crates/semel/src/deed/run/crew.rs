@@ -99,6 +99,7 @@ impl Crew<'_> {
             passes_on: preparation.options.passes_on,
             by: preparation.doer(number.unwrap_or(0)),
             holder: staging.is_some().then(|| preparation.holder()),
+            patience: preparation.options.wait,
             debt: site.pipeline.finally.as_ref().map(|_| (ledger, preparation.debt(number))),
         };
         let (messages_in, messages) = unbounded();

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -14,7 +14,7 @@ use super::acting::Act;
 use super::turns::Turns;
 use crate::deed::act::Workshop;
 use crate::deed::hook::{Debt, Ledger};
-use crate::deed::lease::{Holder, Lease, LeaseError};
+use crate::deed::lease::{DYING, Holder, Lease, LeaseError};
 use crate::deed::look::{Hints, Known, Looked, Sight, look};
 use crate::deed::record::Orders;
 use crate::deed::view::{Before, Hold, Manner, Seen, StepView};
@@ -29,6 +29,9 @@ use crate::words::once::Doer;
 use crate::words::pipeline::StepId;
 use crate::words::receipt::Failure;
 use crate::words::verdict::{Reason, Ruling, Verdict};
+
+/// How long between two tries to take a lease that somebody else has.
+const BETWEEN: Duration = Duration::from_millis(50);
 
 /// What the dispatcher asks for.
 pub(super) enum Order<'a> {
@@ -189,6 +192,8 @@ pub(super) struct Shop<'s, 'a> {
     pub(super) by: Doer,
     /// Who we are, where we act.
     pub(super) holder: Option<Holder>,
+    /// How long it waits for others who are at work.
+    pub(super) patience: Option<Duration>,
     /// What the run owes from its first task on, and where that is noted.
     pub(super) debt: Option<(&'s Ledger<'s>, Debt)>,
 }
@@ -218,7 +223,7 @@ impl<'a> Shop<'_, 'a> {
             let message = match order {
                 Order::Prepare { step, before, memory, lists } => Some(Message::Prepared {
                     step,
-                    result: self.prepare(step, &before, memory, lists),
+                    result: self.prepare(step, &before, memory, lists, messages),
                 }),
                 Order::PrepareAgain { step, before, task, made } => {
                     Some(self.look_anew(step, &before, task, &made))
@@ -271,6 +276,7 @@ impl<'a> Shop<'_, 'a> {
         before: &Before,
         memory: StepMemory,
         lists: bool,
+        messages: &Sender<Message<'a>>,
     ) -> Result<Option<Changed>, Trouble> {
         let site = self.site;
         if lists {
@@ -282,7 +288,7 @@ impl<'a> Shop<'_, 'a> {
             // The dispatcher asks for each list once.
             let _ = self.tasks[step.0].set(tasks);
         }
-        let (hold, memory) = self.hold(step, memory)?;
+        let (hold, memory) = self.hold(step, memory, messages)?;
         let view =
             StepView::prepare(site, step, before, Arc::new(memory), Arc::new(hold), self.manner)?;
         let changed = self.changed(step, &view)?;
@@ -337,9 +343,15 @@ impl<'a> Shop<'_, 'a> {
         }
     }
 
-    /// Takes the lease of a step that runs of several instances share. What is
-    /// remembered of it is read under that lease.
-    fn hold(&self, id: StepId, memory: StepMemory) -> Result<(Hold, StepMemory), Trouble> {
+    /// Takes the lease of a step that runs of several instances share, waiting for those
+    /// who have it as long as the run may. What is remembered of it is read under that
+    /// lease.
+    fn hold(
+        &self,
+        id: StepId,
+        memory: StepMemory,
+        messages: &Sender<Message<'a>>,
+    ) -> Result<(Hold, StepMemory), Trouble> {
         let site = self.site;
         let step = site.pipeline.step(id);
         let Some(holder) = self.holder.as_ref().filter(|_| step.per != site.pipeline.per) else {
@@ -347,10 +359,28 @@ impl<'a> Shop<'_, 'a> {
         };
         let instance = site.params.instance(&step.per);
         let lock = site.home.step_lock(&site.pipeline.name, &step.name, instance.as_str());
-        let hold = match Lease::take(&lock, holder) {
-            Ok(lease) => Hold::Held(Mutex::new(Some(lease))),
-            Err(LeaseError::Busy(_)) => Hold::Others,
-            Err(error) => return Err(Trouble::Broken(error.to_string())),
+        let began = Instant::now();
+        let hold = loop {
+            let other = match Lease::take(&lock, holder) {
+                Ok(lease) => break Hold::Held(Mutex::new(Some(lease))),
+                Err(LeaseError::Busy(other)) => other,
+                Err(error) => return Err(Trouble::Broken(error.to_string())),
+            };
+            let is_dying = other.as_ref().is_some_and(|other| other.is_dying(&holder.host));
+            let patience = self.patience.unwrap_or_default().max(if is_dying {
+                DYING
+            } else {
+                Duration::ZERO
+            });
+            if began.elapsed() >= patience || self.stop.is_pulled() {
+                break Hold::Others;
+            }
+            if let (Some(other), false) = (other, is_dying) {
+                let Holder { user, host, pid, command, .. } = *other;
+                let text = format!("{} waits for {user}@{host}, pid {pid}: {command}", step.name);
+                let _ = messages.send(Message::Complaint { reason: text.clone(), text });
+            }
+            self.stop.wait(BETWEEN);
         };
         let gone = memory.gone;
         let memory = site

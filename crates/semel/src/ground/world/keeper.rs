@@ -26,7 +26,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open};
 
@@ -36,6 +37,9 @@ use self::wire::{Order, Reply, Request};
 /// The variable in which a command, and so all that it starts, finds its tag: by
 /// that the keeper knows its own.
 const TAG: &str = "SEMEL_KEPT";
+
+/// How long a keeper may take to answer before it is woken up.
+const DEAF: Duration = Duration::from_secs(2);
 
 /// How a keeper is started.
 static APPOINTED: OnceLock<(PathBuf, Vec<OsString>)> = OnceLock::new();
@@ -120,7 +124,7 @@ pub(super) struct Kept<'a> {
 pub(super) struct Keeper {
     process: Child,
     line: Mutex<Line>,
-    open: Arc<Open>,
+    open: Open,
 }
 
 /// What connects semel with its keeper.
@@ -149,11 +153,12 @@ impl Keeper {
             .stderr(Stdio::null())
             .spawn()?;
         let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty())?;
-        let open = Arc::new(Open::default());
-        let known = Arc::clone(&open);
-        let watch = move || die_with(&pidfd, &known);
+        // It may have been stopped by hand: then it is woken up.
+        ours.set_read_timeout(Some(DEAF))?;
+        let watch = move || die_with(&pidfd);
         std::thread::Builder::new().name("keeper".to_owned()).spawn(watch)?;
-        Ok(Self { process, line: Mutex::new(Line { socket: ours, asked: 0 }), open })
+        let line = Mutex::new(Line { socket: ours, asked: 0 });
+        Ok(Self { process, line, open: Open::default() })
     }
 
     /// Starts a command, and gives the number of its first process.
@@ -199,31 +204,37 @@ impl Keeper {
 
     fn ask(&self, line: &Line, request: &Request, fds: &[BorrowedFd<'_>]) -> io::Result<i32> {
         let socket = &line.socket;
-        let asked = wire::send(socket, request, fds).and_then(|()| wire::answer(socket));
+        let wake = || kill_process(Pid::from_child(&self.process), Signal::CONT).is_ok();
+        let asked = wire::send(socket, request, fds).and_then(|()| wire::answer(socket, &wake));
         match asked {
             Ok(Reply::Done(value)) => Ok(value),
             Ok(Reply::Failed(errno)) => Err(io::Error::from_raw_os_error(errno)),
             // It is dead. Nothing that happens from here on is what it seems.
-            Err(_) => die(&self.open),
+            Err(_) => die(),
         }
     }
 }
 
 /// Waits for the death of the keeper, and follows it.
-fn die_with(keeper: &OwnedFd, open: &Open) {
+fn die_with(keeper: &OwnedFd) {
     let mut fds = [rustix::event::PollFd::new(keeper, rustix::event::PollFlags::IN)];
     // Whether it is dead or nobody can tell: we must not outlive it.
     let _ = super::process::wait_for(&mut fds, None);
-    die(open);
+    die();
 }
 
-/// Dies, as if killed: the keeper is dead. What it kept was handed to us, and what
-/// has not ended of it ends first, since nobody could end it after us.
-fn die(open: &Open) -> ! {
-    let open = open.lock().expect("nobody panics while holding it");
+/// Dies, as if killed: a keeper is dead. What it kept was handed to us, and what has
+/// not ended of it ends first, since nobody could end it after us. The other keepers end
+/// what is theirs; unless they are dead, too.
+fn die() -> ! {
+    let keepers = || KEEPERS.iter().filter_map(|place| place.get()?.as_ref().ok());
     children::end(&|pid| {
-        let is_open = |tag| open.contains_key(&tag);
-        open.values().any(|first| *first == Some(pid)) || children::tag(pid).is_some_and(is_open)
+        let tag = children::tag(pid);
+        keepers().any(|keeper| {
+            let open = keeper.open();
+            open.values().any(|first| *first == Some(pid))
+                || tag.as_ref().is_some_and(|tag| open.contains_key(tag))
+        })
     });
     loop {
         let _ = kill_process(getpid(), Signal::KILL);

@@ -366,6 +366,8 @@ pub struct Seen {
     pub is_stopped: bool,
     /// Whether it was killed, and is only about to be gone.
     pub is_dying: bool,
+    /// Whether it does not listen to SIGTERM.
+    pub ignores_term: bool,
 }
 
 impl Seen {
@@ -380,12 +382,14 @@ impl Seen {
         let is = |states: [char; 2]| {
             field("State:").is_some_and(|state| state.trim_start().starts_with(states))
         };
-        let is_killed = |name| {
-            let pending = field(name).and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-            pending.is_some_and(|pending| pending & (1 << (9 - 1)) != 0)
+        let has = |name, signal: Signal| {
+            let set = field(name).and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+            set.is_some_and(|set| set & (1 << (signal.as_raw() - 1)) != 0)
         };
+        let is_killed = |name| has(name, Signal::KILL);
         let is_dying = is(['Z', 'X']) || is_killed("SigPnd:") || is_killed("ShdPnd:");
-        Some(Self { pid, command, is_stopped: is(['T', 't']), is_dying })
+        let ignores_term = has("SigIgn:", Signal::TERM);
+        Some(Self { pid, command, is_stopped: is(['T', 't']), is_dying, ignores_term })
     }
 
     /// Whether it is a keeper: then it is ending what it kept.

@@ -134,10 +134,19 @@ pub(super) fn reply(mut socket: &UnixStream, reply: &Reply) -> io::Result<()> {
     socket.write_all(&[kind, a, b, c, d])
 }
 
-/// Receives a reply.
-pub(super) fn answer(mut socket: &UnixStream) -> io::Result<Reply> {
+/// Receives a reply. Where none comes in time the other side is woken up; gives up if
+/// that cannot be.
+pub(super) fn answer(mut socket: &UnixStream, wake: &dyn Fn() -> bool) -> io::Result<Reply> {
     let mut bytes = [0; 5];
-    socket.read_exact(&mut bytes)?;
+    let mut got = 0;
+    while got < bytes.len() {
+        got += match socket.read(&mut bytes[got..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && wake() => 0,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            read => read?,
+        };
+    }
     let [kind, a, b, c, d] = bytes;
     let value = i32::from_ne_bytes([a, b, c, d]);
     Ok(if kind == 0 { Reply::Done(value) } else { Reply::Failed(value) })
@@ -235,7 +244,7 @@ mod tests {
         let (heard, fds) = requests.next().expect("heard").expect("somebody is there");
         assert_eq!((heard, fds.len()), (order, 3));
         reply(&theirs, &Reply::Failed(2)).expect("replied");
-        assert_eq!(answer(&ours).expect("an answer"), Reply::Failed(2));
+        assert_eq!(answer(&ours, &|| false).expect("an answer"), Reply::Failed(2));
         send(&ours, &Request::Reap { pid: 7, ends: true }, &[]).expect("sent");
         let heard = requests.next().expect("heard").map(|(request, fds)| (request, fds.len()));
         assert_eq!(heard, Some((Request::Reap { pid: 7, ends: true }, 0)));
