@@ -289,8 +289,7 @@ impl Summary<'_> {
                     (Some("interrupted"), _) if attempt.ended.is_some() => {
                         "it was ended before its time.".to_owned()
                     }
-                    _ => "semel was killed before its end.\n  Its command may still be at work."
-                        .to_owned(),
+                    _ => "semel was killed before its end.".to_owned(),
                 };
                 writeln!(out, "  Run {run} began it {began}; {ended}")?;
             }

@@ -87,6 +87,8 @@ pub(super) fn start(kept: &Kept<'_>) -> io::Result<Option<(&'static Keeper, Pid)
         let start = || Keeper::start(program, words).map_err(|error| error.to_string());
         let keeper = match place.get_or_init(start) {
             Ok(keeper) => keeper,
+            // Those that are there must do.
+            Err(_) if first.is_some() => break,
             Err(why) => {
                 return Err(io::Error::other(format!("its keeper cannot be started: {why}")));
             }
