@@ -226,10 +226,15 @@ fn die_with(keeper: &OwnedFd) {
 }
 
 /// Dies, as if killed: a keeper is dead. What it kept was handed to us, and what has
-/// not ended of it ends first, since nobody could end it after us. The other keepers end
-/// what is theirs; unless they are dead, too.
+/// not ended of it ends first, since nobody could end it after us. So it is with the
+/// other keepers, which may be dying, too.
 fn die() -> ! {
     let keepers = || KEEPERS.iter().filter_map(|place| place.get()?.as_ref().ok());
+    for keeper in keepers() {
+        let process = Pid::from_child(&keeper.process);
+        let _ = kill_process(process, Signal::KILL);
+        children::bury(process);
+    }
     children::end(&|pid| {
         let tag = children::tag(pid);
         keepers().any(|keeper| {

@@ -106,7 +106,7 @@ pub(super) fn end(is_meant: &dyn Fn(Pid) -> bool) {
 }
 
 /// Waits until a child that was killed is gone, and whether it is.
-fn bury(pid: Pid) -> bool {
+pub(super) fn bury(pid: Pid) -> bool {
     let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
         return true;
     };
