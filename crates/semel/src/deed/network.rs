@@ -482,7 +482,7 @@ impl Pulse {
         }
     }
 
-    /// As [`Self::check`], and looks whether the lock is there still. It is asked before
+    /// As `check`, and looks whether the lock is there still. It is asked before
     /// something is started, published or committed.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Processes: a command is started in a group of its own, its output is read,
 //! and where it must end, its whole group ends.
 //!
-//! It is started by a [`keeper`](super::keeper), where one was appointed: then all
+//! It is started by a [`keeper`], where one was appointed: then all
 //! that it started ends with it, whatever its group.
 //!
 //! Invariant: a group is signalled only while its leader has not been reaped,
