@@ -16,6 +16,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -30,6 +31,9 @@ use crate::ground::manifest::{Loss, Manifest, ManifestError, ManifestResult};
 use crate::ground::once_log::{self, OnceLog};
 use crate::ground::world::disk::{Disk, DiskError};
 use crate::words::once::are_missing;
+
+/// How long somebody who dies may take to let go of the manifest.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What was found of the memory, where that is not as it was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +96,7 @@ pub fn make(
         }
         let signs = Signs::read(disk, home)?;
         // Where there was one, somebody may still be at work with it.
-        if signs.are_there && Access::is_in_use(home).map_err(failed)? {
+        if signs.are_there && stays_in_use(home).map_err(failed)? {
             return Err(ManifestError::DamagedInUse("it is gone".to_owned()));
         }
         // A log that is left of another file must never be taken for the new one's.
@@ -123,6 +127,18 @@ pub fn make(
         home.unmake();
     }
     Ok(made?)
+}
+
+/// Whether somebody is at work with the manifest, and not only about to let go of it.
+fn stays_in_use(home: &Home) -> std::io::Result<bool> {
+    let began = Instant::now();
+    while Access::is_in_use(home)? {
+        if began.elapsed() > PATIENCE {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(false)
 }
 
 /// All that tells of a memory beside the manifest.
