@@ -32,7 +32,7 @@ pub(crate) fn serve() -> Option<ExitCode> {
     let _ = std::fs::write("/proc/self/comm", "semel keeper");
     // Who ends all processes at once means semel and its commands: they end, and then
     // we do. A handler is not inherited by commands; to ignore a signal would be.
-    for signal in crate::verb::run::heard([SIGHUP, SIGINT, SIGTERM]) {
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
         if signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false))).is_err() {
             return Some(ExitCode::FAILURE);
         }

@@ -9,7 +9,7 @@ mod manifest;
 mod manual;
 mod plan;
 mod prune;
-pub(crate) mod run;
+mod run;
 mod settle;
 mod status;
 mod status_of;

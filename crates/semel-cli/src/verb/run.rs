@@ -169,18 +169,9 @@ fn told() -> Box<dyn Write> {
     }
 }
 
-/// Those of these signals that are not ignored: who was started by `nohup` stays.
-pub(crate) fn heard<const N: usize>(signals: [i32; N]) -> Vec<i32> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
-    signals.into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0).collect()
-}
-
 /// Passes signals on to the run, for as long as the process lives.
 fn listen(sender: SignalSender) -> std::io::Result<()> {
-    let heard = heard([SIGINT, SIGTERM, SIGHUP]);
-    let mut signals = signal_hook::iterator::Signals::new(heard)?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
             patient::signalled();

@@ -1,7 +1,7 @@
 //! What somebody found who tried to break it: signals that nobody hears, keepers that
 //! are stopped or killed, words said in the wrong moment.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::process::Signal;
 use semel_testkit::{Gate, eventually, keepers_of};
@@ -85,22 +85,6 @@ fn status_names_what_a_signal_cut_short() {
     running.signal(Signal::TERM);
     running.end().exits(143);
     scratch.semel("status").exits(3).says("refused").says("cut short in run 1");
-}
-
-/// `nohup` means it.
-#[test]
-fn a_hangup_that_is_ignored_stays_ignored() {
-    let scratch = scratch();
-    let gate = Gate::new(scratch.path(), "gate");
-    scratch.pipeline(&format!("[step.a]\nrun = '''{}; echo a >> trace'''", gate.wait()));
-    let mut command = Command::new("nohup");
-    command.args([env!("CARGO_BIN_EXE_semel"), "run"]).current_dir(scratch.path());
-    let running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    gate.until_arrived();
-    signal(running.id(), Signal::HUP);
-    gate.open();
-    assert_eq!(running.wait_with_output().unwrap().status.code(), Some(0));
-    assert_eq!(trace(&scratch), ran(&[("a", 1)]));
 }
 
 #[test]
