@@ -167,9 +167,32 @@ impl Scratch {
     /// reaches it.
     #[must_use]
     pub fn command<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = self.program(&self.binary);
+        command.args(words);
         command
-            .args(words)
+    }
+
+    /// The command for somebody to whom something can be forbidden: root becomes nobody
+    /// for it. `setpriv` finds it even in a folder that only root may enter.
+    #[must_use]
+    pub fn command_of_nobody<S: AsRef<OsStr>>(
+        &self,
+        words: impl IntoIterator<Item = S>,
+    ) -> Command {
+        if !rustix::process::geteuid().is_root() {
+            return self.command(words);
+        }
+        let mut command = self.program("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&self.binary)
+            .args(words);
+        command
+    }
+
+    fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

@@ -221,20 +221,6 @@ fn a_manifest_that_is_a_database_of_somebody_else() {
     insta::assert_snapshot!("foreign_manifest", days.semel("run").exits(5).shown());
 }
 
-/// A command as a user who is nobody, since nothing is forbidden to root.
-pub(crate) fn as_nobody(scratch: &Scratch, words: &[&str]) -> std::process::Output {
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(env!("CARGO_BIN_EXE_semel"))
-        .args(words);
-    command.current_dir(scratch.path()).env("TZ", "UTC").env("USER", "nobody").output().unwrap()
-}
-
-pub(crate) fn is_root() -> bool {
-    rustix::process::getuid().is_root()
-}
-
 #[test]
 fn an_unreadable_input() {
     let scratch = scratch();
@@ -242,14 +228,8 @@ fn an_unreadable_input() {
         "[step.copy]\neach = 'raw/*.csv'\nout = 'out/{{ item.name }}'\nrun = 'cp {{ item }} {{ out }}'\n",
     );
     scratch.sh("chmod 000 raw/2.csv; chmod 777 .");
-    let ran = if is_root() {
-        as_nobody(&scratch, &["run"])
-    } else {
-        scratch.command(["run"]).output().unwrap()
-    };
-    let said = String::from_utf8_lossy(&ran.stderr);
-    assert_eq!(ran.status.code(), Some(1), "{said}");
-    assert!(said.contains("cannot read `raw/2.csv`: Permission denied"), "{said}");
+    let ran = scratch.ran(scratch.command_of_nobody(["run"])).exits(1);
+    assert!(ran.stderr.contains("cannot read `raw/2.csv`: Permission denied"), "{ran:?}");
     assert!(!scratch.has(".semel"));
 }
 
@@ -267,12 +247,7 @@ fn reading_verbs_where_semel_may_only_be_read() {
         (&["manifest", "query", "select count(*) as n from receipt"], 0, "12"),
         (&["run"], 5, "broken"),
     ] {
-        let ran =
-            if is_root() { as_nobody(&days, words) } else { days.command(words).output().unwrap() };
-        let said = String::from_utf8_lossy(&ran.stdout).into_owned()
-            + &String::from_utf8_lossy(&ran.stderr);
-        assert_eq!(ran.status.code(), Some(status), "{words:?}\n{said}");
-        assert!(said.contains(says), "{words:?}\n{said}");
+        days.ran(days.command_of_nobody(words)).exits(status).says(says);
     }
     days.sh("chmod u+w . .semel .semel/*");
 }

@@ -1,25 +1,16 @@
 //! Verbs that only read work for somebody who may not write.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
 use semel_testkit::{Ran, Scratch};
 
 use crate::{days, scratch};
 
-/// Somebody else: nobody.
-const NOBODY: u32 = 65534;
-
-/// The command for somebody who may read all and write nothing. Who may do
-/// everything becomes somebody else for it.
+/// The command for somebody who may read all and write nothing.
 fn as_a_reader(scratch: &Scratch, words: &[&str]) -> Ran {
     close(scratch.path());
-    let mut command = scratch.command(words);
-    if rustix::process::geteuid().is_root() {
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    let ran = scratch.ran(command);
+    let ran = scratch.ran(scratch.command_of_nobody(words));
     open(scratch.path());
     ran
 }
@@ -95,11 +86,7 @@ fn a_reader_sees_a_run_that_is_at_work() {
     let running = scratch.start("run");
     gate.until_arrived();
     for_all(scratch.path(), |is_folder| if is_folder { 0o755 } else { 0o644 });
-    let read = |words: &[&str]| {
-        let mut command = scratch.command(words);
-        command.uid(NOBODY).gid(NOBODY);
-        scratch.ran(command)
-    };
+    let read = |words: &[&str]| scratch.ran(scratch.command_of_nobody(words));
     read(&["status"]).exits(4).says("at work");
     read(&["status", "b"]).exits(4).says("at work");
     read(&["verify"]).exits(0).says("1 of 1 output").says("at work   pid");
