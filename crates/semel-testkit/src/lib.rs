@@ -13,6 +13,7 @@
 pub mod aftermath;
 pub mod contract;
 mod kill;
+pub mod library;
 mod moment;
 pub mod power;
 pub mod recorded;

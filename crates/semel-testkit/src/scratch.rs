@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
 
+use crate::library::put_file;
+
 /// A folder with files, and the command to run in it.
 #[derive(Debug)]
 pub struct Scratch {
@@ -47,10 +49,7 @@ impl Scratch {
 
     /// Writes a file, and the folders above it.
     pub fn file(&self, path: impl AsRef<Path>, text: impl AsRef<[u8]>) -> &Self {
-        let path = self.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("it has a folder"))
-            .expect("folders can be made");
-        std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        put_file(self.path(), path, text);
         self
     }
 

@@ -3,19 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
 use semel::deed::prune::{Pruned, prune};
-use semel::deed::run::{CannotBegin, Options, Setting, run, signals};
+use semel::deed::run::{CannotBegin, Options, run, signals};
 use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::world::disk::{Disk, DiskError, DiskResult, RealDisk};
 use semel::ground::world::fault::{FaultyDisk, Moment};
-use semel::thought::bind::Params;
-use semel::words::pipeline::Pipeline;
-use semel::words::run::By;
+use semel_testkit::library::{copy_of, with_setting};
 
 const BEFORE: &str = r#"
 name = "faults"
@@ -37,45 +33,22 @@ out = "stays"
 run = 'echo stays > {{ out }}'
 "#;
 
-fn with<T>(disk: &dyn Disk, text: &str, act: impl FnOnce(&Setting<'_>) -> T) -> T {
-    let pipeline = Pipeline::read(text).unwrap();
-    let params = Params::of(&pipeline, &[], &BTreeMap::new()).unwrap();
-    let by = By { host: "host".to_owned(), user: "user".to_owned(), pid: std::process::id() };
-    act(&Setting {
-        pipeline: &pipeline,
-        file: "semel.toml",
-        params: &params,
-        disk,
-        env: &BTreeMap::new(),
-        command: "semel",
-        by: &by,
-    })
-}
-
 fn pruned(disk: &dyn Disk) -> Result<Pruned, CannotBegin> {
     let path = Home::in_folder(disk.root()).manifest();
     let manifest = SqliteManifest::read(&path).unwrap();
-    with(disk, AFTER, |setting| prune(setting, &manifest))
+    with_setting(disk, AFTER, |setting| prune(setting, &manifest))
 }
 
 /// A folder in which two outputs are left over; somebody put a file into one.
 fn prepared() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let disk = RealDisk::at(folder.path()).unwrap();
-    let status = with(&disk, BEFORE, |setting| {
+    let status = with_setting(&disk, BEFORE, |setting| {
         let (_, signals) = signals();
         run(setting, &Options::default(), &signals, &mut |_| {}).unwrap().report.status()
     });
     assert_eq!(status, 0);
     std::fs::write(folder.path().join("tree/CNAME"), "mine").unwrap();
-    folder
-}
-
-/// Another folder that is the same.
-fn copied(whole: &Path) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let status = Command::new("cp").arg("-a").arg(whole.join(".")).arg(folder.path()).status();
-    assert!(status.unwrap().success());
     folder
 }
 
@@ -119,7 +92,7 @@ fn faulty(folder: &Path, at: u64, moment: Moment, apart: bool) -> FaultyDisk<Rea
 
 fn explore(apart: bool) -> u64 {
     let template = prepared();
-    let whole = copied(template.path());
+    let whole = copy_of(template.path());
     let disk = faulty(whole.path(), u64::MAX, Moment::Before, apart);
     let done = pruned(&disk).unwrap();
     assert_eq!((done.moved.len(), done.failed.len()), (2, 0), "{done:?}");
@@ -127,7 +100,7 @@ fn explore(apart: bool) -> u64 {
     assert!(!whole.path().join("tree").exists() && !whole.path().join("some/file").exists());
     for at in 1..=disk.changes() {
         for moment in [Moment::Before, Moment::After] {
-            let folder = copied(template.path());
+            let folder = copy_of(template.path());
             let what = format!("{moment:?} change {at}");
             match pruned(&faulty(folder.path(), at, moment, apart)) {
                 Ok(pruned) => assert!(!pruned.failed.is_empty() || at > 1, "{what}: {pruned:?}"),

@@ -14,17 +14,14 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use semel::deed::once;
-use semel::deed::run::{CannotBegin, Options, Setting, run, signals};
+use semel::deed::run::{CannotBegin, Options, run, signals};
 use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
-use semel::ground::manifest::{Manifest, Resolution, Verb};
+use semel::ground::manifest::{Manifest, Verb};
 use semel::ground::world::disk::{Disk, DiskError, RealDisk};
 use semel::ground::world::fault::{FaultyDisk, Moment};
-use semel::thought::bind::Params;
-use semel::words::pipeline::Pipeline;
-use semel::words::run::By;
 use semel::words::task::{Instance, TaskName};
+use semel_testkit::library::{copy_of, is_somewhere, put_file, settle, with_setting};
 
 /// Files, a folder, several outputs, a chain, a gathering, and what is done once.
 const PIPELINE: &str = r#"
@@ -139,24 +136,14 @@ fn child() {
 }
 
 fn run_on(disk: &dyn Disk, text: &str) -> i32 {
-    let pipeline = Pipeline::read(text).unwrap();
-    let params = Params::of(&pipeline, &[], &std::collections::BTreeMap::new()).unwrap();
-    let by = By { host: "host".to_owned(), user: "user".to_owned(), pid: std::process::id() };
-    let setting = Setting {
-        pipeline: &pipeline,
-        file: "semel.toml",
-        params: &params,
-        disk,
-        env: &BTreeMap::new(),
-        command: "semel run",
-        by: &by,
-    };
     let (_, signals) = signals();
-    match run(&setting, &Options::default(), &signals, &mut |_| {}) {
-        Ok(ended) => ended.report.status(),
-        Err(CannotBegin::Broken(_) | CannotBegin::Manifest { .. }) => 5,
-        Err(error) => panic!("{error:?}"),
-    }
+    with_setting(disk, text, |setting| {
+        match run(setting, &Options::default(), &signals, &mut |_| {}) {
+            Ok(ended) => ended.report.status(),
+            Err(CannotBegin::Broken(_) | CannotBegin::Manifest { .. }) => 5,
+            Err(error) => panic!("{error:?}"),
+        }
+    })
 }
 
 /// What a child did: its exit status, or that it was killed.
@@ -175,18 +162,12 @@ fn child_in(folder: &Path, fault: &str) -> Option<i32> {
     })
 }
 
-fn file(folder: &Path, name: &str, text: &str) {
-    let path = folder.join(name);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, text).unwrap();
-}
-
 /// A folder before its first run.
 fn first(folder: &Path) {
-    file(folder, "raw/1", "b\na\n");
-    file(folder, "raw/2", "d\nc\n");
+    put_file(folder, "raw/1", "b\na\n");
+    put_file(folder, "raw/2", "d\nc\n");
     // What somebody else put there must not be lost.
-    file(folder, "report", "precious");
+    put_file(folder, "report", "precious");
 }
 
 /// A folder after a good run, with an input that changed since, an output that
@@ -194,34 +175,18 @@ fn first(folder: &Path) {
 fn changed(folder: &Path) {
     first(folder);
     assert_eq!(child_in(folder, "none 0"), Some(0));
-    file(folder, "raw/1", "b\na\nz\n");
-    file(folder, "clean/2", "mended");
+    put_file(folder, "raw/1", "b\na\nz\n");
+    put_file(folder, "clean/2", "mended");
     std::fs::remove_dir_all(folder.join("split/2.rest")).unwrap();
 }
 
 /// A folder in which something was bought, semel was killed before it had noted
 /// that, and a human said that it is done.
 fn bought(folder: &Path) {
-    file(folder, "semel.toml", PAID);
+    put_file(folder, "semel.toml", PAID);
     assert_eq!(child_in(folder, "none 0"), None, "the command kills semel");
     assert_eq!(child_in(folder, "none 0"), Some(3), "it refuses");
-    settle(folder, "buy", Verb::Done);
-}
-
-/// A human settles what a run refused.
-fn settle(folder: &Path, step: &str, verb: Verb) {
-    let disk = RealDisk::at(folder).unwrap();
-    let home = Home::in_folder(disk.root());
-    let mut manifest = SqliteManifest::open(&home.manifest()).unwrap();
-    let said = Resolution {
-        task: TaskName::new(step, &Instance::default(), None),
-        verb,
-        without_outputs: false,
-        because: "somebody looked".to_owned(),
-        by: By { host: "host".to_owned(), user: "user".to_owned(), pid: 1 },
-        at: semel::Timestamp::now(),
-    };
-    once::settle(&disk, &home, &mut manifest, "faults", &[said], |_| true).unwrap();
+    settle(folder, "faults", "buy", Verb::Done);
 }
 
 /// The next run, and where it refuses what may have been told, a human who looks and
@@ -230,7 +195,7 @@ fn goes_on(folder: &Path) -> Option<i32> {
     match child_in(folder, "none 0") {
         Some(3) => {
             let was_told = folder.join("outbox").exists();
-            settle(folder, "tell", if was_told { Verb::Done } else { Verb::Redo });
+            settle(folder, "faults", "tell", if was_told { Verb::Done } else { Verb::Redo });
             child_in(folder, "none 0")
         }
         ended => ended,
@@ -239,11 +204,11 @@ fn goes_on(folder: &Path) -> Option<i32> {
 
 /// A folder in which what is written in place stands already.
 fn to_be_added_to(folder: &Path, end: &str) {
-    file(folder, "semel.toml", &IN_PLACE.replace("END", end));
-    file(folder, "in", "2\n");
-    file(folder, "log", "precious\n");
-    file(folder, "folder/log", "1\n");
-    file(folder, "folder/old", "old\n");
+    put_file(folder, "semel.toml", IN_PLACE.replace("END", end));
+    put_file(folder, "in", "2\n");
+    put_file(folder, "log", "precious\n");
+    put_file(folder, "folder/log", "1\n");
+    put_file(folder, "folder/old", "old\n");
 }
 
 /// The first attempt fails: all is put back within the run.
@@ -261,7 +226,7 @@ fn half_written(folder: &Path) {
 /// And somebody put something else into the place since.
 fn half_written_and_mended(folder: &Path) {
     half_written(folder);
-    file(folder, "new", "mended");
+    put_file(folder, "new", "mended");
 }
 
 /// All that is there, but semel's own.
@@ -282,23 +247,6 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         }
     }
     found
-}
-
-/// Whether these bytes are kept somewhere among what was displaced, or in their
-/// place.
-fn is_kept(folder: &Path, bytes: &[u8]) -> bool {
-    let mut open = vec![folder.to_owned()];
-    while let Some(inside) = open.pop() {
-        for entry in std::fs::read_dir(inside).unwrap().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                open.push(path);
-            } else if std::fs::read(&path).is_ok_and(|found| found == bytes) {
-                return true;
-            }
-        }
-    }
-    false
 }
 
 /// Runs all points of a scenario: kills or fails the k-th change, runs again, and
@@ -345,10 +293,10 @@ fn point(
             assert!(kind == "full" && [0, 1, 5].contains(&status), "{what}: exit {status}");
         }
     }
-    assert!(is_kept(folder, precious), "{what}: bytes that semel did not make are gone");
+    assert!(is_somewhere(folder, precious), "{what}: bytes that semel did not make are gone");
     assert_eq!(goes_on(folder), Some(0), "{what}: the next run");
     assert_eq!(&contents(folder), wanted, "{what}: the end is another");
-    assert!(is_kept(folder, precious), "{what}: bytes that semel did not make are gone");
+    assert!(is_somewhere(folder, precious), "{what}: bytes that semel did not make are gone");
     // What was kept for a human goes with the first run after it is settled.
     assert_eq!(child_in(folder, "none 0"), Some(0), "{what}: one more run");
     let left: Vec<_> =
@@ -399,7 +347,7 @@ run  = 'echo told >> outbox'
 "#;
 
 fn pay(folder: &Path) {
-    file(folder, "semel.toml", PAY);
+    put_file(folder, "semel.toml", PAY);
 }
 
 fn outbox(folder: &Path) -> String {
@@ -449,7 +397,7 @@ fn i3_i6_a_full_disk_while_appending_to_the_log() {
             // Nobody knows of it then, not even that it did not begin.
             forget(folder);
             assert_eq!(child_in(folder, "none 0"), Some(3));
-            settle(folder, "tell", Verb::Redo);
+            settle(folder, "faults", "tell", Verb::Redo);
         }
         assert_eq!(child_in(folder, "none 0"), Some(0));
         assert_eq!(outbox(folder), "told\n");
@@ -512,17 +460,17 @@ run   = 'head -n 1 in > {{ out.head }}; tail -n +2 in > {{ out.rest }}/lines; ca
 
 /// The set of an earlier input is in place, and a new one is to be made.
 fn set(folder: &Path) {
-    file(folder, "semel.toml", SET);
-    file(folder, "in", "1\n2\n");
+    put_file(folder, "semel.toml", SET);
+    put_file(folder, "in", "1\n2\n");
     assert_eq!(child_in(folder, "none 0"), Some(0));
-    file(folder, "log", "precious");
-    file(folder, "in", "3\n4\n");
+    put_file(folder, "log", "precious");
+    put_file(folder, "in", "3\n4\n");
 }
 
 /// The same, but the check will not hold: what was there stays.
 fn set_that_does_not_hold(folder: &Path) {
     set(folder);
-    file(folder, "bad", "");
+    put_file(folder, "bad", "");
 }
 
 #[test]
@@ -552,13 +500,6 @@ fn receipt_of(folder: &Path, step: &str) -> Option<(&'static str, i64)> {
     let name = TaskName::new(step, &Instance::default(), None);
     let receipt = manifest.receipt("faults", &name).unwrap()?;
     Some((receipt.origin.name(), receipt.run))
-}
-
-fn copy_of(folder: &Path) -> tempfile::TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    let from = format!("{}/.", folder.display());
-    assert!(Command::new("cp").arg("-a").arg(from).arg(copy.path()).status().unwrap().success());
-    copy
 }
 
 /// Works through points, in a few threads.
@@ -608,10 +549,10 @@ fn twice(prepare: fn(&Path), status: i32) {
             let folder = copy_of(killed.path());
             let folder = folder.path();
             assert_eq!(child_in(folder, &format!("die {again}")), None, "{what}");
-            assert!(is_kept(folder, b"precious"), "{what}");
+            assert!(is_somewhere(folder, b"precious"), "{what}");
             assert_eq!(child_in(folder, "none 0"), Some(status), "{what}");
             assert_eq!(contents(folder), wanted, "{what}");
-            assert!(is_kept(folder, b"precious"), "{what}");
+            assert!(is_somewhere(folder, b"precious"), "{what}");
             if status == 0 {
                 // It is the receipt of the run that was killed while it published.
                 assert_eq!(receipt_of(folder, "split"), Some(("run", 2)), "{what}");
@@ -649,15 +590,15 @@ run  = 'cat in > {{ out.answer }}; cat in > {{ out.parts }}/1; echo bought >> le
 "#;
 
 fn to_be_bought(folder: &Path) {
-    file(folder, "semel.toml", BUY);
-    file(folder, "in", "1\n");
+    put_file(folder, "semel.toml", BUY);
+    put_file(folder, "in", "1\n");
     assert_eq!(child_in(folder, "none 0"), Some(0));
     std::fs::remove_file(folder.join("ledger")).unwrap();
     // It is wanted once more, for another input; and somebody wrote into the old one.
-    file(folder, "in", "2\n");
-    file(folder, "answer", "precious");
+    put_file(folder, "in", "2\n");
+    put_file(folder, "answer", "precious");
     assert_eq!(child_in(folder, "none 0"), Some(3));
-    settle(folder, "buy", Verb::Redo);
+    settle(folder, "faults", "buy", Verb::Redo);
 }
 
 /// Once the exit status, the rules and the digests of what was paid for are journalled,
@@ -680,13 +621,13 @@ fn i3_i6_what_was_paid_for_is_finished_from_its_journal() {
             Some(0) => {}
             // What it left is kept, or it did not begin: a human looks.
             Some(3) if !is_journalled => {
-                settle(folder, "buy", if was_bought { Verb::Done } else { Verb::Redo });
+                settle(folder, "faults", "buy", if was_bought { Verb::Done } else { Verb::Redo });
                 assert_eq!(child_in(folder, "none 0"), Some(0), "killed at {at}");
             }
             ended => panic!("killed at {at}: {ended:?}"),
         }
         assert_eq!(contents(folder), wanted, "killed at {at}");
-        assert!(is_kept(folder, b"precious"), "killed at {at}");
+        assert!(is_somewhere(folder, b"precious"), "killed at {at}");
         if is_journalled {
             assert_eq!(receipt_of(folder, "buy").map(|(origin, _)| origin), Some("run"));
             finished.fetch_add(1, Ordering::SeqCst);

@@ -16,10 +16,8 @@ use semel::ground::home::Home;
 use semel::ground::manifest::Manifest as _;
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::world::disk::{Disk, RealDisk};
-use semel::thought::bind::Params;
 use semel::words::event::{Event, Outcome};
-use semel::words::pipeline::Pipeline;
-use semel::words::run::By;
+use semel_testkit::library::with_setting;
 
 /// What leaves outputs, what leaves nothing to look at, and what is done once.
 const PIPELINE: &str = r#"
@@ -182,38 +180,30 @@ fn gather(folder: &Path, into: &mut Vec<(PathBuf, Vec<u8>)>) {
 
 /// A run; its exit status, or why it could not begin.
 fn go(disk: &RealDisk) -> Result<i32, String> {
-    let pipeline = Pipeline::read(PIPELINE).unwrap();
-    let params = Params::of(&pipeline, &[], &BTreeMap::new()).unwrap();
-    let by = By { host: "host".to_owned(), user: "user".to_owned(), pid: std::process::id() };
-    let setting = Setting {
-        pipeline: &pipeline,
-        file: "semel.toml",
-        params: &params,
-        disk,
-        env: &std::env::vars().map(|(name, value)| (name, value.into_bytes())).collect(),
-        command: "semel run",
-        by: &by,
-    };
-    loop {
-        let (_, signals) = signals();
-        let mut wrong = Vec::new();
-        let mut hear = |event: &Event<'_>| match event {
-            Event::Warning { text } => wrong.push((*text).to_owned()),
-            Event::Settled { task, outcome: Outcome::Failed(failure) } => {
-                wrong.push(format!("{task}: {failure}"));
+    let env = std::env::vars().map(|(name, value)| (name, value.into_bytes())).collect();
+    with_setting(disk, PIPELINE, |setting| {
+        let setting = Setting { env: &env, ..*setting };
+        loop {
+            let (_, signals) = signals();
+            let mut wrong = Vec::new();
+            let mut hear = |event: &Event<'_>| match event {
+                Event::Warning { text } => wrong.push((*text).to_owned()),
+                Event::Settled { task, outcome: Outcome::Failed(failure) } => {
+                    wrong.push(format!("{task}: {failure}"));
+                }
+                _ => {}
+            };
+            match run(&setting, &Options::default(), &signals, &mut hear) {
+                Ok(ended) if ended.report.status() == 5 => return Err(wrong.join("; ")),
+                Ok(ended) => return Ok(ended.report.status()),
+                Err(CannotBegin::Manifest { error, .. }) => return Err(error.to_string()),
+                // A child of another test, which is about to become its command, has all
+                // that this process has open.
+                Err(CannotBegin::Busy(_)) => std::thread::yield_now(),
+                Err(error) => panic!("it must be able to begin: {error:?}"),
             }
-            _ => {}
-        };
-        match run(&setting, &Options::default(), &signals, &mut hear) {
-            Ok(ended) if ended.report.status() == 5 => return Err(wrong.join("; ")),
-            Ok(ended) => return Ok(ended.report.status()),
-            Err(CannotBegin::Manifest { error, .. }) => return Err(error.to_string()),
-            // A child of another test, which is about to become its command, has all
-            // that this process has open.
-            Err(CannotBegin::Busy(_)) => std::thread::yield_now(),
-            Err(error) => panic!("it must be able to begin: {error:?}"),
         }
-    }
+    })
 }
 
 /// Numbers that look drawn.

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use semel::ground::world::disk::RealDisk;
 use semel::ground::world::fault::{self, FaultyDisk};
+use semel_testkit::library::is_somewhere;
 use semel_testkit::power::{Cut, Kind, Medium};
 use semel_testkit::recorded::Tree;
 
 use crate::simulated::tries_all;
 use crate::stories::Story;
-use crate::world::{World, is_somewhere, run_on, try_run_on};
+use crate::world::{World, run_on, try_run_on};
 
 /// Cuts the power of real file systems after changes of a run, each time another one;
 /// what semel still tries then fails.

@@ -7,10 +7,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use semel_testkit::aftermath::{Aftermath, Fate};
+use semel_testkit::library::is_somewhere;
 use semel_testkit::recorded::{Moment, Recording, Tree};
 
 use crate::stories::Story;
-use crate::world::{World, is_somewhere, run_on};
+use crate::world::{World, run_on};
 
 /// Where a violation comes again.
 struct Case<'a> {

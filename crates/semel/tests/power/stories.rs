@@ -6,6 +6,7 @@ use semel::deed::prune::prune;
 use semel::ground::home::Home;
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::world::disk::{Disk, RealDisk};
+use semel_testkit::library::put_file;
 
 use crate::world::{run_on, with_setting};
 
@@ -173,18 +174,12 @@ fn prune_on(disk: &dyn Disk) -> i32 {
     })
 }
 
-fn file(folder: &Path, name: &str, text: &str) {
-    let path = folder.join(name);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, text).unwrap();
-}
-
 /// A folder before its first run.
 fn first(folder: &Path) {
-    file(folder, "raw/1", "b\na\n");
-    file(folder, "raw/2", "d\nc\n");
+    put_file(folder, "raw/1", "b\na\n");
+    put_file(folder, "raw/2", "d\nc\n");
     // What somebody else put there must not be lost.
-    file(folder, "report", "precious");
+    put_file(folder, "report", "precious");
 }
 
 /// A folder after a good run, with an input that changed since, an output that was
@@ -192,8 +187,8 @@ fn first(folder: &Path) {
 fn later(folder: &Path) {
     first(folder);
     assert_eq!(run_on(&RealDisk::at(folder).unwrap()), 0);
-    file(folder, "raw/1", "b\na\nz\n");
-    file(folder, "clean/deep/2", "mended");
+    put_file(folder, "raw/1", "b\na\nz\n");
+    put_file(folder, "clean/deep/2", "mended");
     std::fs::remove_dir_all(folder.join("split/2.rest")).unwrap();
     let db = rusqlite::Connection::open(folder.join(".semel/manifest.db")).unwrap();
     db.execute("update memory set born = '2020-01-01T00:00:00Z'", []).unwrap();
@@ -202,23 +197,23 @@ fn later(folder: &Path) {
 /// A folder with what somebody else made in the places of outputs.
 fn mended(folder: &Path) {
     first(folder);
-    file(folder, "clean/deep/2", "mended");
+    put_file(folder, "clean/deep/2", "mended");
 }
 
 /// A folder with outputs of an item that is gone, one of them mended by hand.
 fn left_over(folder: &Path) {
     first(folder);
     assert_eq!(run_on(&RealDisk::at(folder).unwrap()), 0);
-    file(folder, "clean/deep/1", "mended");
+    put_file(folder, "clean/deep/1", "mended");
     std::fs::remove_file(folder.join("raw/1")).unwrap();
 }
 
 /// A folder in which what is written in place stands already.
 fn to_be_added_to(folder: &Path) {
-    file(folder, "in", "2\n");
-    file(folder, "ledger", "precious\n");
-    file(folder, "folder/log", "1\n");
-    file(folder, "folder/old", "old\n");
+    put_file(folder, "in", "2\n");
+    put_file(folder, "ledger", "precious\n");
+    put_file(folder, "folder/log", "1\n");
+    put_file(folder, "folder/old", "old\n");
 }
 
 /// A folder whose manifest was removed.

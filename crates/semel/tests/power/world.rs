@@ -1,19 +1,12 @@
 //! A folder in which semel's library runs, and what is outside it, where no power is cut.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use semel::deed::once;
 use semel::deed::run::{CannotBegin, Options, Setting, run, signals};
-use semel::ground::home::Home;
-use semel::ground::manifest::sqlite::SqliteManifest;
-use semel::ground::manifest::{Resolution, Verb};
+use semel::ground::manifest::Verb;
 use semel::ground::world::disk::{Disk, RealDisk};
-use semel::thought::bind::Params;
-use semel::words::pipeline::Pipeline;
-use semel::words::run::By;
-use semel::words::task::{Instance, TaskName};
 use semel_testkit::aftermath::Aftermath;
+use semel_testkit::library::{self, settle};
 use semel_testkit::recorded::{RecordedDisk, Recording, Tree};
 
 use crate::stories::{PIPELINE, Story};
@@ -114,7 +107,7 @@ impl World {
         match self.run() {
             3 => {
                 let verb = if self.told() == 0 { Verb::Redo } else { Verb::Done };
-                settle(&self.folder(), "tell", verb);
+                settle(&self.folder(), "power", "tell", verb);
                 self.run()
             }
             ended => ended,
@@ -145,40 +138,5 @@ pub(crate) fn try_run_on(disk: &dyn Disk) -> Result<i32, CannotBegin> {
 
 pub(crate) fn with_setting<T>(disk: &dyn Disk, act: impl FnOnce(&Setting<'_>) -> T) -> T {
     let text = std::fs::read_to_string(disk.root().join("semel.toml")).unwrap();
-    let pipeline = Pipeline::read(&text).unwrap();
-    let params = Params::of(&pipeline, &[], &BTreeMap::new()).unwrap();
-    let by = By { host: "host".to_owned(), user: "user".to_owned(), pid: std::process::id() };
-    let setting = Setting {
-        pipeline: &pipeline,
-        file: "semel.toml",
-        params: &params,
-        disk,
-        env: &BTreeMap::new(),
-        command: "semel run",
-        by: &by,
-    };
-    act(&setting)
-}
-
-fn settle(folder: &Path, step: &str, verb: Verb) {
-    let disk = RealDisk::at(folder).unwrap();
-    let home = Home::in_folder(disk.root());
-    let mut manifest = SqliteManifest::open(&home.manifest()).unwrap();
-    let said = Resolution {
-        task: TaskName::new(step, &Instance::default(), None),
-        verb,
-        without_outputs: false,
-        because: "somebody looked".to_owned(),
-        by: By { host: "host".to_owned(), user: "user".to_owned(), pid: 1 },
-        at: semel::Timestamp::now(),
-    };
-    once::settle(&disk, &home, &mut manifest, "power", &[said], |_| true).unwrap();
-}
-
-pub(crate) fn is_somewhere(folder: &Path, bytes: &[u8]) -> bool {
-    std::fs::read_dir(folder).unwrap().flatten().any(|entry| {
-        let path = entry.path();
-        let is_there = || std::fs::read(&path).is_ok_and(|found| found == bytes);
-        if path.is_dir() { is_somewhere(&path, bytes) } else { is_there() }
-    })
+    library::with_setting(disk, &text, act)
 }
