@@ -23,11 +23,10 @@ pub(crate) fn appoint() {
 
 /// The life of a keeper, if that is what this process was started for.
 pub(crate) fn serve() -> Option<ExitCode> {
-    let is_keeper = std::env::args_os().eq(WORDS.map(OsString::from));
-    let socket = std::io::stdin().as_fd().try_clone_to_owned().ok().filter(|_| is_keeper)?;
-    if !is_socket(&socket) {
+    if !std::env::args_os().eq(WORDS.map(OsString::from)) {
         return None;
     }
+    let socket = std::io::stdin().as_fd().try_clone_to_owned().ok().filter(is_socket)?;
     // It was started as another name for the file that runs; people know it by this one.
     let _ = std::fs::write("/proc/self/comm", "semel keeper");
     // Who ends all processes at once means semel and its commands: they end, and then

@@ -5,11 +5,12 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt;
 
 use semel::deed::run::{Setting, step_named};
-use semel::deed::{mask_all, memory, params, threads};
+use semel::deed::{mask_all, memory, params};
 use semel::ground::home::Home;
 use semel::ground::manifest::Manifest;
 use semel::ground::world::disk::{Disk, RealDisk};
 use semel::ground::world::file_system::{self, Said};
+use semel::ground::world::machine::threads;
 use semel::thought::bind::Params;
 use semel::thought::mask::Mask;
 use semel::words::event::Event;

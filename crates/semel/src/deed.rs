@@ -38,7 +38,6 @@ pub mod view;
 mod ways;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -90,12 +89,6 @@ pub struct Site<'a> {
     /// A connection to the manifest for those who look; `None` where there is
     /// no manifest yet.
     pub manifest: Option<&'a Mutex<Box<dyn Manifest>>>,
-}
-
-/// How many threads this machine runs at a time.
-#[must_use]
-pub fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// What masks the secrets of all steps of a pipeline; `env` holds their values.

@@ -49,8 +49,8 @@ impl Busy {
         if let Some(holder) = &self.holder {
             let (since, for_long) =
                 (when_here(holder.since), length(holder.since, Timestamp::now()));
-            let Holder { user, host, pid, command, .. } = &**holder;
-            writeln!(out, "\n  who    {user}@{host}, pid {pid}: {command}")?;
+            let Holder { host, pid, .. } = &**holder;
+            writeln!(out, "\n  who    {holder}")?;
             // The numbers of processes of other machines tell nothing here.
             let is_here = *host == whoever_we_are().host;
             let stopped = Seen::at(*pid).filter(|seen| is_here && seen.is_stopped);

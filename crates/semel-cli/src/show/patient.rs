@@ -26,18 +26,24 @@ pub(crate) fn signalled() {
     IS_SIGNALLED.store(true, Ordering::SeqCst);
 }
 
-/// Standard error.
+/// Standard error. The thread is started by the first thing that is told: most runs
+/// have little to tell before their end.
+#[derive(Default)]
 pub(crate) struct Patient {
-    pieces: Option<SyncSender<Vec<u8>>>,
+    writer: Option<Writer>,
+}
+
+struct Writer {
+    pieces: SyncSender<Vec<u8>>,
     written: Receiver<()>,
 }
 
-impl Patient {
+impl Writer {
     /// Begins to write.
     ///
     /// # Errors
     /// If the system has no thread left.
-    pub(crate) fn stderr() -> io::Result<Self> {
+    fn start() -> io::Result<Self> {
         let (pieces, to_write) = sync_channel::<Vec<u8>>(ROOM);
         let (done, written) = sync_channel(1);
         std::thread::Builder::new().name("standard error".to_owned()).spawn(move || {
@@ -49,21 +55,27 @@ impl Patient {
             }
             let _ = done.send(());
         })?;
-        Ok(Self { pieces: Some(pieces), written })
+        Ok(Self { pieces, written })
     }
 }
 
 impl Write for Patient {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.writer.is_none() {
+            self.writer = Writer::start().ok();
+        }
+        let Some(Writer { pieces, .. }) = &self.writer else {
+            // There is no thread for it: then it is written here.
+            return anstream::stderr().write(bytes);
+        };
         let mut piece = bytes.to_vec();
-        while let Some(pieces) = &self.pieces {
+        loop {
             piece = match pieces.try_send(piece) {
                 Err(TrySendError::Full(piece)) if !IS_SIGNALLED.load(Ordering::SeqCst) => piece,
-                _ => break,
+                _ => return Ok(bytes.len()),
             };
             std::thread::sleep(BETWEEN);
         }
-        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -73,10 +85,13 @@ impl Write for Patient {
 
 impl Drop for Patient {
     fn drop(&mut self) {
-        self.pieces = None;
+        let Some(Writer { pieces, written }) = self.writer.take() else {
+            return;
+        };
+        drop(pieces);
         loop {
             let limit = if IS_SIGNALLED.load(Ordering::SeqCst) { LAST_WORDS } else { BETWEEN };
-            match self.written.recv_timeout(limit) {
+            match written.recv_timeout(limit) {
                 Err(RecvTimeoutError::Timeout) if limit == BETWEEN => {}
                 _ => return,
             }

@@ -88,7 +88,7 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
     };
     let mut out: Box<dyn Write> = match std::io::stderr().is_terminal() {
         true => Box::new(anstream::stderr()),
-        false => told(),
+        false => Box::new(Patient::default()),
     };
     // What cannot be told is still in the manifest, and in the exit status.
     let _ = if options.expect_noop && status == 6 {
@@ -106,7 +106,7 @@ enum View<'a> {
     Quiet,
     Json,
     Terminal(Box<Terminal>, &'a Place, Styles),
-    Plain(Box<Plain<'a, Box<dyn Write>>>),
+    Plain(Box<Plain<'a, Patient>>),
 }
 
 impl<'a> View<'a> {
@@ -118,7 +118,7 @@ impl<'a> View<'a> {
             () if std::io::stderr().is_terminal() => {
                 Self::Terminal(Box::new(Terminal::new(pipeline, styles)), place, styles)
             }
-            () => Self::Plain(Box::new(Plain::new(place, told()))),
+            () => Self::Plain(Box::new(Plain::new(place, Patient::default()))),
         }
     }
 
@@ -157,15 +157,6 @@ impl<'a> View<'a> {
         if let Self::Terminal(terminal, ..) = self {
             terminal.end();
         }
-    }
-}
-
-/// Where a log goes.
-fn told() -> Box<dyn Write> {
-    match Patient::stderr() {
-        Ok(patient) => Box::new(patient),
-        // Then it is written here.
-        Err(_) => Box::new(anstream::stderr()),
     }
 }
 

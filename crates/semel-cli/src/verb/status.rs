@@ -475,11 +475,7 @@ impl Overview {
             writeln!(out, "  network         {name}: one semel at a time works here")?;
         }
         if let Some(holder) = &self.holder {
-            writeln!(
-                out,
-                "  at work         {}@{}, pid {}: {}",
-                holder.user, holder.host, holder.pid, holder.command
-            )?;
+            writeln!(out, "  at work         {holder}")?;
         }
         for orphan in &self.orphans {
             let pids: Vec<_> =

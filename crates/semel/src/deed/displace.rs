@@ -80,12 +80,12 @@ fn copy_aside(disk: &dyn Disk, path: &Path, aside: &Path) -> DiskResult<()> {
 
 /// What is in a file or folder; nothing else can be copied.
 fn content(disk: &dyn Disk, path: &Path) -> DiskResult<Digest> {
-    match disk.look(path)?.map(|meta| meta.kind) {
-        Some(Kind::Folder) => Ok(digests::read_folder(disk, path)?.digest),
-        Some(Kind::File) => Ok(digests::read(disk, path, None)?.digest),
-        _ => {
-            let source = std::io::Error::other("it is neither a file nor a folder");
-            Err(DiskError { doing: "copy", path: path.to_owned(), source })
-        }
-    }
+    let digest = match disk.look(path)? {
+        Some(meta) => digests::digest_of(disk, path, meta.kind)?,
+        None => None,
+    };
+    digest.ok_or_else(|| {
+        let source = std::io::Error::other("it is neither a file nor a folder");
+        DiskError { doing: "copy", path: path.to_owned(), source }
+    })
 }

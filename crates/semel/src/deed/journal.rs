@@ -164,12 +164,11 @@ fn holds(disk: &dyn Disk, path: &Path, output: &Output) -> DiskResult<bool> {
 
 /// What is in a file or folder; `None` where it is not what is wanted.
 fn content(disk: &dyn Disk, path: &Path, is_folder: bool) -> DiskResult<Option<Digest>> {
-    let kind = disk.look_at_link(path)?.map(|meta| meta.kind);
-    Ok(match (kind, is_folder) {
-        (Some(Kind::File), false) => Some(digests::read(disk, path, None)?.digest),
-        (Some(Kind::Folder), true) => Some(digests::read_folder(disk, path)?.digest),
-        _ => None,
-    })
+    let wanted = if is_folder { Kind::Folder } else { Kind::File };
+    match disk.look_at_link(path)? {
+        Some(meta) if meta.kind == wanted => digests::digest_of(disk, path, wanted),
+        _ => Ok(None),
+    }
 }
 
 /// Finishes a publication: what is not in its place yet is moved there, and what was
@@ -191,15 +190,11 @@ pub(crate) fn roll_forward(
     let ways = Ways::default();
     let mut placing = Placing::new(disk, &ways, displaced);
     placing.journal = Some(path.to_owned());
-    let is_own = |slot: Slot<'_>, meta: &Meta| {
-        let digest = match meta.kind {
-            Kind::File | Kind::Folder => content(disk, slot.path, meta.kind == Kind::Folder),
-            Kind::Link | Kind::Other => Ok(None),
-        };
-        match digest.map_err(broken)? {
-            Some(digest) => is_own(disk, made, slot.path, slot.path, digest),
-            None => Ok(false),
-        }
+    let is_own = |slot: Slot<'_>, meta: &Meta| match digests::digest_of(disk, slot.path, meta.kind)
+        .map_err(broken)?
+    {
+        Some(digest) => is_own(disk, made, slot.path, slot.path, digest),
+        None => Ok(false),
     };
     for (at, output) in journal.outputs.iter().enumerate() {
         let slot = slot_of(at, output);
@@ -316,7 +311,7 @@ pub(crate) fn save_others(
         let Some(meta) = disk.look_at_link(staged).map_err(broken)? else {
             continue;
         };
-        let found = content(disk, staged, meta.kind == Kind::Folder).map_err(broken)?;
+        let found = digests::digest_of(disk, staged, meta.kind).map_err(broken)?;
         let is_own = match found {
             Some(found) if found == *digest => true,
             Some(found) => is_own(disk, made, staged, path, found)?,

@@ -8,10 +8,11 @@
 //! A lock file is never removed while it can be held, so that two runs can never
 //! hold two files of one name.
 
+use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,28 @@ use crate::ground::world::process::Seen;
 
 /// How long a holder that is already dying may take to let go.
 pub const DYING: Duration = Duration::from_secs(5);
+
+/// How long between two looks at somebody who is only about to let go.
+const SHORTLY: Duration = Duration::from_millis(5);
+
+/// Asks until there is an answer, for as long as somebody may take to let go; `None`
+/// if there is none by then.
+///
+/// # Errors
+/// As the question.
+pub(super) fn patiently<T, E>(
+    patience: Duration,
+    mut ask: impl FnMut() -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    let began = Instant::now();
+    loop {
+        let answer = ask()?;
+        if answer.is_some() || began.elapsed() >= patience {
+            return Ok(answer);
+        }
+        std::thread::sleep(SHORTLY);
+    }
+}
 
 /// Who holds a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +58,14 @@ pub struct Holder {
     pub command: String,
     /// Since when.
     pub since: Timestamp,
+}
+
+impl fmt::Display for Holder {
+    /// As people read it: `etl@db7, pid 4121: semel run`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, user, pid, command, .. } = self;
+        write!(f, "{user}@{host}, pid {pid}: {command}")
+    }
 }
 
 /// Why a lease could not be had.

@@ -16,11 +16,11 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::deed::lease::{Gate, Holder, LeaseError};
+use crate::deed::lease::{Gate, Holder, LeaseError, patiently};
 use crate::deed::network::{NetworkLease, Pulse};
 use crate::deed::once::read_mark;
 use crate::deed::rebuild::Backup;
@@ -32,8 +32,9 @@ use crate::ground::once_log::{self, OnceLog};
 use crate::ground::world::disk::{Disk, DiskError};
 use crate::words::once::are_missing;
 
-/// How long somebody who dies may take to let go of the manifest.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long somebody who dies, or only finds out what we know, may take to let go of the
+/// manifest.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What was found of the memory, where that is not as it was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,14 +132,8 @@ pub fn make(
 
 /// Whether somebody is at work with the manifest, and not only about to let go of it.
 fn stays_in_use(home: &Home) -> std::io::Result<bool> {
-    let began = Instant::now();
-    while Access::is_in_use(home)? {
-        if began.elapsed() > PATIENCE {
-            return Ok(true);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(false)
+    let is_free = || Ok((!Access::is_in_use(home)?).then_some(()));
+    patiently(PATIENCE, is_free).map(|free| free.is_none())
 }
 
 /// All that tells of a memory beside the manifest.

@@ -547,9 +547,7 @@ impl Pulse {
         let last = self.shelf.last(0).ok().flatten();
         let told = last.filter(|(number, _)| *number > self.number);
         match told.and_then(|(_, text)| Told::read(&text)) {
-            Some(Told { holder: Holder { user, host, pid, command, .. }, .. }) => {
-                format!("taken over by {user}@{host}, pid {pid}: {command}")
-            }
+            Some(Told { holder, .. }) => format!("taken over by {holder}"),
             None => "its lock is gone".to_owned(),
         }
     }

@@ -323,15 +323,13 @@ fn is_own_output(
             }
             seen.content.digest
         }
-        _ => match meta.kind {
-            Kind::Folder => {
-                digests::read_folder(site.disk, path).map_err(|error| broken(&error))?.digest
+        _ => {
+            let found = digests::digest_of(site.disk, path, meta.kind);
+            match found.map_err(|error| broken(&error))? {
+                Some(digest) => digest,
+                None => return Ok(false),
             }
-            Kind::File => {
-                digests::read(site.disk, path, None).map_err(|error| broken(&error))?.digest
-            }
-            Kind::Link | Kind::Other => return Ok(false),
-        },
+        }
     };
     is_own(site, path, digest)
 }

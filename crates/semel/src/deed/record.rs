@@ -293,10 +293,8 @@ pub struct Recorder<'a, T> {
     pub report: &'a mut dyn FnMut(Recorded<T>),
     /// Reports what else went wrong.
     pub complain: &'a mut dyn FnMut(String),
-    /// Called when the lease of the run was taken over: it can write nothing more.
-    pub lost: &'a mut dyn FnMut(String),
-    /// Whether that was said.
-    pub is_lost: bool,
+    /// Called, once, when the lease of the run was taken over: it can write nothing more.
+    pub lost: Option<&'a mut dyn FnMut(String)>,
 }
 
 /// Attempts that begin, since when, and what is acted on; noted only if they take long.
@@ -484,11 +482,12 @@ impl<T> Recorder<'_, T> {
 
     /// Says, once, that the lease was taken over, if that is why nothing could be written.
     fn look_for_loss(&mut self) {
-        if let (false, Err(error @ (ManifestError::Fenced { .. } | ManifestError::Expired(_)))) =
-            (self.is_lost, self.manifest.verify_lease())
+        if self.lost.is_some()
+            && let Err(error @ (ManifestError::Fenced { .. } | ManifestError::Expired(_))) =
+                self.manifest.verify_lease()
+            && let Some(lost) = self.lost.take()
         {
-            self.is_lost = true;
-            (self.lost)(error.to_string());
+            lost(error.to_string());
         }
     }
 

@@ -15,12 +15,11 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use crate::deed::aside::{self, MadeRoom};
 use crate::deed::at_work::{self, AtWork};
 use crate::deed::journal::{self, AllUnsettled, Extent, Unsettled};
-use crate::deed::lease::{DYING, Gate, is_held};
+use crate::deed::lease::{DYING, Gate, is_held, patiently};
 use crate::deed::log::RunLog;
 use crate::deed::once::{OnceWriter, Written};
 use crate::deed::stage::{clear_run, number_of, save_older, settle_kept};
@@ -441,13 +440,13 @@ fn lock_of_dead(path: &Path) -> Option<Option<File>> {
 /// The attempts of a dead run that are still at work. Those that are being ended are
 /// given a while.
 fn await_the_dying(home: &Home, run_id: &str) -> Result<Vec<AtWork>, DiskError> {
-    let began = Instant::now();
-    loop {
+    let settled = patiently(DYING, || {
         let orphans = at_work::of_run(home, run_id)?;
-        if began.elapsed() >= DYING || !orphans.iter().any(AtWork::is_ending) {
-            return Ok(orphans);
-        }
-        std::thread::sleep(Duration::from_millis(5));
+        Ok::<_, DiskError>((!orphans.iter().any(AtWork::is_ending)).then_some(orphans))
+    });
+    match settled? {
+        Some(orphans) => Ok(orphans),
+        None => at_work::of_run(home, run_id),
     }
 }
 

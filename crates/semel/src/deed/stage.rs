@@ -527,14 +527,11 @@ fn save_older_of(
 
 /// Whether a thing carries a stamp that explains what is in it.
 fn is_stamped(disk: &dyn Disk, path: &Path, kind: Kind) -> DiskResult<bool> {
-    let digest = || match kind {
-        Kind::File => digests::read(disk, path, None).map(|content| content.digest),
-        _ => digests::read_folder(disk, path).map(|content| content.digest),
+    let Some(stamp) = disk.stamp(path)?.as_deref().and_then(Stamp::from_bytes) else {
+        return Ok(false);
     };
-    match disk.stamp(path)?.as_deref().and_then(Stamp::from_bytes) {
-        Some(stamp) if matches!(kind, Kind::File | Kind::Folder) => Ok(stamp.explains(digest()?)),
-        _ => Ok(false),
-    }
+    let digest = digests::digest_of(disk, path, kind)?;
+    Ok(digest.is_some_and(|digest| stamp.explains(digest)))
 }
 
 /// Removes the staging of a run, but for what is journalled, the folders of `once`

@@ -241,6 +241,19 @@ pub fn read_folder(disk: &dyn Disk, path: &Path) -> DiskResult<Content> {
     folder(disk, path, &mut |file, _| read(disk, file, None))
 }
 
+/// The digest of a file or folder; of other things there is none.
+///
+/// # Errors
+/// If something in it cannot be read.
+pub fn digest_of(disk: &dyn Disk, path: &Path, kind: Kind) -> DiskResult<Option<Digest>> {
+    let content = match kind {
+        Kind::File => read(disk, path, None),
+        Kind::Folder => read_folder(disk, path),
+        Kind::Link | Kind::Other => return Ok(None),
+    };
+    content.map(|content| Some(content.digest))
+}
+
 /// The content of a folder: the names, kinds and contents of all that is in it.
 fn folder(
     disk: &dyn Disk,

@@ -20,6 +20,7 @@ use crate::ground::manifest::sqlite::SqliteManifest;
 use crate::ground::once_log;
 use crate::ground::world::disk::{DiskError, DiskResult, RealDisk};
 use crate::ground::world::fault::{FaultyDisk, Moment};
+use crate::ground::world::machine::threads;
 use crate::words::digest::Digest;
 use crate::words::once::{Doer, Says};
 use crate::words::receipt::{Ending, Failure, LogRange};
@@ -535,8 +536,7 @@ fn play(template: &Path, schedule: &Schedule, mishap: Mishap) -> (Vec<String>, b
         once,
         report: &mut |recorded| witness.lock().unwrap().report(recorded),
         complain: &mut |why| witness.lock().unwrap().complaints.push(why),
-        lost: &mut |_| witness.lock().unwrap().losses += 1,
-        is_lost: false,
+        lost: Some(&mut |_| witness.lock().unwrap().losses += 1),
     };
     let mut begun = Begun::new();
     let mut now = Instant::now();
@@ -647,7 +647,7 @@ fn i1_i2_i3_i4_hold_at_every_moment_of_every_group_commit() {
     let plain = all.iter().step_by(few).map(|one| (one, Mishap::Nothing));
     let slow = all.iter().skip(few / 2).step_by(few).map(|one| (one, Mishap::Slow));
     let cases: Vec<_> = plain.chain(slow).chain(with_mishaps).collect();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads();
     let parts = std::thread::scope(|scope| {
         let parts: Vec<_> = cases
             .chunks(cases.len().div_ceil(threads))

@@ -3,15 +3,15 @@
 
 use std::num::NonZeroUsize;
 use std::sync::RwLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 
 use super::engine::{Engine, Given};
 use super::turns::Turns;
 use super::worker::{Message, Shop};
 use super::{CannotBegin, Mode, Preparation, Prepared, Signals};
+use crate::deed::Site;
 use crate::deed::act::Workshop;
 use crate::deed::hook::Ledger;
 use crate::deed::log::RunLog;
@@ -19,8 +19,8 @@ use crate::deed::once::OnceWriter;
 use crate::deed::record::{self, Recorded, Recorder};
 use crate::deed::stage::Staging;
 use crate::deed::view::Manner;
-use crate::deed::{Site, threads};
 use crate::ground::manifest::{Manifest, StepMemory};
+use crate::ground::world::machine::threads;
 use crate::ground::world::process::Stop;
 use crate::words::event::Event;
 
@@ -120,13 +120,6 @@ impl Crew<'_> {
             }
             _ => None,
         };
-        // Several may find that the lease is lost; it is told once.
-        let is_told = AtomicBool::new(false);
-        let tell_once = &|losses: &Sender<Message<'_>>, why| {
-            if !is_told.swap(true, Ordering::Relaxed) {
-                let _ = losses.send(Message::Lost(why));
-            }
-        };
         std::thread::scope(|scope| {
             if let (Some(manifest), Some(staging), Some(once)) = (manifest, &staging, once) {
                 let (done, complaints, losses) =
@@ -140,7 +133,7 @@ impl Crew<'_> {
                         let _ = complaints.send(Message::Complaint { text, reason });
                     };
                     let mut lost = |why| {
-                        tell_once(&losses, why);
+                        let _ = losses.send(Message::Lost(why));
                     };
                     let recorder = Recorder {
                         pipeline,
@@ -153,8 +146,7 @@ impl Crew<'_> {
                         once,
                         report: &mut report,
                         complain: &mut complain,
-                        lost: &mut lost,
-                        is_lost: false,
+                        lost: Some(&mut lost),
                     };
                     recorder.work(&recorder_inbox);
                 });
@@ -165,7 +157,7 @@ impl Crew<'_> {
                 scope.spawn(move || {
                     while until_over.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
                         if let Err(why) = pulse.verify() {
-                            tell_once(&losses, why);
+                            let _ = losses.send(Message::Lost(why));
                             return;
                         }
                     }

@@ -130,6 +130,8 @@ pub(super) struct Engine<'r, 's> {
     pub(super) unreached: HashSet<(StepId, usize)>,
     /// Tasks that came to an end, to be noted one after the other.
     pub(super) settling: VecDeque<(StepId, usize, Outcome, Option<Left>)>,
+    /// Whether somebody else has the lease.
+    is_lost: bool,
     /// The reasons of what was complained of.
     complaints: HashSet<String>,
     next_number: u64,
@@ -229,6 +231,7 @@ impl<'r, 's> Engine<'r, 's> {
             came_after: HashSet::new(),
             unreached: HashSet::new(),
             settling: VecDeque::new(),
+            is_lost: false,
             complaints: HashSet::new(),
             next_number: 1,
             next_turn: 0,
@@ -381,21 +384,19 @@ impl<'r, 's> Engine<'r, 's> {
         if self.signals > 1 {
             pulled = pulled.and(self.shop.stop_undoing.pull());
         }
-        if let Err(error) = pulled {
-            let text = format!("commands cannot be told to end: {error}");
-            self.tell(&Event::Warning { text: &text });
-        }
+        self.pulled(pulled);
     }
 
     /// Somebody else has the lease: nothing new is begun, and ordinary commands end.
     /// Those of `once` steps may finish: what they did is evidence, whoever keeps it.
     fn lose(&mut self, why: &str) {
+        // Several may find out.
+        if std::mem::replace(&mut self.is_lost, true) {
+            return;
+        }
         self.is_stopping = true;
         self.tell(&Event::LeaseLost { why });
-        if let Err(error) = self.shop.stop.pull() {
-            let text = format!("commands cannot be told to end: {error}");
-            self.tell(&Event::Warning { text: &text });
-        }
+        self.pulled(self.shop.stop.pull());
     }
 
     /// Ends the run when its time is over: nothing new is begun, and ordinary
@@ -408,7 +409,12 @@ impl<'r, 's> Engine<'r, 's> {
         self.deadline = None;
         self.is_stopping = true;
         self.tell(&Event::TimedOut { limit });
-        if let Err(error) = self.shop.stop.pull() {
+        self.pulled(self.shop.stop.pull());
+    }
+
+    /// Tells if a switch that ends commands could not be pulled.
+    fn pulled(&mut self, pulled: std::io::Result<()>) {
+        if let Err(error) = pulled {
             let text = format!("commands cannot be told to end: {error}");
             self.tell(&Event::Warning { text: &text });
         }

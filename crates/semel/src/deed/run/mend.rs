@@ -8,18 +8,13 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use super::{CannotBegin, Preparation};
-use crate::deed::lease::{Holder, LeaseError};
-use crate::deed::memory::{self, Access};
+use crate::deed::lease::patiently;
+use crate::deed::memory::{self, Access, PATIENCE};
 use crate::deed::rebuild::{self, Rebuilt};
-use crate::ground::home::Home;
 use crate::ground::manifest::sqlite::SqliteManifest;
 use crate::ground::manifest::{ManifestError, ManifestResult};
-
-/// How long others may take to find out that the manifest is damaged, and let go.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A manifest that was made anew.
 #[derive(Clone, Debug)]
@@ -60,7 +55,7 @@ impl Preparation<'_> {
         let (disk, home) = (self.setting.disk, self.home);
         let holder = self.holder();
         let no_manifest = |error| self.no_manifest(error);
-        let Some(access) = alone(home, &holder)? else {
+        let Some(access) = patiently(PATIENCE, || Access::alone(home, &holder))? else {
             // Somebody else has the manifest: whoever makes another is waited for, and
             // whoever works with the damaged one is let be.
             let _access = Access::share(home, &holder)?;
@@ -96,17 +91,5 @@ impl Preparation<'_> {
             Ok(manifest)
         };
         open().map_err(|error| self.no_manifest(error))
-    }
-}
-
-/// Has the manifest alone; waits a moment for those who only find out what we know.
-fn alone(home: &Home, holder: &Holder) -> Result<Option<Access>, LeaseError> {
-    let began = Instant::now();
-    loop {
-        let access = Access::alone(home, holder)?;
-        if access.is_some() || began.elapsed() > PATIENCE {
-            return Ok(access);
-        }
-        std::thread::sleep(Duration::from_millis(5));
     }
 }

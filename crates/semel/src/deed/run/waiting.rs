@@ -19,7 +19,7 @@ use crate::ground::world::disk::DiskError;
 use crate::words::event::Event;
 
 /// How long between two tries: nobody says when they are through.
-const BETWEEN: Duration = Duration::from_millis(50);
+pub(super) const BETWEEN: Duration = Duration::from_millis(50);
 
 /// As [`BETWEEN`], where the other one is only about to let go.
 const SHORTLY: Duration = Duration::from_millis(5);
@@ -67,11 +67,7 @@ impl<'a> Waiting<'a> {
                 return Err(CannotBegin::Busy(holder));
             }
             if let (Some(holder), false) = (&holder, self.has_told) {
-                let who = format!(
-                    "{}@{}, pid {}: {}",
-                    holder.user, holder.host, holder.pid, holder.command
-                );
-                self.tell(&who, holder.since, tell);
+                self.tell(&holder.to_string(), holder.since, tell);
             }
             self.pause(BETWEEN)?;
         }

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::acting::Act;
 use super::turns::Turns;
+use super::waiting::BETWEEN;
 use crate::deed::act::Workshop;
 use crate::deed::hook::{Debt, Ledger};
 use crate::deed::lease::{DYING, Holder, Lease, LeaseError};
@@ -29,9 +30,6 @@ use crate::words::once::Doer;
 use crate::words::pipeline::StepId;
 use crate::words::receipt::Failure;
 use crate::words::verdict::{Reason, Ruling, Verdict};
-
-/// How long between two tries to take a lease that somebody else has.
-const BETWEEN: Duration = Duration::from_millis(50);
 
 /// What the dispatcher asks for.
 pub(super) enum Order<'a> {
@@ -376,8 +374,7 @@ impl<'a> Shop<'_, 'a> {
                 break Hold::Others;
             }
             if let (Some(other), false) = (other, is_dying) {
-                let Holder { user, host, pid, command, .. } = *other;
-                let text = format!("{} waits for {user}@{host}, pid {pid}: {command}", step.name);
+                let text = format!("{} waits for {other}", step.name);
                 let _ = messages.send(Message::Complaint { reason: text.clone(), text });
             }
             self.stop.wait(BETWEEN);

@@ -20,7 +20,6 @@ mod wire;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -33,6 +32,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open}
 
 pub use self::serve::serve;
 use self::wire::{Order, Reply, Request};
+use super::machine::threads;
 
 /// The variable in which a command, and so all that it starts, finds its tag: by
 /// that the keeper knows its own.
@@ -81,9 +81,8 @@ pub(super) fn start(kept: &Kept<'_>) -> io::Result<Option<(&'static Keeper, Pid)
     let Some((program, words)) = APPOINTED.get() else {
         return Ok(None);
     };
-    let most = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let mut first = None;
-    for place in KEEPERS.iter().take(most) {
+    for place in KEEPERS.iter().take(threads()) {
         let start = || Keeper::start(program, words).map_err(|error| error.to_string());
         let keeper = match place.get_or_init(start) {
             Ok(keeper) => keeper,

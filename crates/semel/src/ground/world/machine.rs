@@ -2,6 +2,8 @@
 //! a clock that goes on while it sleeps.
 
 use std::io;
+use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -56,6 +58,14 @@ pub fn clock_id() -> io::Result<String> {
     Ok(format!("{boot} {times}"))
 }
 
+/// How many threads we may run at a time. It is worked out once: the answer lies in
+/// several files, and is wanted for each command that is started.
+#[must_use]
+pub fn threads() -> usize {
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
+}
+
 /// How long this machine is up, with the time in which it slept (`CLOCK_BOOTTIME`). It
 /// is the same for all processes, and never set.
 #[must_use]
@@ -94,6 +104,12 @@ pub fn life(pid: u32, began_at: u64) -> Life {
 /// A process that has ended and was not reaped.
 fn is_over(fields: &[String]) -> bool {
     fields.first().is_some_and(|state| ["Z", "X", "x"].contains(&state.as_str()))
+}
+
+/// The parent of a process.
+#[must_use]
+pub fn parent(pid: u32) -> Option<u32> {
+    fields(pid)?.get(1)?.parse().ok()
 }
 
 /// What `/proc/PID/stat` tells after the name, which may hold anything.

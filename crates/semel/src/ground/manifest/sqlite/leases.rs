@@ -9,7 +9,7 @@
 //! nothing more.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::file::Doing;
 use super::values::time_text;
@@ -40,16 +40,12 @@ impl Lease {
     /// Fails unless the token is the present one.
     pub(super) fn verify(&self, connection: &Connection) -> ManifestResult<()> {
         let sql = "select token, run from lease where pipeline = ? and instance = ?";
-        let mut statement = connection.prepare_cached(sql).doing("look at the lease")?;
-        let mut rows =
-            statement.query(params![self.pipeline, self.instance]).doing("look at the lease")?;
-        let present: Option<(i64, i64)> = match rows.next().doing("look at the lease")? {
-            Some(row) => Some((
-                row.get(0).doing("look at the lease")?,
-                row.get(1).doing("look at the lease")?,
-            )),
-            None => None,
-        };
+        let doing = "look at the lease";
+        let mut statement = connection.prepare_cached(sql).doing(doing)?;
+        let present: Option<(i64, i64)> = statement
+            .query_row(params![self.pipeline, self.instance], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()
+            .doing(doing)?;
         match present {
             Some((token, _)) if token == self.token => Ok(()),
             present => Err(ManifestError::Fenced { by: present.map(|(_, run)| run) }),

@@ -12,9 +12,10 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open};
 
 use super::TAG;
+use crate::ground::world::machine;
 
 /// How long one that was killed may take to be gone: the kernel may be busy with it.
 const GONE: Duration = Duration::from_secs(2);
@@ -60,21 +61,15 @@ fn numbers(list: &[u8]) -> Vec<Pid> {
 }
 
 fn by_parents() -> Vec<Pid> {
-    let own = getpid();
+    let own = std::process::id();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| number(entry.file_name().to_str()?));
-    pids.filter(|pid| parent(*pid) == Some(own)).collect()
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let children = pids.filter(|pid| machine::parent(*pid) == Some(own));
+    children.filter_map(|pid| Pid::from_raw(pid.try_into().ok()?)).collect()
 }
 
 fn number(text: &str) -> Option<Pid> {
     Pid::from_raw(text.parse().ok()?)
-}
-
-fn parent(pid: Pid) -> Option<Pid> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it may hold anything, brackets too.
-    let (_, rest) = stat.rsplit_once(')')?;
-    number(rest.split_ascii_whitespace().nth(1)?)
 }
 
 /// The tag that a process was started with; `None` where it has none, or may not be
