@@ -21,6 +21,27 @@ impl Exit {
     pub(crate) const BROKEN: Self = Self(5);
 }
 
+impl Exit {
+    /// As a verb that stands before a command says it: the command has statuses of its own.
+    pub(crate) const fn of_prefix(self) -> Self {
+        match self.0 {
+            2..=5 => Self(100 + self.0),
+            1 => Self(101),
+            status => Self(status),
+        }
+    }
+}
+
+impl Exit {
+    /// As a script ends that says all is well though it is not.
+    pub(crate) const fn of_script(self) -> Self {
+        match self.0 {
+            1 => Self(1),
+            _ => self.of_prefix(),
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(u8::try_from(exit.0).unwrap_or(u8::MAX))

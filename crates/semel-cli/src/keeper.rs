@@ -9,23 +9,29 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rustix::fs::FileType;
-use semel::ground::world::keeper;
+use semel::ground::world::keeper::{self, Session};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// What starts a keeper.
 const WORDS: [&str; 2] = ["semel", "keeper"];
 
 /// From now on commands have a keeper.
-pub(crate) fn appoint() {
+pub(crate) fn appoint(session: Session) {
     // The file that runs now, even if another one has its name by then.
-    keeper::appoint("/proc/self/exe".into(), WORDS.map(OsString::from).to_vec());
+    keeper::appoint("/proc/self/exe".into(), WORDS.map(OsString::from).to_vec(), session);
 }
 
 /// The life of a keeper, if that is what this process was started for.
 pub(crate) fn serve() -> Option<ExitCode> {
-    if !std::env::args_os().eq(WORDS.map(OsString::from)) {
+    let mut words = std::env::args_os();
+    if !words.by_ref().take(WORDS.len()).eq(WORDS.map(OsString::from)) {
         return None;
     }
+    let session = match (words.next(), words.next()) {
+        (None, _) => Session::Apart,
+        (Some(word), None) if word == keeper::SHARED => Session::Shared,
+        _ => return None,
+    };
     let socket = std::io::stdin().as_fd().try_clone_to_owned().ok().filter(is_socket)?;
     // It was started as another name for the file that runs; people know it by this one.
     let _ = std::fs::write("/proc/self/comm", "semel keeper");
@@ -37,7 +43,7 @@ pub(crate) fn serve() -> Option<ExitCode> {
         }
     }
     // Whoever could be told is gone.
-    let served = keeper::serve(socket);
+    let served = keeper::serve(socket, session);
     Some(if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

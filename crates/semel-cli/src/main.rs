@@ -19,7 +19,6 @@ fn main() -> ExitCode {
     if let Some(code) = keeper::serve() {
         return code;
     }
-    keeper::appoint();
     // A file that may grow no further (`ulimit -f`) is then an error of the write, which
     // is told, and no death. Since the signal has a handler, and is not ignored, the
     // commands that we start have the system's own way with it back. Where it cannot be
@@ -29,5 +28,6 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
+    keeper::appoint(arguments.session());
     verb::perform(&arguments).into()
 }

@@ -58,9 +58,7 @@ impl Place {
             Params::as_far_as_known(&file.pipeline, &common.params).map_err(Failed::Params)?;
         let disk = RealDisk::at(&file.folder).map_err(|error| Failed::Broken(error.to_string()))?;
         let home = Home::in_folder(disk.root());
-        let env = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_vec())))
-            .collect();
+        let env = environment();
         let mask = mask_all(&file.pipeline, &env);
         let file_again = file_again(common);
         let again = file_again.clone() + &params_again(&common.params, &mask);
@@ -267,6 +265,13 @@ pub(crate) fn hear_of_file_systems() -> Result<(), Failed> {
     };
     file_system::say(said);
     Ok(())
+}
+
+/// Our environment.
+pub(crate) fn environment() -> BTreeMap<String, Vec<u8>> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_vec())))
+        .collect()
 }
 
 pub(crate) fn whoever_we_are() -> By {

@@ -4,6 +4,7 @@
 pub(crate) mod board;
 pub(crate) mod busy;
 pub(crate) mod fail;
+pub(crate) mod guard;
 pub(crate) mod json;
 pub(crate) mod patient;
 pub(crate) mod plain;

@@ -4,17 +4,21 @@ mod accept;
 mod history;
 mod init;
 mod lint;
+mod lock;
 mod log;
 mod manifest;
 mod manual;
 mod plan;
 mod prune;
-mod run;
+pub(crate) mod run;
+mod script;
 mod settle;
 mod status;
 mod status_of;
+pub(crate) mod step;
 mod verify;
 mod why;
+mod write;
 
 use crate::args::{self, Arguments, Manifest, Verb};
 use crate::exit::Exit;
@@ -30,6 +34,14 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
     }
     let default = Verb::Status(args::Status::default());
     let verb = arguments.verb.as_ref().unwrap_or(&default);
+    // These stand in scripts.
+    match verb {
+        Verb::Step(options) => return step::step(options),
+        Verb::Write(options) => return write::write(options),
+        Verb::Lock(options) => return lock::lock(options),
+        Verb::Script(options) => return script::script(options),
+        _ => {}
+    }
     // These need no pipeline.
     let alone = match verb {
         Verb::Init(options) => Some(init::init(common, options, typed)),
@@ -71,6 +83,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
             place.complete().and_then(|place| prune::prune(place, options, typed))
         }
         Verb::Init(_) | Verb::Completions(_) | Verb::Manual(_) => Ok(Exit::DONE),
+        Verb::Step(_) | Verb::Write(_) | Verb::Lock(_) | Verb::Script(_) => Ok(Exit::DONE),
     };
     done.unwrap_or_else(|failed| failed.tell(&again))
 }

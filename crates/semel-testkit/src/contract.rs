@@ -1,5 +1,6 @@
 //! One contract for all stores of the manifest. A store passes it, or it is none.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use semel::words::run::{By, Counts, NewRun, RunStep};
 use semel::words::task::{Instance, TaskName};
 
 const PIPELINE: &str = "test";
+
+/// The numbers of all attempts of a run.
+const ALL: RangeInclusive<u64> = 1..=1000;
 
 /// Puts a new, empty store through the contract.
 ///
@@ -154,6 +158,7 @@ fn begin_run(store: &mut dyn Manifest) -> i64 {
         params: "{}".to_owned(),
         command: "semel run".to_owned(),
         selected: false,
+        task: None,
         by: by(),
         began: at(0),
     };
@@ -207,8 +212,8 @@ fn a_receipt_closes_what_was_open(store: &mut dyn Manifest, run: i64) {
     write(store, Entry::Begin { attempt: began.clone(), said: None });
     let open = store.memory_of(PIPELINE, "send", &Instance::default()).expect("asked").open;
     assert_eq!((open.len(), open[0].ending.as_deref(), &*open[0].run_id), (1, None, "run-1"));
-    assert_eq!(store.open_attempts_of(run).expect("asked"), [1]);
-    assert!(store.accepted_attempts_of(run).expect("asked").is_empty());
+    assert_eq!(store.open_attempts_of(run, ALL).expect("asked"), [1]);
+    assert!(store.accepted_attempts_of(run, ALL).expect("asked").is_empty());
     let end = AttemptEnd { ending: Ending::Done, ..failed() };
     write(
         store,
@@ -222,7 +227,7 @@ fn a_receipt_closes_what_was_open(store: &mut dyn Manifest, run: i64) {
     assert!(
         store.memory_of(PIPELINE, "send", &Instance::default()).expect("asked").open.is_empty()
     );
-    assert!(store.open_attempts_of(run).expect("asked").is_empty());
+    assert!(store.open_attempts_of(run, ALL).expect("asked").is_empty());
 }
 
 fn the_last_open_attempt_counts(store: &mut dyn Manifest, run: i64) {
@@ -243,10 +248,10 @@ fn the_last_open_attempt_counts(store: &mut dyn Manifest, run: i64) {
     assert_eq!(store.attempts(PIPELINE, Attempts::Failed).expect("asked").len(), 2);
     // A run that was killed: what it had begun was interrupted.
     write(store, Entry::Begin { attempt: attempt(name, run, 4), said: None });
-    store.close_dead_run(run, &[(4, LogRange { at: 20, bytes: 3 })]).expect("noted");
+    store.close_dead_run(run, ALL, &[(4, LogRange { at: 20, bytes: 3 })], &[]).expect("noted");
     let open = store.memory_of(PIPELINE, "pay", &Instance::default()).expect("asked").open;
     assert_eq!((open[0].number, open[0].ending.as_deref()), (4, Some("interrupted")));
-    assert_eq!(store.open_attempts_of(run).expect("asked"), [2, 3, 4]);
+    assert_eq!(store.open_attempts_of(run, ALL).expect("asked"), [2, 3, 4]);
 }
 
 fn what_a_human_accepted_is_known_by_its_attempts(store: &mut dyn Manifest, run: i64) {
@@ -259,7 +264,7 @@ fn what_a_human_accepted_is_known_by_its_attempts(store: &mut dyn Manifest, run:
         by: by(),
         at: at(2),
     };
-    let accepted = |store: &dyn Manifest| store.accepted_attempts_of(run).expect("asked");
+    let accepted = |store: &dyn Manifest| store.accepted_attempts_of(run, ALL).expect("asked");
     assert!(accepted(store).is_empty());
     store.settle(PIPELINE, &[said(Verb::Redo), said(Verb::Done)]).expect("kept");
     assert_eq!(accepted(store), [2, 3, 4]);
@@ -311,6 +316,7 @@ fn runs_and_their_steps_are_kept(store: &mut dyn Manifest, run: i64) {
         rows: Some(848),
         seconds: 1.5,
         note: "why not".to_owned(),
+        place: 2,
     };
     assert_eq!(store.last_total(PIPELINE, "load", &Instance::default()).expect("asked"), None);
     let begun = attempt(task("load", Some("18")), run, 18);

@@ -29,7 +29,9 @@ pub mod rebuild;
 pub mod record;
 pub mod recover;
 pub mod run;
+pub mod script;
 pub mod stage;
+pub mod step;
 pub mod transfer;
 mod trees;
 mod undo;
@@ -86,6 +88,10 @@ pub struct Site<'a> {
     pub orphans: &'a [AtWork],
     /// Whether the lease of the folder is still ours, where it has one.
     pub fence: Option<&'a network::Pulse>,
+    /// The lock files of the leases under which it works.
+    pub leases: &'a [PathBuf],
+    /// The standard streams of the script whose task it is.
+    pub stdio: Option<command::Stdio<'a>>,
     /// A connection to the manifest for those who look; `None` where there is
     /// no manifest yet.
     pub manifest: Option<&'a Mutex<Box<dyn Manifest>>>,

@@ -4,6 +4,7 @@ pub mod digest;
 pub mod event;
 pub mod evidence;
 pub mod fingerprint;
+pub mod guard;
 pub mod journal;
 pub mod once;
 pub mod path;

@@ -31,6 +31,7 @@ fn begin(manifest: &mut dyn Manifest) -> Doer {
         params: "{}".to_owned(),
         command: "semel run".to_owned(),
         selected: false,
+        task: None,
         by: by(),
         began: Timestamp::now(),
     };

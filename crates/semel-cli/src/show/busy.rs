@@ -16,6 +16,19 @@ use crate::show::text::{length, next, shorten, when_here};
 /// How wide the words of a process may be.
 const WIDTH: usize = 60;
 
+/// What somebody else is at work on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A pipeline.
+    Pipeline,
+    /// A script.
+    Script,
+    /// A task of a script.
+    Task,
+    /// A lock.
+    Lock,
+}
+
 /// A run that is at work.
 #[derive(Debug)]
 pub(crate) struct Busy {
@@ -25,6 +38,8 @@ pub(crate) struct Busy {
     pub(crate) holder: Option<Box<Holder>>,
     /// The tasks that it works on.
     pub(crate) doing: Vec<String>,
+    /// What it is that is busy.
+    pub(crate) kind: Kind,
 }
 
 impl Busy {
@@ -34,7 +49,7 @@ impl Busy {
         let runs = at_work::alive(home).unwrap_or_default().into_iter();
         let doing = runs.filter(|at_work| at_work.pipeline == pipeline);
         let doing = doing.map(|at_work| at_work.task.to_string()).collect();
-        Self { pipeline: pipeline.to_owned(), holder, doing }
+        Self { pipeline: pipeline.to_owned(), holder, doing, kind: Kind::Pipeline }
     }
 
     /// Says who is at work, since when, and on what.
@@ -44,7 +59,11 @@ impl Busy {
         styles: Styles,
         again: &str,
     ) -> std::io::Result<()> {
-        writeln!(out, "{}  {} is at work already", styles.state("busy"), self.pipeline)?;
+        let what = match self.kind {
+            Kind::Lock => "is held already",
+            _ => "is at work already",
+        };
+        writeln!(out, "{}  {} {what}", styles.state("busy"), self.pipeline)?;
         let mut resume = None;
         if let Some(holder) = &self.holder {
             let (since, for_long) =
@@ -80,12 +99,18 @@ impl Busy {
         if let Some(stopped) = resume {
             writeln!(out, "{}", next(&format!("kill -CONT {}", stopped.pid), "let it go on"))?;
         }
-        writeln!(
-            out,
-            "{}",
-            next(&format!("semel run --wait 30m{again}"), "wait for it, then go on")
-        )?;
-        writeln!(out, "{}", next(&format!("semel status{again}"), "watch it"))
+        let name = semel::words::shell::quote_words([&*self.pipeline]);
+        let (wait, watch) = match self.kind {
+            Kind::Pipeline => (format!("semel run --wait 30m{again}"), again.to_owned()),
+            Kind::Script => (format!("semel script {name} --wait 30m"), format!(" -f {name}")),
+            Kind::Task => ("semel step --wait 30m ...".to_owned(), String::new()),
+            Kind::Lock => {
+                let wait = format!("semel lock {name} --wait 30m -- ...");
+                return writeln!(out, "{}", next(&wait, "wait for it"));
+            }
+        };
+        writeln!(out, "{}", next(&wait, "wait for it, then go on"))?;
+        writeln!(out, "{}", next(&format!("semel status{watch}"), "watch it"))
     }
 }
 
@@ -95,6 +120,18 @@ pub(crate) fn write_orphan(
     styles: Styles,
     orphan: &AtWork,
     again: &str,
+) -> std::io::Result<()> {
+    let wait = format!("semel run --wait 30m{again}");
+    write_orphan_of(out, styles, orphan, "run again", &wait)
+}
+
+/// The same, where something else than a run is tried `again`, and waits by `wait`.
+pub(crate) fn write_orphan_of(
+    out: &mut impl Write,
+    styles: Styles,
+    orphan: &AtWork,
+    again: &str,
+    wait: &str,
 ) -> std::io::Result<()> {
     let what = "its run was killed, its command still works";
     writeln!(out, "{}  {}  {what}\n", styles.state("busy"), styles.bold(&orphan.task.to_string()))?;
@@ -113,7 +150,7 @@ pub(crate) fn write_orphan(
         let is_deaf = |seen: &Seen| seen.is_stopped || seen.ignores_term || seen.is_keeper();
         let kill = if processes.iter().any(is_deaf) { "kill -9" } else { "kill" };
         let command = format!("{kill} {}", pids.join(" "));
-        writeln!(out, "{}", next(&command, "end it, then run again"))?;
+        writeln!(out, "{}", next(&command, &format!("end it, then {again}")))?;
     }
-    writeln!(out, "{}\n", next(&format!("semel run --wait 30m{again}"), "or let it finish"))
+    writeln!(out, "{}\n", next(wait, "or let it finish"))
 }

@@ -10,9 +10,11 @@ use semel::deed::run::{CannotBegin, NoSuchTarget};
 use semel::ground::home::Home;
 use semel::ground::manifest::ManifestError;
 use semel::thought::bind::ParamsError;
+use semel::words::guard::GuardFault;
 use semel::words::pipeline::Fault;
+use semel::words::task::TaskName;
 
-use super::busy::Busy;
+use super::busy::{Busy, Kind};
 use super::style::Styles;
 use super::text;
 use crate::exit::Exit;
@@ -34,6 +36,17 @@ pub(crate) enum Failed {
     Trouble(Box<PipelineFile>, Trouble),
     /// Its inputs are not as they must be, so that nobody can tell what a run would do.
     CannotPlan(Box<PipelineFile>, Fault),
+    /// What a script says of a step contradicts itself.
+    Guard(String, GuardFault),
+    /// A script comes to a task a second time in one run.
+    Twice {
+        /// The task.
+        task: TaskName,
+        /// The run.
+        run: i64,
+    },
+    /// Nowhere upwards from here is there a manifest.
+    NoHome(PathBuf),
     /// Somebody else is at work on it.
     Busy(Busy),
     /// A signal came before it began.
@@ -88,6 +101,36 @@ impl Failed {
         }
     }
 
+    /// A run of a script, or a task of one, that could not begin.
+    pub(crate) fn of_script(error: CannotBegin, home: &Home, name: &str, kind: Kind) -> Self {
+        match error {
+            CannotBegin::Busy(holder) => {
+                let doing = if kind == Kind::Script {
+                    Busy::see(home, name, None).doing
+                } else {
+                    Vec::new()
+                };
+                Self::Busy(Busy { pipeline: name.to_owned(), holder, doing, kind })
+            }
+            CannotBegin::Trouble(trouble) => match trouble {
+                Trouble::Broken(why) => Self::Broken(why),
+                // There is no file to show the place in.
+                Trouble::File(fault) | Trouble::Input(fault) => Self::Guard(
+                    name.to_owned(),
+                    GuardFault { title: fault.title, help: fault.help },
+                ),
+            },
+            CannotBegin::Manifest { path, error } => Self::Manifest(path, error),
+            CannotBegin::Stopped(signal) => Self::Stopped(signal),
+            CannotBegin::Broken(why) => Self::Broken(why),
+            CannotBegin::Target(target) => Self::NoSuchTarget(target),
+            CannotBegin::NoMemory(once) => Self::NoMemory(once),
+            CannotBegin::TwoFiles { other, name } => Self::Usage(format!(
+                "{other} is named `{name}`, too: receipts are kept by that name, give one of them another"
+            )),
+        }
+    }
+
     /// A lease that could not be had.
     pub(crate) fn lease(error: LeaseError, place: &Place) -> Self {
         match error {
@@ -114,8 +157,40 @@ impl Failed {
         self.write(&mut out, styles, again).unwrap_or_else(|_| self.exit())
     }
 
+    /// Why, in a line, for a record.
+    pub(crate) fn in_a_line(&self) -> String {
+        match self {
+            Self::Guard(_, fault) => fault.title.clone(),
+            Self::Busy(_) => "somebody else is at work on it".to_owned(),
+            Self::Manifest(_, error) => format!("the manifest: {error}"),
+            Self::Usage(why) | Self::Broken(why) => why.clone(),
+            _ => "it could not begin".to_owned(),
+        }
+    }
+
+    /// The same, for a verb that stands before a command: what is semel's own among its
+    /// exit statuses is 100 more.
+    pub(crate) fn tell_of_prefix(&self) -> Exit {
+        let styles = Styles::for_stderr();
+        let exit = self.exit().of_prefix();
+        let mut text = Vec::new();
+        // It goes to memory.
+        let _ = self.write(&mut text, styles, "");
+        let text = String::from_utf8_lossy(&text);
+        let plain = format!("; exit {}", self.exit().0);
+        let told = text.trim_end().strip_suffix(&plain).unwrap_or(&text);
+        let mut out = anstream::stderr().lock();
+        let _ = match told.len() == text.len() {
+            true => write!(out, "{told}"),
+            false => writeln!(out, "{told}; exit {}", exit.0),
+        };
+        exit
+    }
+
     fn exit(&self) -> Exit {
         match self {
+            Self::Guard(..) | Self::Twice { .. } => Exit::USAGE,
+            Self::NoHome(_) => Exit::BROKEN,
             Self::Usage(_) | Self::NoPipeline(_) | Self::Params(_) | Self::NoSuchTarget(_) => {
                 Exit::USAGE
             }
@@ -139,6 +214,29 @@ impl Failed {
         let error = styles.state("failed");
         match self {
             Self::Usage(what) => writeln!(out, "{error}  {what}")?,
+            Self::Guard(step, fault) => {
+                writeln!(out, "{error}  {}  {}", styles.bold(step), fault.title)?;
+                for line in &fault.help {
+                    writeln!(out, "  {line}")?;
+                }
+            }
+            Self::Twice { task, run } => {
+                let name = styles.bold(&task.to_string());
+                writeln!(out, "{error}  {name}  comes a second time in run {run}")?;
+                writeln!(out, "  a step of a loop says which task it is:  --item \"$f\"")?;
+                writeln!(out, "  two that are different have different names")?;
+            }
+            Self::NoHome(folder) => {
+                writeln!(out, "{}  there is no manifest: no .semel/", styles.state("broken"))?;
+                writeln!(out, "  in {} or above it", folder.display())?;
+                writeln!(out, "\n  next")?;
+                writeln!(
+                    out,
+                    "{}",
+                    text::next("semel init --bare", "make one, in the script's folder")
+                )?;
+                writeln!(out, "{}", text::next("export SEMEL_DIR=FOLDER", "or say where it is"))?;
+            }
             Self::Params(wrong) => {
                 writeln!(out, "{error}  {wrong}")?;
                 match wrong {

@@ -472,7 +472,7 @@ fn last_attempt(manifest: &dyn Manifest, pipeline: &str, task: &TaskName) -> Opt
 }
 
 /// What a known exit status means.
-fn meaning(failure: &Failure) -> Option<&'static str> {
+pub(crate) fn meaning(failure: &Failure) -> Option<&'static str> {
     match failure {
         Failure::Exit(126) => Some("126: the command was found, but may not be executed"),
         Failure::Exit(127) => Some("127: the command was not found"),

@@ -63,14 +63,21 @@ pub(crate) fn in_home(path: &Path) -> PathBuf {
 pub(crate) fn notice(place: &Place, event: &Event<'_>) -> Vec<String> {
     match event {
         Event::NewMemory { .. } | Event::OldMemory { .. } | Event::Mended { .. } => memory(event),
+        Event::CommandChanged { step, tasks, usual, .. } => {
+            command_changed(place, &step.name, *tasks, *usual).into()
+        }
+        event => notice_of(event),
+    }
+}
+
+/// As [`notice`], of what is the same wherever it is.
+pub(crate) fn notice_of(event: &Event<'_>) -> Vec<String> {
+    match event {
         Event::Waits { who, since } => {
             vec![format!("waiting for {who}; at work since {}", when_here(*since))]
         }
         Event::LeaseLost { why } => vec![format!("lost: {why}")],
         Event::Warning { text } => vec![format!("warning: {text}")],
-        Event::CommandChanged { step, tasks, usual, .. } => {
-            command_changed(place, &step.name, *tasks, *usual).into()
-        }
         Event::PaidDebt { number } => {
             vec![format!("the [finally] that run {number} owed was run")]
         }

@@ -161,7 +161,7 @@ impl<'a> View<'a> {
 }
 
 /// Passes signals on to the run, for as long as the process lives.
-fn listen(sender: SignalSender) -> std::io::Result<()> {
+pub(crate) fn listen(sender: SignalSender) -> std::io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::spawn(move || {
         for signal in signals.forever() {

@@ -8,6 +8,7 @@
 //! Invariant: *I3* before the action of a `once` task begins, its intent is
 //! committed.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,11 +23,12 @@ use crate::deed::view::{Seen, StepView};
 use crate::deed::{Site, command};
 use crate::ground::digests;
 use crate::ground::world::disk::{DiskError, Kind, Meta};
-use crate::ground::world::process::{End, Order, Stop, Streams, start};
+use crate::ground::world::process::{End, Input, Order, Stop, Streams, start};
 use crate::thought::bind::Bindings;
 use crate::thought::mask::MaskStream;
+use crate::words::guard::STDOUT;
 use crate::words::path::{bytes_of, show};
-use crate::words::pipeline::{Command, Expect, InPlace};
+use crate::words::pipeline::{Command, Expect, InPlace, Out};
 use crate::words::receipt::{Failure, LogRange};
 use crate::words::rows::Records;
 use crate::words::task::Task;
@@ -247,14 +249,28 @@ fn run(
     let bindings =
         Bindings { input_list: list, ..view.bindings(site, task, &inputs, &place.paths) };
     let words = command::words(command, &bindings);
+    let words = match &view.step.script {
+        Some(script) => command::words_in_script(words, script),
+        None => words,
+    };
     let name = task.name(&view.step.name, &view.instance).to_string();
     let env = command::env(view.step, &bindings, &name);
+    let staged = match staged_output(job, place) {
+        Ok(staged) => staged,
+        Err(error) => {
+            let why = format!("where its output is kept cannot be written: {error}");
+            return Ran::not_started(Failure::Broken(why));
+        }
+    };
+    let stdio = site.stdio.as_ref();
+    let output = staged.as_ref().map(AsFd::as_fd).or(stdio.and_then(|stdio| stdio.output));
     let order = Order {
         words: &words,
         folder: &view.folder,
         env: &env,
         streams: Streams::Together,
-        input: None,
+        input: stdio.and_then(|stdio| stdio.input).map_or(Input::Nothing, Input::From),
+        output,
         lock: place.lock.as_ref().map(AsFd::as_fd),
     };
     let began = Instant::now();
@@ -306,6 +322,13 @@ fn run(
     Ran { ended_badly, log, tail, log_error, took }
 }
 
+/// The file that what the command prints goes to, where that is an output.
+fn staged_output(job: &Job<'_>, place: &Place) -> std::io::Result<Option<File>> {
+    let is_it = |out: &Out| out.key.as_deref() == Some(STDOUT) && job.view.step.written.is_some();
+    let at = job.view.step.outs.iter().position(is_it);
+    at.map(|at| File::create(&place.paths[at])).transpose()
+}
+
 /// Lists the inputs in a file, if the command names it.
 fn input_list(workshop: &Workshop<'_>, job: &Job<'_>) -> Result<Option<PathBuf>, Failure> {
     let Job { view, sight, .. } = job;
@@ -321,7 +344,7 @@ fn input_list(workshop: &Workshop<'_>, job: &Job<'_>) -> Result<Option<PathBuf>,
         return Err(Failure::BadInput(what));
     }
     // A command that runs elsewhere still finds them.
-    let root = view.step.dir.as_ref().map(|_| workshop.site.disk.root());
+    let root = view.step.runs_elsewhere().then(|| workshop.site.disk.root());
     let absolute: Vec<_> = paths
         .iter()
         .map(|path| root.map_or_else(|| path.to_path_buf(), |root| root.join(path)))

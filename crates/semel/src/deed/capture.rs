@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::ground::world::process::{End, Order, Stop, Stream, Streams, start};
+use crate::ground::world::process::{End, Input, Order, Stop, Stream, Streams, start};
 use crate::words::clock;
 
 /// How much of what a command complains is looked at.
@@ -65,7 +65,9 @@ impl Answer {
 /// Why there is no answer, in words.
 pub(crate) fn ask(question: &Question<'_>, stop: &Stop) -> Result<Answer, String> {
     let Question { words, folder, env, input, limit, most } = *question;
-    let order = Order { words, folder, env, streams: Streams::Apart, input, lock: None };
+    let input = input.map_or(Input::Nothing, Input::Bytes);
+    let streams = Streams::Apart;
+    let order = Order { words, folder, env, streams, input, output: None, lock: None };
     let (mut said, mut complained) = (Vec::new(), Vec::new());
     let mut is_cut = false;
     let program = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();

@@ -4,6 +4,8 @@
 //! or takes too long gives no answer.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -189,6 +191,17 @@ fn can_be_a_line(item: &[u8]) -> Result<(), String> {
     Err(format!("no line that it prints can be this item: it has {what}"))
 }
 
+/// The words of a check; that of a script may call the script's functions.
+fn words(view: &StepView<'_>, command: &Command, bindings: &Bindings<'_>) -> Vec<OsString> {
+    match (command, &view.step.script) {
+        (Command::Shell { text, .. }, Some(script)) => {
+            let text = OsString::from_vec(text.render_shell(bindings));
+            command::words_in_script(vec!["eval".into(), text], script)
+        }
+        _ => command::words(command, bindings),
+    }
+}
+
 fn run(
     view: &StepView<'_>,
     check: &Check,
@@ -199,7 +212,7 @@ fn run(
     stop: &Stop,
 ) -> Result<Answer, String> {
     let question = Question {
-        words: &command::words(command, bindings),
+        words: &words(view, command, bindings),
         folder: &view.folder,
         env: &command::env(view.step, bindings, task),
         input: None,

@@ -1,13 +1,25 @@
 //! Commands: from what the file says to the words that are started.
 
 use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use crate::deed::Site;
 use crate::thought::bind::Bindings;
 use crate::words::path::path_of;
-use crate::words::pipeline::{Command, Step};
+use crate::words::pipeline::{Command, ScriptState, Step};
+
+/// The standard streams of a script, for its commands.
+#[derive(Clone, Copy, Debug)]
+pub struct Stdio<'a> {
+    /// Standard input; without it, nothing.
+    pub input: Option<BorrowedFd<'a>>,
+    /// Standard output. What a command prints there is the script's, and passes through
+    /// no other hands; unless standard error goes to the same file: then both are read
+    /// and passed on together, in their order.
+    pub output: Option<BorrowedFd<'a>>,
+}
 
 /// The program and arguments of a command, its placeholders filled in.
 #[must_use]
@@ -30,6 +42,16 @@ pub fn words(command: &Command, bindings: &Bindings<'_>) -> Vec<OsString> {
     }
 }
 
+/// The same in a shell that has the functions and variables of the script that says
+/// the command, and stops at the first failure, whatever that script does.
+#[must_use]
+pub fn words_in_script(words: Vec<OsString>, script: &ScriptState) -> Vec<OsString> {
+    // What may not be made anew (`BASHPID`, what is read-only) is as it is here.
+    const RUN: &str = r#". "$0" 2> /dev/null; set -euo pipefail; "$@""#;
+    let shell = ["bash", "-c", RUN].map(OsString::from).into_iter();
+    shell.chain([script.state.clone().into_os_string()]).chain(words).collect()
+}
+
 /// What a command does, as people would type it.
 #[must_use]
 pub fn as_typed(command: &Command, bindings: &Bindings<'_>) -> String {
@@ -48,6 +70,9 @@ pub fn as_typed(command: &Command, bindings: &Bindings<'_>) -> String {
 /// The folder in which the commands of a step run.
 #[must_use]
 pub fn folder(site: &Site<'_>, step: &Step) -> PathBuf {
+    if let Some(folder) = &step.runs_in {
+        return folder.clone();
+    }
     let root = site.disk.root();
     let Some(dir) = &step.dir else {
         return root.to_owned();

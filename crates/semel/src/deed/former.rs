@@ -13,7 +13,7 @@ use crate::deed::view::StepView;
 use crate::ground::manifest::{Former, Gone, Manifest, ManifestResult, StepMemory};
 use crate::words::digest::Digest;
 use crate::words::pipeline::{Pipeline, Step};
-use crate::words::task::Instance;
+use crate::words::task::{Instance, TaskName};
 
 /// What is remembered of a step and instance, under its present name and those that
 /// it had before.
@@ -26,9 +26,32 @@ pub fn memory_of(
     step: &Step,
     instance: &Instance,
 ) -> ManifestResult<StepMemory> {
-    let mut memory = manifest.memory_of(&pipeline.name, &step.name, instance)?;
+    remembered(pipeline, step, &|pipeline, step| manifest.memory_of(pipeline, step, instance))
+}
+
+/// As [`memory_of`], of one task.
+///
+/// # Errors
+/// If the manifest cannot be asked.
+pub fn memory_of_task(
+    manifest: &dyn Manifest,
+    pipeline: &Pipeline,
+    step: &Step,
+    task: &TaskName,
+) -> ManifestResult<StepMemory> {
+    remembered(pipeline, step, &|pipeline, step| {
+        manifest.memory_of_task(pipeline, &TaskName { step: step.to_owned(), ..task.clone() })
+    })
+}
+
+fn remembered(
+    pipeline: &Pipeline,
+    step: &Step,
+    ask: &dyn Fn(&str, &str) -> ManifestResult<StepMemory>,
+) -> ManifestResult<StepMemory> {
+    let mut memory = ask(&pipeline.name, &step.name)?;
     for (pipeline, step) in names(pipeline, step).skip(1) {
-        let former = manifest.memory_of(pipeline, step, instance)?;
+        let former = ask(pipeline, step)?;
         let name = Former { pipeline: pipeline.to_owned(), step: step.to_owned() };
         add(&mut memory, former, &Arc::new(name));
     }

@@ -5,12 +5,15 @@
 //! they are free in the moment in which semel is dead, whatever its commands do.
 //!
 //! Invariant: *I4* acquired by one call of the kernel, never by check and then act.
-//! A lock file is never removed while it can be held, so that two runs can never
-//! hold two files of one name.
+//! The lock file of a pipeline is never removed while it can be held, so that two runs
+//! can never hold two files of one name; that of a task is, by whoever holds it
+//! ([`TaskLease`]).
 
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -88,7 +91,7 @@ pub enum LeaseError {
 #[derive(Debug)]
 #[must_use]
 pub struct Lease {
-    _file: File,
+    file: File,
 }
 
 impl Lease {
@@ -110,7 +113,61 @@ impl Lease {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         write_holder(&mut file, holder).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+
+    /// Gives it up for all who have it, also for what a command that inherited it left
+    /// behind.
+    pub fn give_up(self) {
+        // If that fails it is held as long as they live.
+        let _ = self.file.unlock();
+    }
+}
+
+impl AsFd for Lease {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// The lease of one task. There may be very many tasks: its lock file goes when it ends.
+///
+/// Invariant: *I4* whoever has locked a file holds the lease only if that file still
+/// has the name.
+#[derive(Debug)]
+#[must_use]
+pub struct TaskLease {
+    path: PathBuf,
+    _file: File,
+}
+
+impl TaskLease {
+    /// Takes a lease, at once or not at all.
+    ///
+    /// # Errors
+    /// If somebody else holds it, or the lock file cannot be used.
+    pub fn take(path: &Path, holder: &Holder) -> Result<Self, LeaseError> {
+        loop {
+            let Lease { file } = Lease::take(path, holder)?;
+            let failed = |source| LeaseError::Io { path: path.to_owned(), source };
+            let ours = file.metadata().map_err(failed)?;
+            match std::fs::metadata(path) {
+                Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => {
+                    return Ok(Self { path: path.to_owned(), _file: file });
+                }
+                // Whoever had it before took the name away.
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+}
+
+impl Drop for TaskLease {
+    fn drop(&mut self) {
+        // One that stays is taken again, and goes then.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -32,6 +32,7 @@ pub fn items(site: &Site<'_>, step: &Step, each: &Each) -> Result<Vec<Item>, Tro
         EachSource::Csv(path) => read::csv(site, step, path, each)?,
         EachSource::Json(path) => read::json(site, step, path, each)?,
         EachSource::Command(command) => read::command(site, step, command, &each.span)?,
+        EachSource::Said(items) => items.clone(),
         EachSource::OutputsOf(_) | EachSource::ItemsOf(_) => return Ok(Vec::new()),
     };
     if items.is_empty() && !each.may_be_empty {
@@ -68,7 +69,7 @@ const fn nothing_found(each: &Each) -> &'static str {
         EachSource::Json(_) => "has no elements",
         EachSource::Command(_) => "prints no lines",
         EachSource::OutputsOf(_) => "has no outputs",
-        EachSource::ItemsOf(_) => "has no items",
+        EachSource::ItemsOf(_) | EachSource::Said(_) => "has no items",
     }
 }
 

@@ -334,13 +334,13 @@ fn is_own_output(
     is_own(site, path, digest)
 }
 
-/// The lock files of the leases under which a step works: that of the run, and that
-/// of the step, if runs of several instances share it.
+/// The lock files of the leases under which a step works: those of the run, and that
+/// of the step, if runs of several instances share it. A task that is alone in its
+/// process has its own.
 fn leases(site: &Site<'_>, step: &Step) -> Vec<String> {
     let name = &site.pipeline.name;
-    let run = site.params.instance(&site.pipeline.per);
-    let mut locks = vec![site.home.lock(name, run.as_str())];
-    if step.per != site.pipeline.per {
+    let mut locks = site.leases.to_vec();
+    if step.per != site.pipeline.per && step.written.is_none() {
         let shared = site.params.instance(&step.per);
         locks.push(site.home.step_lock(name, &step.name, shared.as_str()));
     }

@@ -22,6 +22,7 @@ use crate::deed::journal::{self, AllUnsettled, Extent, Unsettled};
 use crate::deed::lease::{DYING, Gate, is_held, patiently};
 use crate::deed::log::RunLog;
 use crate::deed::once::{OnceWriter, Written};
+use crate::deed::script;
 use crate::deed::stage::{clear_run, number_of, save_older, settle_kept};
 use crate::deed::ways::Ways;
 use crate::ground::home::Home;
@@ -35,6 +36,7 @@ use crate::words::once::Doer;
 use crate::words::path::path_of;
 use crate::words::pipeline::Pipeline;
 use crate::words::receipt::{Failure, LogRange};
+use crate::words::run::Worker;
 use crate::words::task::{TaskName, decode};
 
 /// A dead run that was cleaned up.
@@ -125,7 +127,8 @@ pub fn recover(
         recovered.orphans.extend(orphans);
         // What it made last in here, nobody may have made durable.
         Ways::default().sync(disk, [&home.path().to_owned()])?;
-        let number = manifest.run_number(&run_id)?;
+        let worker = Worker::named(&run_id);
+        let number = manifest.run_number(&worker.run_id)?;
         let (mut finished, mut complaints) = (Vec::new(), Vec::new());
         for (path, journal) in journals {
             let Some(journal) = journal else {
@@ -151,14 +154,17 @@ pub fn recover(
         }
         let (open, accepted) = match number {
             Some(number) => {
-                (manifest.open_attempts_of(number)?, manifest.accepted_attempts_of(number)?)
+                let numbers = worker.attempts();
+                let accepted = manifest.accepted_attempts_of(number, numbers.clone())?;
+                (manifest.open_attempts_of(number, numbers)?, accepted)
             }
             None => (Vec::new(), Vec::new()),
         };
         let attempts = attempts_in(disk, &folder, &open, &at_work)?;
         if let Some(number) = number {
             let logs = pack_logs(disk, &folder, &RunLog::at(home.log(number)), &at_work)?;
-            manifest.close_dead_run(number, &logs)?;
+            let steps = script::steps_of(&script::notes(disk, &folder)?);
+            manifest.close_dead_run(number, worker.attempts(), &logs, &steps)?;
         }
         let displaced = home.displaced(number.unwrap_or(0));
         let fate_of = |number| match () {
@@ -211,7 +217,7 @@ pub fn pending(
             let Some(journal) = journal.filter(|known| known.record.pipeline == pipeline) else {
                 continue;
             };
-            let number = manifest.run_number(&run_id)?;
+            let number = manifest.run_number(&Worker::named(&run_id).run_id)?;
             let found = Found { disk, home, number, journal, path };
             if !found.is_over(manifest)? && journal::is_whole(disk, &found.journal)? {
                 let Found { journal, path, .. } = found;
@@ -230,8 +236,11 @@ pub struct Here<'a> {
     pub pipeline: &'a Pipeline,
     /// The values of its parameters.
     pub params: &'a Params,
-    /// The lock file of the lease that it holds.
-    pub lease: &'a Path,
+    /// The lock files of the leases under which it works.
+    pub leases: &'a [PathBuf],
+    /// Whether it knows all steps of its pipeline, or only one, or those of a script,
+    /// which says them one by one.
+    pub knows_all: bool,
 }
 
 /// What is done about a publication that was cut short.
@@ -253,7 +262,7 @@ impl Here<'_> {
         leases: impl Iterator<Item = &'l String>,
     ) -> Option<Vec<File>> {
         let leases: BTreeSet<_> = leases.map(|name| home.lock_of(name)).collect();
-        let others = leases.iter().filter(|path| *path != self.lease);
+        let others = leases.iter().filter(|path| !self.leases.contains(path));
         let held = others.map(|path| lock_of_dead(path)).collect::<Option<Vec<_>>>()?;
         Some(held.into_iter().flatten().collect())
     }
@@ -272,6 +281,8 @@ impl Here<'_> {
         Ok(match step {
             // What is unsafe to repeat is not undone: it was done.
             _ if record.once => Fate::Check,
+            // Whoever comes to that step asks.
+            None if !self.knows_all => Fate::Check,
             None => Fate::PutBack,
             Some(step) if step.check.is_none() => Fate::Receipt,
             Some(step) if step.has_file_items() => {

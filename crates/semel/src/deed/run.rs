@@ -11,6 +11,7 @@ mod crew;
 mod engine;
 mod looking;
 mod mend;
+mod part;
 mod paths;
 mod preflight;
 mod prepare;
@@ -26,7 +27,6 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,7 @@ use self::crew::Crew;
 pub use self::looking::tasks_named;
 pub(in crate::deed) use self::looking::{only_file, site_for_looking};
 use self::mend::{Mended, Which};
+pub use self::part::{Part, TaskPart};
 pub(in crate::deed) use self::paths::plain_outputs;
 use self::prepare::Prepared;
 pub(in crate::deed) use self::selection::find_step;
@@ -65,7 +66,7 @@ use crate::thought::report::Report;
 use crate::words::event::Event;
 use crate::words::once::Doer;
 use crate::words::pipeline::{Pipeline, StepId};
-use crate::words::run::{By, NewRun};
+use crate::words::run::{By, NewRun, Worker};
 use crate::words::task::{Instance, TaskPattern};
 
 /// What a run is about.
@@ -135,6 +136,8 @@ pub struct Ended {
     pub number: Option<i64>,
     /// Commands of earlier runs that are still at work.
     pub orphans: Vec<AtWork>,
+    /// How long it took, lists and all.
+    pub took: Duration,
 }
 
 /// The way by which signals reach a run.
@@ -144,6 +147,14 @@ pub struct Signals(Receiver<i32>);
 /// Tells a run of signals.
 #[derive(Clone, Debug)]
 pub struct SignalSender(Sender<i32>);
+
+impl Signals {
+    /// Waits for a signal; `None` if none can come any more.
+    #[must_use]
+    pub fn wait(&self) -> Option<i32> {
+        self.0.recv().ok()
+    }
+}
 
 impl SignalSender {
     /// Tells of a signal, by its number.
@@ -171,17 +182,41 @@ pub fn run(
     signals: &Signals,
     report: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Ended, CannotBegin> {
+    run_part(setting, options, Part::Whole, signals, report)
+}
+
+/// As [`run`], for as much of a run as this process does.
+///
+/// # Errors
+/// Why it could not begin; then nothing was changed.
+pub fn run_part(
+    setting: &Setting<'_>,
+    options: &Options,
+    part: Part<'_>,
+    signals: &Signals,
+    report: &mut dyn FnMut(&Event<'_>),
+) -> Result<Ended, CannotBegin> {
     let home = Home::in_folder(setting.disk.root());
-    let run_id = uuid::Uuid::now_v7().to_string();
+    let worker = part.worker();
     let digests = Digests::at(home.digests(), !options.rehash);
     let had_memory = home.manifest().exists();
     // Nothing is there to adopt into, and nothing may be made.
     let looks_only = options.mode == Mode::ExpectNoop && !had_memory;
     let mode = if looks_only { Mode::Plan } else { options.mode };
     let asked = Asked::default();
-    let (home, run_id, began) = (&home, &*run_id, Instant::now());
+    let (home, run_id, began) = (&home, &*worker.name(), Instant::now());
     let mut which = Which::at(&home.manifest());
-    let first = Preparation { setting, options, mode, home, run_id, began, asked: &asked };
+    let first = Preparation {
+        setting,
+        options,
+        part,
+        mode,
+        home,
+        worker: &worker,
+        run_id,
+        began,
+        asked: &asked,
+    };
     let run = |anew: Anew, report: &mut dyn FnMut(&Event<'_>)| {
         let made = if !had_memory && mode == Mode::Act {
             first.make_memory(signals, report)?
@@ -240,8 +275,11 @@ enum Anew {
 struct Preparation<'a> {
     setting: &'a Setting<'a>,
     options: &'a Options,
+    part: Part<'a>,
     mode: Mode,
     home: &'a Home,
+    worker: &'a Worker,
+    /// The worker's name: that of the run, unless several work on it.
     run_id: &'a str,
     /// When the run began.
     began: Instant,
@@ -357,6 +395,8 @@ impl Preparation<'_> {
             unsettled: &recovery.unsettled,
             orphans: &recovery.orphans,
             fence: held.as_ref().and_then(|(_, access)| access.pulse()).map(|pulse| &**pulse),
+            stdio: self.part.task().map(|part| part.stdio),
+            leases: &self.leases(),
             manifest: asked.as_ref(),
         };
         let (memories, prepared) = std::thread::scope(|scope| {
@@ -391,7 +431,13 @@ impl Preparation<'_> {
             after.pay_debt(&mut tell);
         }
         let crew = Crew { preparation: self, site: &site, ledger: &ledger, number, signals };
-        crew.work(prepared, memories, &mut manifest, &mut tell)?;
+        let mut script = None;
+        match self.part {
+            Part::Script(hold) => script = Some(crew.hold(hold)?),
+            Part::Whole | Part::Task(_) => {
+                crew.work(prepared, memories, &mut manifest, &mut tell)?;
+            }
+        }
         if let Some(manifest) = manifest.as_mut().filter(|_| self.mode == Mode::Act)
             && !recovery.unsettled.is_empty()
         {
@@ -417,7 +463,11 @@ impl Preparation<'_> {
         }
         // What is owed then is run by whoever has the folder now.
         if self.mode == Mode::Act && site.may_go_on().is_ok() {
-            for (hook, why) in after.accompany(&fold, number) {
+            let failed = match &script {
+                Some((ended, _)) => after.accompany_script(ended, number),
+                None => after.accompany(&fold, number),
+            };
+            for (hook, why) in failed {
                 report(&Event::HookFailed { hook, why: &why });
             }
         }
@@ -433,25 +483,34 @@ impl Preparation<'_> {
             }
             let steps: Vec<_> =
                 fold.steps.iter().map(crate::thought::report::StepReport::record).collect();
-            if let Err(error) = manifest.end_run(number, Timestamp::now(), fold.status(), &steps) {
+            let ended = match &script {
+                _ if self.worker.place > 0 => Ok(()),
+                Some((ended, _)) => ended.record(&mut **manifest, number),
+                None => manifest.end_run(number, Timestamp::now(), fold.status(), &steps),
+            };
+            if let Err(error) = ended {
                 fold.is_broken = true;
                 let text = memory::complaint(self.home, &error);
                 report(&Event::Warning { text: &text });
             }
+        }
+        if let Some((_, staging)) = script {
+            staging.end()?;
         }
         // Who closes the manifest last packs it, and whoever wrote it has less to sync.
         drop(asked);
         // Others may go on while a copy is made.
         let _access = held.map(|(_lease, access)| access);
         let totals = fold.totals();
-        let did_something = totals.ran + totals.adopted + totals.reused > 0;
+        let did_something =
+            totals.ran + totals.adopted + totals.reused > 0 || matches!(self.part, Part::Script(_));
         if let Some(manifest) = manifest.filter(|_| did_something && self.mode == Mode::Act)
             && let Err(error) = rebuild::back_up(disk, self.home, &*manifest)
         {
             let text = format!("the manifest cannot be backed up: {error}");
             report(&Event::Warning { text: &text });
         }
-        Ok(Ended { report: fold, number, orphans: recovery.orphans })
+        Ok(Ended { report: fold, number, orphans: recovery.orphans, took: self.began.elapsed() })
     }
 
     fn no_manifest(&self, error: ManifestError) -> CannotBegin {
@@ -492,7 +551,7 @@ impl Preparation<'_> {
     fn doer(&self, number: i64) -> Doer {
         let by = self.setting.by;
         Doer {
-            run: self.run_id.to_owned(),
+            run: self.worker.run_id.clone(),
             number,
             file: self.setting.file.to_owned(),
             host: by.host.clone(),
@@ -505,11 +564,6 @@ impl Preparation<'_> {
         self.setting.params.instance(&self.setting.pipeline.per)
     }
 
-    /// The lock file of the lease of the pipeline's instance.
-    fn lease(&self) -> PathBuf {
-        self.home.lock(&self.setting.pipeline.name, self.instance().as_str())
-    }
-
     /// Whether only some steps or tasks are asked for.
     fn is_in_part(&self) -> bool {
         !self.options.targets.is_empty() || self.options.only_failed
@@ -519,13 +573,14 @@ impl Preparation<'_> {
         let params: BTreeMap<_, _> = self.setting.params.iter().collect();
         let mask = self.mask();
         NewRun {
-            id: self.run_id.to_owned(),
+            id: self.worker.run_id.clone(),
             pipeline: self.setting.pipeline.name.clone(),
             file: self.setting.file.to_owned(),
             instance: self.instance(),
             params: mask.text(&serde_json::to_string(&params).unwrap_or_default()).into_owned(),
             command: mask.text(self.setting.command).into_owned(),
             selected: self.is_in_part(),
+            task: self.part.task().map(|part| part.task.clone()),
             by: self.setting.by.clone(),
             began: Timestamp::now(),
         }
@@ -537,7 +592,19 @@ impl Preparation<'_> {
         tell: &mut dyn FnMut(&Event<'_>),
     ) -> Result<i64, CannotBegin> {
         let run = self.new_run();
-        let number = manifest.begin_run(&run).map_err(|error| self.no_manifest(error))?;
+        let no_manifest = |error| self.no_manifest(error);
+        let number = match self.worker.place {
+            0 => manifest.begin_run(&run),
+            _ => manifest.join_run(&self.worker.run_id),
+        };
+        let number = number.map_err(no_manifest)?;
+        if let Some(part) = self.part.task() {
+            // What is done outlives a power cut, or is done again; this is said again then.
+            manifest.sync_commits(false).map_err(no_manifest)?;
+            let (name, says) = (&self.setting.pipeline.name, part.guard.to_json());
+            manifest.keep_guard(name, part.task, &says, number).map_err(no_manifest)?;
+            manifest.sync_commits(true).map_err(no_manifest)?;
+        }
         tell(&Event::Began { run: &run, number });
         Ok(number)
     }

@@ -197,7 +197,7 @@ impl<'a> StepView<'a> {
             instance,
             given: given.to_json(),
             how_digest: how.digest(),
-            how: how.to_json(),
+            how: how.to_json(step.written.as_deref()),
             programs,
             inputs,
             inputs_by_item,
@@ -238,7 +238,7 @@ impl<'a> StepView<'a> {
             env: &self.env,
             run_id: site.run_id,
             for_command: true,
-            root: self.step.dir.as_ref().map(|_| site.disk.root()),
+            root: self.step.runs_elsewhere().then(|| site.disk.root()),
             ..Bindings::of(site.params, Some(self.step))
         }
     }
@@ -493,16 +493,18 @@ pub(super) fn programs(site: &Site<'_>, step: &Step) -> Result<Vec<Input>, Troub
         }
         Some(Command::Words(words)) => {
             let words: Vec<_> = words.iter().map(|word| word.as_plain()).collect();
-            shell::programs_of(&words)
+            let functions = step.script.iter().map(|script| &*script.functions);
+            let called = functions.flat_map(|text| shell::read(text, &[]).programs);
+            shell::programs_of(&words).into_iter().chain(called).collect()
         }
     };
     let mut programs = Vec::new();
     let dir = command::folder(site, step);
     for name in named {
         // What is named is named from where the command runs.
-        let path = match step.dir {
-            Some(_) => normal(bytes_of(&dir.join(&name))),
-            None => normal(name.as_bytes()),
+        let path = match step.runs_elsewhere() {
+            true => normal(bytes_of(&dir.join(&name))),
+            false => normal(name.as_bytes()),
         };
         let inside = path.strip_prefix(site.disk.root()).unwrap_or(&path);
         let leaves =

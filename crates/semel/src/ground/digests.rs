@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, Row, params};
 
 use crate::ground::one_writer::{self, BESIDE, with_suffix};
 use crate::ground::world::disk::{Disk, DiskError, DiskResult, Kind, Meta, Stat};
@@ -56,7 +56,10 @@ pub struct Content {
 pub struct Digests {
     /// Where they are remembered; read when the first is asked for.
     store: Option<PathBuf>,
+    /// Whether only few are asked for, so that not all are read.
+    are_few: bool,
     known: OnceLock<Known>,
+    connection: OnceLock<Option<Mutex<Connection>>>,
     /// What was hashed since, to be remembered.
     fresh: Mutex<Vec<(PathBuf, Stat, Digest)>>,
     /// What was hashed too soon after it changed.
@@ -101,7 +104,9 @@ impl Digests {
     pub fn empty() -> Self {
         Self {
             store: None,
+            are_few: false,
             known: OnceLock::new(),
+            connection: OnceLock::new(),
             fresh: Mutex::default(),
             racy: Mutex::default(),
             trusts: true,
@@ -116,6 +121,12 @@ impl Digests {
         Self { store: trusts.then_some(path), trusts, ..Self::empty() }
     }
 
+    /// What is remembered in a file, for somebody who asks for a few files only.
+    #[must_use]
+    pub fn one_by_one(path: PathBuf) -> Self {
+        Self { store: Some(path), are_few: true, ..Self::empty() }
+    }
+
     /// Reads what is remembered, so that nobody waits for it later.
     pub fn warm(&self) {
         self.known();
@@ -127,6 +138,14 @@ impl Digests {
 
     /// The remembered digest of a file that looks like this.
     pub fn remembered(&self, path: &Path, stat: &Stat, hint: &mut usize) -> Option<Digest> {
+        if self.are_few {
+            let open = || Some(Mutex::new(open_to_read(self.store.as_deref()?)?));
+            let connection = self.connection.get_or_init(open).as_ref()?;
+            let connection = connection.lock().expect("nobody panics while holding it");
+            return ask(&connection, path)
+                .filter(|(known, _)| known == stat)
+                .map(|(_, digest)| digest);
+        }
         let known = self.known().find(bytes_of(path), hint)?;
         (known.stat == *stat).then_some(known.digest)
     }
@@ -432,17 +451,45 @@ fn load(path: &Path) -> Option<Known> {
     if !path.exists() {
         return None;
     }
+    if !FileSystem::is_network(path) {
+        return load_all(&open_to_read(path)?);
+    }
     // Where only one may use it at a time, a copy is read: it may be in use.
-    let copy = FileSystem::is_network(path).then(|| one_writer::copy(path)).transpose().ok()?;
-    let copy =
-        copy.map(|folder| (folder.path().join(path.file_name().unwrap_or_default()), folder));
-    let (path, flags) = match &copy {
-        // Its journal may have to be taken back.
-        Some((copy, _folder)) => (copy.as_path(), OpenFlags::SQLITE_OPEN_READ_WRITE),
-        None => (path, OpenFlags::SQLITE_OPEN_READ_ONLY),
-    };
-    let connection =
-        Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).ok()?;
+    let folder = one_writer::copy(path).ok()?;
+    let copy = folder.path().join(path.file_name().unwrap_or_default());
+    // Its journal may have to be taken back.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    load_all(&Connection::open_with_flags(copy, flags).ok()?)
+}
+
+/// A connection for those who only read; `None` where only one may use the file.
+fn open_to_read(path: &Path) -> Option<Connection> {
+    if !path.exists() || FileSystem::is_network(path) {
+        return None;
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags).ok()
+}
+
+/// What is remembered of one file.
+fn ask(connection: &Connection, path: &Path) -> Option<(Stat, Digest)> {
+    let sql = "select size, mtime, ctime, inode, digest from seen where path = ?";
+    let known = connection.query_row(sql, [bytes_of(path)], |row| {
+        Ok((stat_at(row, 0)?, Digest::from_bytes(row.get(4)?)))
+    });
+    known.ok()
+}
+
+fn stat_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Stat> {
+    Ok(Stat {
+        size: row.get::<_, i64>(column)?.cast_unsigned(),
+        mtime: row.get(column + 1)?,
+        ctime: row.get(column + 2)?,
+        inode: row.get::<_, i64>(column + 3)?.cast_unsigned(),
+    })
+}
+
+fn load_all(connection: &Connection) -> Option<Known> {
     let mut statement = connection
         .prepare("select path, size, mtime, ctime, inode, digest from seen order by path")
         .ok()?;
@@ -453,12 +500,7 @@ fn load(path: &Path) -> Option<Known> {
         known.paths.extend_from_slice(row.get_ref(0).ok()?.as_blob().ok()?);
         known.files.push(KnownFile {
             path: from..known.paths.len(),
-            stat: Stat {
-                size: row.get::<_, i64>(1).ok()?.cast_unsigned(),
-                mtime: row.get(2).ok()?,
-                ctime: row.get(3).ok()?,
-                inode: row.get::<_, i64>(4).ok()?.cast_unsigned(),
-            },
+            stat: stat_at(row, 1).ok()?,
             digest: Digest::from_bytes(row.get(5).ok()?),
         });
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::words::digest::Digest;
-use crate::words::task::encode;
+use crate::words::task::{TaskName, encode};
 
 /// The folder's name.
 pub const NAME: &str = ".semel";
@@ -25,6 +25,10 @@ const ONCE_GATE: &str = ":once";
 
 /// The lock file of those who use the manifest, and of whoever replaces it.
 const MANIFEST_LOCK: &str = ":manifest";
+
+/// How the names of lock files begin that scripts name. No pipeline's begins with a
+/// colon, and these are no signs of a memory.
+const NAMED: &str = ":lock:";
 
 /// How the names of manifests begin that were set aside.
 pub const DAMAGED: &str = "manifest.db.damaged-";
@@ -163,6 +167,18 @@ impl Home {
     #[must_use]
     pub fn step_lock(&self, pipeline: &str, step: &str, instance: &str) -> PathBuf {
         self.lock_named(&format!("{}@{instance}:{step}", encode(pipeline.as_bytes())))
+    }
+
+    /// The lock file of one task of a pipeline.
+    #[must_use]
+    pub fn task_lock(&self, pipeline: &str, task: &TaskName) -> PathBuf {
+        self.lock_named(&format!("{}:{task}", encode(pipeline.as_bytes())))
+    }
+
+    /// The lock file of a lock that scripts name.
+    #[must_use]
+    pub fn named_lock(&self, name: &str) -> PathBuf {
+        self.lock_named(&format!("{NAMED}{}", encode(name.as_bytes())))
     }
 
     /// The lock file of a name; of a long one, by its digest.

@@ -10,6 +10,7 @@
 pub mod sqlite;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -208,7 +209,7 @@ pub struct OpenAttempt {
     pub item: String,
     /// The run that made it.
     pub run: i64,
-    /// That run's unique id.
+    /// The name under which whoever made it stages, [`crate::words::run::Worker`].
     pub run_id: String,
     /// The attempt's number in that run.
     pub number: u64,
@@ -222,6 +223,17 @@ pub struct OpenAttempt {
     pub reason: Option<String>,
     /// Whether it provably did nothing.
     pub provably_undone: bool,
+}
+
+/// What a script said of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaidBefore {
+    /// The task.
+    pub task: TaskName,
+    /// What it said, as JSON.
+    pub says: String,
+    /// In which run.
+    pub run: i64,
 }
 
 /// A state check that was asked and held.
@@ -413,6 +425,9 @@ pub trait Manifest: Send {
         instance: &Instance,
     ) -> ManifestResult<StepMemory>;
 
+    /// What is remembered of one task.
+    fn memory_of_task(&self, pipeline: &str, task: &TaskName) -> ManifestResult<StepMemory>;
+
     /// When the receipts of a step and instance were written, by items.
     fn receipt_times(
         &self,
@@ -482,12 +497,19 @@ pub trait Manifest: Send {
     /// The number of a run, by its unique id.
     fn run_number(&self, id: &str) -> ManifestResult<Option<i64>>;
 
-    /// The attempts of a run, by their numbers in it, whose tasks have no later
-    /// receipt.
-    fn open_attempts_of(&self, run: i64) -> ManifestResult<Vec<u64>>;
+    /// The attempts of a run of these numbers in it whose tasks have no later receipt.
+    fn open_attempts_of(&self, run: i64, numbers: RangeInclusive<u64>) -> ManifestResult<Vec<u64>>;
 
     /// Those of them whose tasks a human said were done, which no run has acted on.
-    fn accepted_attempts_of(&self, run: i64) -> ManifestResult<Vec<u64>>;
+    fn accepted_attempts_of(
+        &self,
+        run: i64,
+        numbers: RangeInclusive<u64>,
+    ) -> ManifestResult<Vec<u64>>;
+
+    /// What a script said of its tasks last, in the order of steps, instances and items;
+    /// with `step`, of that one only.
+    fn guards(&self, pipeline: &str, step: Option<&str>) -> ManifestResult<Vec<SaidBefore>>;
 
     /// What was done, or begun, of `once` steps of a pipeline, but for those of
     /// these names.
@@ -510,6 +532,19 @@ pub trait Manifest: Send {
     /// from then on: whoever began before writes nothing more.
     fn begin_run(&mut self, run: &NewRun) -> ManifestResult<i64>;
 
+    /// Joins a run that somebody else began and has not ended: what is written from now
+    /// on is written under its lease. Gives its number.
+    fn join_run(&mut self, id: &str) -> ManifestResult<i64>;
+
+    /// Keeps what a script says of a task, in this run of it.
+    fn keep_guard(
+        &mut self,
+        pipeline: &str,
+        task: &TaskName,
+        says: &str,
+        run: i64,
+    ) -> ManifestResult<()>;
+
     /// Notes that a run ended, and that those of its attempts whose end is not known
     /// were interrupted.
     fn end_run(
@@ -520,9 +555,16 @@ pub trait Manifest: Send {
         steps: &[RunStep],
     ) -> ManifestResult<()>;
 
-    /// Notes that the attempts of a dead run were interrupted, and where in its
-    /// log stands what some of them printed.
-    fn close_dead_run(&mut self, number: i64, logs: &[(u64, LogRange)]) -> ManifestResult<()>;
+    /// Notes that the attempts of these numbers of a dead run were interrupted, where in
+    /// its log stands what some of them printed, and what it did to its steps, as far as
+    /// that is told.
+    fn close_dead_run(
+        &mut self,
+        number: i64,
+        numbers: RangeInclusive<u64>,
+        logs: &[(u64, LogRange)],
+        steps: &[RunStep],
+    ) -> ManifestResult<()>;
 
     /// Says whether what is written from now on outlives a power cut, as it does
     /// unless this is called, or only the death of this process.

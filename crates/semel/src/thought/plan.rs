@@ -13,6 +13,10 @@ use crate::words::path::{bytes_of, normal, within};
 use crate::words::pipeline::{EachSource, Fault, InputSource, Pipeline, Step, StepId, find_cycle};
 use crate::words::task::{Instance, Item, Task};
 
+/// Where semel itself keeps an output: what a step of a script printed, to be printed
+/// again.
+pub const REPLAY: &str = ".semel/replay";
+
 /// The tasks of a step in its instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepTasks {
@@ -57,7 +61,8 @@ pub fn tasks(
                 Some(why) => Err(Fault::new("an output that cannot be", &out.span, why)),
             }
         });
-        let outs = outs.collect::<Result<_, _>>()?;
+        let said = item.as_ref().and_then(|item| item.outs.clone());
+        let outs = said.map_or_else(|| outs.collect::<Result<_, _>>(), Ok)?;
         let (name, row) = item.map_or((None, None), |item| (Some(item.name), item.row));
         Ok(Task { outs, item: name, row })
     };
@@ -83,7 +88,9 @@ fn why_no_output(path: &Path, climbs: bool) -> Option<&'static str> {
         || matches!(path.components().next_back(), Some(Component::ParentDir | Component::RootDir))
     {
         Some("names no file")
-    } else if path.components().any(|part| part.as_os_str() == ".semel") {
+    } else if path.components().any(|part| part.as_os_str() == ".semel")
+        && !path.starts_with(REPLAY)
+    {
         Some("lies in semel's own folder")
     } else if rest.any(|part| part == Component::ParentDir) {
         Some("climbs with `..`: one file would have two names")

@@ -148,6 +148,7 @@ impl StepReport {
             rows: self.rows,
             seconds: self.took().as_secs_f64(),
             note: self.note.clone(),
+            place: 0,
         }
     }
 }

@@ -185,6 +185,9 @@ pub struct How {
     /// The folder in which it runs, as it is written, if that is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
+    /// The functions of a script that it calls, as they are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub functions: Option<String>,
 }
 
 impl How {
@@ -199,7 +202,9 @@ impl How {
             Some(Command::Words(_)) | None => (Vec::new(), None),
         };
         let dir = step.dir.as_ref().map(|dir| dir.text.clone());
-        Self { run, shell, programs, prelude, dir }
+        let functions = step.script.as_ref().map(|script| script.functions.clone());
+        let functions = functions.filter(|text| !text.is_empty());
+        Self { run, shell, programs, prelude, dir, functions }
     }
 
     /// The digest of all fields.
@@ -221,13 +226,25 @@ impl How {
         if let Some(dir) = &self.dir {
             fields.put("dir", dir.as_bytes());
         }
+        if let Some(functions) = &self.functions {
+            fields.put("functions", functions.as_bytes());
+        }
         fields.digest()
     }
 
-    /// As it is stored.
+    /// As it is stored. Of the command of a script, whose words the shell has filled in,
+    /// only digests are, and the words as they are `written`, where that is known.
     #[must_use]
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("texts and maps of texts are JSON")
+    pub fn to_json(&self, of_script: Option<&str>) -> String {
+        let Some(written) = of_script else {
+            return serde_json::to_string(self).expect("texts and maps of texts are JSON");
+        };
+        let mut words = Fields::new("words");
+        self.run.iter().for_each(|word| words.put("run", word.as_bytes()));
+        let short = |digest: Digest| digest.short();
+        let functions = self.functions.as_ref().map(|text| short(Digest::of(text.as_bytes())));
+        let run = vec![written.to_owned(), format!("({})", short(words.digest()))];
+        Self { run, functions, ..self.clone() }.to_json(None)
     }
 }
 
@@ -317,6 +334,7 @@ mod tests {
             programs: BTreeMap::new(),
             prelude: None,
             dir: None,
+            functions: None,
         };
         assert_ne!(how(&["a", "b"]).digest(), how(&["a b"]).digest());
     }
@@ -345,6 +363,7 @@ mod tests {
             programs: BTreeMap::from([("a.py".to_owned(), "00".to_owned())]),
             prelude: None,
             dir: None,
+            functions: None,
         };
         let effect = effect([("", Digest::of(b"z"))]).expect("it has an output");
         let mut left = Left::default();

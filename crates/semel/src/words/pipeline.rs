@@ -17,12 +17,15 @@ mod value;
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use fault::Fault;
+pub(crate) use keys::is_name;
 pub use places::Places;
 pub use rules::find_cycle;
 
+use crate::words::task::Item;
 use crate::words::template::{Name, Template};
 
 /// A range of bytes of the pipeline file.
@@ -175,6 +178,24 @@ pub struct Step {
     pub ordered: bool,
     /// Names that it had before.
     pub was: Vec<String>,
+    /// Where its commands run, if a script says it: where that was then. It does not
+    /// count.
+    pub runs_in: Option<PathBuf>,
+    /// What its commands need of the script that says it.
+    pub script: Option<ScriptState>,
+    /// Its command as the script writes it: the words that are run are the shell's, and
+    /// are not kept.
+    pub written: Option<String>,
+}
+
+/// What the commands of a step need of the script that says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptState {
+    /// The functions that its command calls, as they are written. They count.
+    pub functions: String,
+    /// A file that makes the script's functions and variables anew in another shell. It
+    /// does not count.
+    pub state: PathBuf,
 }
 
 /// What files that are read count by.
@@ -235,6 +256,8 @@ pub enum EachSource {
     OutputsOf(StepId),
     /// The items of another step, each after its own task.
     ItemsOf(StepId),
+    /// These, which a script says one by one.
+    Said(Vec<Item>),
 }
 
 /// What items are.
@@ -596,6 +619,12 @@ impl Step {
         let gathers =
             self.inputs.iter().any(|input| matches!(input.source, InputSource::OutputsOf(_)));
         reads_list || gathers || (!self.needs.is_empty() && !self.once)
+    }
+
+    /// Whether its commands run elsewhere than in the pipeline's folder.
+    #[must_use]
+    pub const fn runs_elsewhere(&self) -> bool {
+        self.dir.is_some() || self.runs_in.is_some()
     }
 
     /// Whether its items are files, which count by their content.

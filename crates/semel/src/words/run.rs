@@ -1,8 +1,10 @@
 //! Runs: invocations, as they are kept.
 
+use std::ops::RangeInclusive;
+
 use jiff::Timestamp;
 
-use crate::words::task::Instance;
+use crate::words::task::{Instance, TaskName};
 
 /// A run that begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +23,23 @@ pub struct NewRun {
     pub command: String,
     /// Whether only some steps or tasks were asked for.
     pub selected: bool,
+    /// The task, where it is a run of a step that stands alone, in no script.
+    pub task: Option<TaskName>,
     /// Who runs it, and where.
     pub by: By,
     /// When.
     pub began: Timestamp,
+}
+
+impl NewRun {
+    /// What of the pipeline its lease is of: the instance, or the only task.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        match &self.task {
+            Some(task) => task.to_string(),
+            None => self.instance.as_str().to_owned(),
+        }
+    }
 }
 
 /// Who did something, and where.
@@ -66,6 +81,8 @@ pub struct RunStep {
     pub seconds: f64,
     /// The first thing that went wrong.
     pub note: String,
+    /// Of a script, its place among the steps that it came to; else 0.
+    pub place: u64,
 }
 
 /// How many tasks of a step ended how.
@@ -104,5 +121,61 @@ impl Counts {
     #[must_use]
     pub const fn all_reached(&self) -> bool {
         self.reached() == self.total
+    }
+}
+
+/// How many attempts a worker can number.
+const SHARE: u64 = 1 << 32;
+
+/// One of the processes that work on a run, by the name under which it stages.
+///
+/// Mostly there is one, which has the run's id for its name. A script has its tasks
+/// done by many: each has a place among them, which is given once, and numbers its
+/// attempts from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// The unique id of the run.
+    pub run_id: String,
+    /// Its place among several, from 1; 0 if it is alone.
+    pub place: u64,
+}
+
+impl Worker {
+    /// The worker of a name.
+    ///
+    /// ```
+    /// use semel::words::run::Worker;
+    /// let worker = Worker::named("0192a3-77.120");
+    /// assert_eq!((worker.run_id.as_str(), worker.place), ("0192a3-77", 120));
+    /// assert_eq!(worker.name(), "0192a3-77.120");
+    /// assert_eq!(Worker::named("0192a3-77").place, 0);
+    /// ```
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        let parts = name.rsplit_once('.').and_then(|(run, place)| Some((run, place.parse().ok()?)));
+        let (run_id, place) = parts.unwrap_or((name, 0));
+        Self { run_id: run_id.to_owned(), place }
+    }
+
+    /// The worker that made an attempt of a run.
+    #[must_use]
+    pub fn of(run_id: &str, attempt: u64) -> Self {
+        Self { run_id: run_id.to_owned(), place: attempt / SHARE }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.place {
+            0 => self.run_id.clone(),
+            place => format!("{}.{place}", self.run_id),
+        }
+    }
+
+    /// The numbers of its attempts.
+    #[must_use]
+    pub const fn attempts(&self) -> RangeInclusive<u64> {
+        let first = self.place.saturating_mul(SHARE);
+        first + 1..=first + (SHARE - 1)
     }
 }

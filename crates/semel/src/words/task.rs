@@ -128,6 +128,19 @@ impl TaskName {
     pub fn new(step: &str, instance: &Instance, item: Option<&str>) -> Self {
         Self { step: step.to_owned(), instance: instance.clone(), item: item.map(str::to_owned) }
     }
+
+    /// Reads a name as it is written.
+    ///
+    /// ```
+    /// use semel::words::task::TaskName;
+    /// let name = "load@2013-02:clean/17.csv";
+    /// assert_eq!(TaskName::parse(name).to_string(), name);
+    /// ```
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let TaskPattern { step, instance, item } = TaskPattern::parse(text);
+        Self { step, instance: instance.unwrap_or_default(), item }
+    }
 }
 
 impl fmt::Display for TaskName {
@@ -162,13 +175,15 @@ pub struct Item {
     pub name: Box<[u8]>,
     /// Its named values, if it is a row.
     pub row: Option<Box<Row>>,
+    /// The outputs of its task, where a script says them for each item.
+    pub outs: Option<Box<[PathBuf]>>,
 }
 
 impl Item {
     /// An item that is a path or a value.
     #[must_use]
     pub fn plain(name: &[u8]) -> Self {
-        Self { name: name.into(), row: None }
+        Self { name: name.into(), row: None, outs: None }
     }
 }
 
@@ -188,7 +203,7 @@ impl Task {
     #[must_use]
     pub fn as_item(&self) -> Option<Item> {
         let name = self.item.clone()?;
-        Some(Item { name, row: self.row.clone() })
+        Some(Item { name, row: self.row.clone(), outs: None })
     }
 
     /// The item's name: encoded, and empty where there is none.

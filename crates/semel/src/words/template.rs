@@ -229,6 +229,32 @@ impl Template {
         if faults.is_empty() { Ok(Self { text: text.to_owned(), pieces }) } else { Err(faults) }
     }
 
+    /// Reads a word of a script, in which only `{{ in… }}` and `{{ out… }}` are
+    /// placeholders: everything else is as it is, also what stands in double braces.
+    #[must_use]
+    pub fn of_script(text: &str) -> Self {
+        let (mut pieces, mut plain, mut at) = (Vec::new(), 0, 0);
+        while let Some(open) = text[at..].find("{{").map(|found| at + found) {
+            at = open + 2;
+            let hole = text[at..].find("}}").and_then(|length| {
+                let range = open..at + length + 2;
+                let hole = placeholder(&text[at..at + length], range.clone()).ok()?;
+                matches!(hole.name, Name::In(_) | Name::Out(_)).then_some((hole, range.end))
+            });
+            if let Some((hole, end)) = hole {
+                if plain < open {
+                    pieces.push(Piece::Text(text[plain..open].to_owned()));
+                }
+                pieces.push(Piece::Hole(hole));
+                (plain, at) = (end, end);
+            }
+        }
+        if plain < text.len() || pieces.is_empty() {
+            pieces.push(Piece::Text(text[plain..].to_owned()));
+        }
+        Self { text: text.to_owned(), pieces }
+    }
+
     /// The placeholders, in order.
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.pieces.iter().filter_map(|piece| match piece {

@@ -367,7 +367,7 @@ fn named(row: Row, each: &Each, gathering: &Gathering<'_>, at: usize) -> Result<
             }
         },
     };
-    Ok(Item { name: name.into_bytes().into(), row: Some(Box::new(row)) })
+    Ok(Item { name: name.into_bytes().into(), row: Some(Box::new(row)), outs: None })
 }
 
 /// A value as it stands in a line of CSV (RFC 4180): two rows that differ never look

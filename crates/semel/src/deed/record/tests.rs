@@ -375,6 +375,7 @@ fn new_run(id: &str) -> NewRun {
         params: "{}".to_owned(),
         command: "semel run".to_owned(),
         selected: false,
+        task: None,
         by: By { host: "host".to_owned(), user: "user".to_owned(), pid: 1 },
         began: Timestamp::now(),
     }

@@ -3,6 +3,7 @@
 use super::Signals;
 use crate::deed::Site;
 use crate::deed::hook::{self, Ledger, Occasion};
+use crate::deed::script::Ended;
 use crate::ground::world::process::Stop;
 use crate::thought::bind::Params;
 use crate::thought::report::Report;
@@ -79,6 +80,29 @@ impl Afterwards<'_> {
             }
         }
         failed
+    }
+
+    /// Runs what accompanies the end of a script that did not reach its state.
+    pub(super) fn accompany_script(
+        &self,
+        ended: &Ended,
+        number: Option<i64>,
+    ) -> Vec<(&'static str, String)> {
+        let (site, status) = (self.site, ended.run_status());
+        let Some(hook) = site.pipeline.on_failure.as_ref().filter(|_| status != Some(0)) else {
+            return Vec::new();
+        };
+        let steps: Vec<_> = ended.steps().into_iter().map(|step| serde_json::json!({
+            "step": step.step, "instance": step.instance.as_str(), "total": step.counts.total,
+            "reached": step.counts.reached(), "note": step.note,
+        })).collect();
+        let error = ended.status.is_none().then_some("the script was killed");
+        let summary = serde_json::json!({
+            "pipeline": site.pipeline.name, "run": number, "exit": status, "steps": steps,
+            "error": error,
+        });
+        let ran = self.run(hook, site.params, site.run_id, &summary.to_string());
+        ran.err().map(|why| ("on-failure", why)).into_iter().collect()
     }
 
     /// Runs a hook; a signal meanwhile ends it.

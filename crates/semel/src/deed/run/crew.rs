@@ -17,6 +17,7 @@ use crate::deed::hook::Ledger;
 use crate::deed::log::RunLog;
 use crate::deed::once::OnceWriter;
 use crate::deed::record::{self, Recorded, Recorder};
+use crate::deed::script::{self, Ended};
 use crate::deed::stage::Staging;
 use crate::deed::view::Manner;
 use crate::ground::manifest::{Manifest, StepMemory};
@@ -38,7 +39,29 @@ pub(super) struct Crew<'a> {
     pub(super) signals: &'a Signals,
 }
 
-impl Crew<'_> {
+impl<'a> Crew<'a> {
+    /// Holds the run of a script while that lives. What is left of its staging is to be
+    /// ended when the run has its record.
+    pub(super) fn hold(
+        &self,
+        hold: &(dyn Fn(i64, &str) -> Option<i32> + Sync),
+    ) -> Result<(Ended, Staging<'a>), CannotBegin> {
+        let Crew { preparation, site, number, .. } = *self;
+        let Preparation { home, run_id, .. } = *preparation;
+        let number = number.unwrap_or(0);
+        let failed = |error: std::io::Error| {
+            CannotBegin::Broken(format!("the folder of the run cannot be used: {error}"))
+        };
+        let name = &site.pipeline.name;
+        let holder = preparation.holder();
+        let staging = Staging::begin(site.disk, home, run_id, number, name, &holder)?;
+        script::make_room(home, run_id).map_err(failed)?;
+        let status = hold(number, run_id);
+        script::wait_for_steps(home, run_id, status.is_none()).map_err(failed)?;
+        let notes = script::notes(site.disk, &home.staging_of(run_id))?;
+        Ok((Ended { status, notes }, staging))
+    }
+
     /// Sets up the threads, and lets the engine work.
     pub(super) fn work(
         &self,
@@ -98,7 +121,11 @@ impl Crew<'_> {
             permits,
             passes_on: preparation.options.passes_on,
             by: preparation.doer(number.unwrap_or(0)),
-            holder: staging.is_some().then(|| preparation.holder()),
+            // A task that is alone in its process has a lease of its own.
+            holder: staging
+                .is_some()
+                .then(|| preparation.holder())
+                .filter(|_| preparation.part.task().is_none()),
             patience: preparation.options.wait,
             debt: site.pipeline.finally.as_ref().map(|_| (ledger, preparation.debt(number))),
         };
@@ -183,6 +210,7 @@ impl Crew<'_> {
                 most_acts: if stops_early { jobs } else { jobs + jobs.min(8) + 1 },
                 // An item waits for receipts between its steps; others go on then.
                 most_roots: if stops_early || jobs == 1 { jobs } else { 4 * jobs + 8 },
+                first_number: *preparation.worker.attempts().start(),
                 report: tell,
                 recorder: Some(recorder.clone()),
                 look_orders,

@@ -68,6 +68,8 @@ pub(super) struct Given<'r, 's> {
     pub(super) most_acts: usize,
     /// How many items are in progress at most.
     pub(super) most_roots: usize,
+    /// The number of the first attempt.
+    pub(super) first_number: u64,
     pub(super) report: &'r mut dyn FnMut(&Event<'_>),
     pub(super) recorder: Option<Orders<Box<Done>>>,
     pub(super) look_orders: Sender<Order<'s>>,
@@ -233,7 +235,7 @@ impl<'r, 's> Engine<'r, 's> {
             settling: VecDeque::new(),
             is_lost: false,
             complaints: HashSet::new(),
-            next_number: 1,
+            next_number: given.first_number,
             next_turn: 0,
             is_stopping: false,
             signals: 0,

@@ -106,6 +106,8 @@ pub(in crate::deed) fn site_for_looking<'a>(
         unsettled: nothing_unsettled(),
         orphans: &[],
         fence: None,
+        leases: &[],
+        stdio: None,
         manifest: None,
     }
 }

@@ -27,6 +27,13 @@ impl Preparation<'_> {
     /// What is remembered of each step.
     pub(super) fn load_memories(&self, site: &Site<'_>) -> Result<Vec<StepMemory>, CannotBegin> {
         let Setting { pipeline, file, disk, .. } = *self.setting;
+        if let (Some(part), [step]) = (self.part.task(), &*pipeline.steps) {
+            // Other steps of the script may be anywhere else in it: none is gone.
+            let memory = site.ask_manifest(|manifest| {
+                former::memory_of_task(manifest, pipeline, step, part.task)
+            });
+            return Ok(vec![memory.map_err(|error| self.no_manifest(error))?]);
+        }
         let load = || {
             let gone =
                 site.ask_manifest(|manifest| former::gone(manifest, pipeline, file, disk.root()))?;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError;
 use jiff::Timestamp;
 
-use super::{CannotBegin, Preparation, Setting, Signals};
+use super::{CannotBegin, Part, Preparation, Setting, Signals};
 use crate::deed::at_work::AtWork;
-use crate::deed::lease::{DYING, Lease, LeaseError};
+use crate::deed::lease::{DYING, Lease, LeaseError, TaskLease};
 use crate::deed::recover::{Here, RecoverError, Recovery, recover};
 use crate::ground::manifest::Manifest;
 use crate::ground::world::disk::DiskError;
@@ -125,15 +125,27 @@ impl<'a> Waiting<'a> {
     }
 }
 
+/// The lease of this process's own, while it lives.
+pub(super) enum Own {
+    /// Of the pipeline's instance.
+    Whole(#[expect(dead_code, reason = "it is held")] Lease),
+    /// Of a task.
+    Task(#[expect(dead_code, reason = "it is held")] TaskLease),
+}
+
 impl Preparation<'_> {
-    /// Takes the lease of the pipeline's instance.
+    /// Takes the lease of the pipeline's instance, or of the task that this is about.
     pub(super) fn take_lease(
         &self,
         waiting: &mut Waiting<'_>,
         report: &mut dyn FnMut(&Event<'_>),
-    ) -> Result<Lease, CannotBegin> {
-        let lock = self.lease();
-        waiting.lease(|| Lease::take(&lock, &self.holder()), report)
+    ) -> Result<Own, CannotBegin> {
+        let lock = self.leases().pop().expect("there is one of its own");
+        let holder = self.holder();
+        match self.part.task() {
+            None => waiting.lease(|| Lease::take(&lock, &holder), report).map(Own::Whole),
+            Some(_) => waiting.lease(|| TaskLease::take(&lock, &holder), report).map(Own::Task),
+        }
     }
 
     /// Cleans up after dead runs; waits for their commands that are still at work, if
@@ -163,7 +175,8 @@ impl Preparation<'_> {
         manifest: &mut dyn Manifest,
     ) -> Result<Recovery, RecoverError> {
         let Setting { pipeline, params, disk, .. } = *self.setting;
-        let here = Here { pipeline, params, lease: &self.lease() };
+        let knows_all = matches!(self.part, Part::Whole);
+        let here = Here { pipeline, params, leases: &self.leases(), knows_all };
         recover(disk, self.home, manifest, &here)
     }
 
@@ -172,6 +185,8 @@ impl Preparation<'_> {
         let Setting { pipeline, params, .. } = *self.setting;
         let id = pipeline.step_named(&attempt.task.step);
         let instance = id.map(|id| params.instance(&pipeline.step(id).per));
-        attempt.pipeline == pipeline.name && instance.as_ref() == Some(&attempt.task.instance)
+        attempt.pipeline == pipeline.name
+            && instance.as_ref() == Some(&attempt.task.instance)
+            && self.part.task().is_none_or(|part| attempt.task == *part.task)
     }
 }

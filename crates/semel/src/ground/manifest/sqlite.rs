@@ -14,11 +14,13 @@ mod gc;
 mod header;
 mod import;
 mod leases;
+mod memory;
 mod replay;
 mod sums;
 mod values;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,13 +37,12 @@ pub use self::import::{Conflict, ImportError, Imported};
 use self::leases::Lease;
 use self::sums::Sum;
 use self::values::{
-    RUN_COLUMNS, RUN_STEP_COLUMNS, digest_at, from_hex, item_of, keep_last, maybe_time_at,
-    path_value, run_at, run_step_at, signed, task_at, text_of, time_at, time_text, unsigned,
-    verb_at,
+    RUN_COLUMNS, RUN_STEP_COLUMNS, digest_at, from_hex, item_of, maybe_time_at, path_value, run_at,
+    run_step_at, signed, task_at, text_of, time_at, time_text, unsigned,
 };
 use super::{
     Acceptance, Answer, AttemptRecord, Attempts, Entry, Gone, Held, Identity, KeptFile, Loss,
-    Manifest, ManifestError, ManifestResult, OpenAttempt, Remembered, Resolution, Said, StepMemory,
+    Manifest, ManifestError, ManifestResult, Resolution, SaidBefore, StepMemory,
 };
 use crate::ground::one_writer;
 use crate::words::digest::Digest;
@@ -77,87 +78,11 @@ impl Manifest for SqliteManifest {
         step: &str,
         instance: &Instance,
     ) -> ManifestResult<StepMemory> {
-        let key = params![pipeline, step, instance.as_str()];
-        let of = |table| Sum::of(table, &[pipeline, step, instance.as_str()]);
-        let of_receipt = of("receipt");
-        let receipts = self.rows(
-            "read the receipts",
-            "select item, what, how, encoding, effect, run, once, sum from receipt
-             where pipeline = ? and step = ? and instance = ? order by item",
-            key,
-            |row| {
-                let effect: Option<[u8; 32]> = row.get(4)?;
-                let item = row.get_ref(0)?.as_str()?;
-                let fingerprint = Fingerprint { what: digest_at(row, 1)?, how: digest_at(row, 2)? };
-                let encoding = row.get(3)?;
-                of_receipt
-                    .text(item)
-                    .number(encoding)
-                    .bytes(fingerprint.what.as_bytes())
-                    .bytes(fingerprint.how.as_bytes())
-                    .maybe(effect.as_ref().map(<[u8; 32]>::as_slice))
-                    .number(row.get(6)?)
-                    .verify(row, 7)?;
-                Ok(Remembered {
-                    item: item.into(),
-                    fingerprint,
-                    encoding,
-                    effect: effect.map(Digest::from_bytes),
-                    run: row.get(5)?,
-                    former: None,
-                })
-            },
-        )?;
-        let mut open = self.rows(
-            "read the open attempts",
-            "select a.item, a.run, r.id, a.number, a.began, a.ending, a.reason, a.undone, a.what, a.how, a.once, a.sum
-             from attempt a join run r on r.number = a.run
-             where a.pipeline = ? and a.step = ? and a.instance = ? and a.open = 1
-             order by a.item, a.run, a.number",
-            key,
-            |row| {
-                let item: String = row.get(0)?;
-                let fingerprint = Fingerprint { what: digest_at(row, 8)?, how: digest_at(row, 9)? };
-                of("attempt")
-                    .text(&item)
-                    .number(row.get(3)?)
-                    .bytes(fingerprint.what.as_bytes())
-                    .bytes(fingerprint.how.as_bytes())
-                    .number(row.get(7)?)
-                    .number(row.get(10)?)
-                    .verify(row, 11)?;
-                Ok(OpenAttempt {
-                    item,
-                    run: row.get(1)?,
-                    run_id: row.get(2)?,
-                    number: row.get(3).map(unsigned)?,
-                    began: time_at(row, 4)?,
-                    ending: row.get(5)?,
-                    reason: row.get(6)?,
-                    provably_undone: row.get(7)?,
-                    fingerprint,
-                })
-            },
-        )?;
-        keep_last(&mut open, |attempt| &attempt.item);
-        let mut said = self.rows(
-            "read what was settled",
-            "select id, item, verb, without_outputs, sum from resolution
-             where pipeline = ? and step = ? and instance = ? and acted_by is null order by item, id",
-            key,
-            |row| {
-                let (item, verb): (String, String) = (row.get(1)?, row.get(2)?);
-                of("resolution").text(&item).text(&verb).number(row.get(3)?).verify(row, 4)?;
-                Ok(Said {
-                    id: row.get(0)?,
-                    item,
-                    verb: verb_at(&verb, 2)?,
-                    without_outputs: row.get(3)?,
-                })
-            },
-        )?;
-        keep_last(&mut said, |said| &said.item);
-        Ok(StepMemory { receipts, open, said, gone: Arc::default() })
+        self.remembered(pipeline, step, instance, None)
+    }
+
+    fn memory_of_task(&self, pipeline: &str, task: &TaskName) -> ManifestResult<StepMemory> {
+        self.remembered(pipeline, &task.step, &task.instance, Some(item_of(task)))
     }
 
     fn receipt_times(
@@ -398,19 +323,37 @@ impl Manifest for SqliteManifest {
         self.row("read the runs", "select number from run where id = ?", [id], |row| row.get(0))
     }
 
-    fn open_attempts_of(&self, run: i64) -> ManifestResult<Vec<u64>> {
-        let sql = "select number from attempt where run = ? and open = 1 order by number";
-        self.rows("read the attempts", sql, [run], |row| row.get(0).map(unsigned))
+    fn open_attempts_of(&self, run: i64, numbers: RangeInclusive<u64>) -> ManifestResult<Vec<u64>> {
+        let sql = "select number from attempt
+             where run = ? and open = 1 and number between ? and ? order by number";
+        let key = params![run, signed(*numbers.start()), signed(*numbers.end())];
+        self.rows("read the attempts", sql, key, |row| row.get(0).map(unsigned))
     }
 
-    fn accepted_attempts_of(&self, run: i64) -> ManifestResult<Vec<u64>> {
-        let sql = "select number from attempt a where run = ? and open = 1
+    fn accepted_attempts_of(
+        &self,
+        run: i64,
+        numbers: RangeInclusive<u64>,
+    ) -> ManifestResult<Vec<u64>> {
+        let sql = "select number from attempt a
+             where run = ? and open = 1 and number between ? and ?
              and (select verb from resolution r
                   where (r.pipeline, r.step, r.instance, r.item)
                       = (a.pipeline, a.step, a.instance, a.item) and r.acted_by is null
                   order by id desc limit 1) = 'done'
              order by number";
-        self.rows("read the attempts", sql, [run], |row| row.get(0).map(unsigned))
+        let key = params![run, signed(*numbers.start()), signed(*numbers.end())];
+        self.rows("read the attempts", sql, key, |row| row.get(0).map(unsigned))
+    }
+
+    fn guards(&self, pipeline: &str, step: Option<&str>) -> ManifestResult<Vec<SaidBefore>> {
+        self.rows(
+            "read what scripts said",
+            "select step, instance, item, says, run from guard
+             where pipeline = ?1 and (?2 is null or step = ?2) order by step, instance, item",
+            params![pipeline, step],
+            |row| Ok(SaidBefore { task: task_at(row, 0)?, says: row.get(3)?, run: row.get(4)? }),
+        )
     }
 
     fn once_but(&self, pipeline: &str, steps: &[&str]) -> ManifestResult<Vec<Gone>> {
@@ -478,9 +421,9 @@ impl Manifest for SqliteManifest {
 
     fn begin_run(&mut self, run: &NewRun) -> ManifestResult<i64> {
         // Numbers of which something is left are not given again.
-        let sql = "insert into run (number, id, pipeline, instance, params, command, selected, host, user, pid, began, file)
+        let sql = "insert into run (number, id, pipeline, instance, params, command, selected, host, user, pid, began, file, task)
                    select max(coalesce((select max(number) from run), 0), runs_before) + 1,
-                       ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? from memory returning number";
+                       ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? from memory returning number";
         let values = params![
             run.id,
             run.pipeline,
@@ -493,6 +436,7 @@ impl Manifest for SqliteManifest {
             run.by.pid,
             time_text(run.began),
             run.file,
+            run.task.as_ref().map(ToString::to_string),
         ];
         // Without a transaction of its own the commit would come with the end of the
         // statement, whose error nobody hears.
@@ -506,6 +450,36 @@ impl Manifest for SqliteManifest {
         transaction.commit().doing(doing)?;
         self.lease = Some(lease);
         Ok(number)
+    }
+
+    fn join_run(&mut self, id: &str) -> ManifestResult<i64> {
+        let number = self.run_number(id)?;
+        let number = number.ok_or_else(|| {
+            ManifestError::Damaged(format!("it does not know the run {id}, which goes on"))
+        })?;
+        self.lease = Some(Lease::of_run(&self.connection, number)?);
+        Ok(number)
+    }
+
+    fn keep_guard(
+        &mut self,
+        pipeline: &str,
+        task: &TaskName,
+        says: &str,
+        run: i64,
+    ) -> ManifestResult<()> {
+        let sql = "insert into guard (pipeline, step, instance, item, says, run)
+             values (?, ?, ?, ?, ?, ?)
+             on conflict (pipeline, step, instance, item)
+             do update set says = excluded.says, run = excluded.run";
+        let values = params![pipeline, task.step, task.instance.as_str(), item_of(task), says, run];
+        let doing = "keep what the script says";
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .doing(doing)?;
+        transaction.execute(sql, values).doing(doing)?;
+        transaction.commit().doing(doing)
     }
 
     fn sync_commits(&mut self, yes: bool) -> ManifestResult<()> {
@@ -542,42 +516,27 @@ impl Manifest for SqliteManifest {
         // Those whose end could not be written when it came.
         let sql = "update attempt set ending = 'interrupted' where run = ? and ending is null";
         transaction.execute(sql, [number]).doing(doing)?;
-        for step in steps {
-            let sql = format!(
-                "insert or replace into run_step ({RUN_STEP_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-            );
-            let counts = step.counts;
-            let values = params![
-                number,
-                step.step,
-                step.instance.as_str(),
-                signed(counts.total),
-                signed(counts.ran),
-                signed(counts.skipped),
-                signed(counts.adopted),
-                signed(counts.reused),
-                signed(counts.failed),
-                signed(counts.refused),
-                signed(counts.busy),
-                signed(counts.blocked),
-                signed(counts.untried),
-                step.rows.map(signed),
-                step.seconds,
-                step.note,
-            ];
-            transaction.execute(&sql, values).doing(doing)?;
-        }
+        entries::write_steps(&transaction, number, steps).doing(doing)?;
         transaction.commit().doing(doing)
     }
 
-    fn close_dead_run(&mut self, number: i64, logs: &[(u64, LogRange)]) -> ManifestResult<()> {
+    fn close_dead_run(
+        &mut self,
+        number: i64,
+        numbers: RangeInclusive<u64>,
+        logs: &[(u64, LogRange)],
+        steps: &[RunStep],
+    ) -> ManifestResult<()> {
         let doing = "note that a run was killed";
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .doing(doing)?;
-        let sql = "update attempt set ending = 'interrupted' where run = ? and ending is null";
-        transaction.execute(sql, [number]).doing(doing)?;
+        let sql = "update attempt set ending = 'interrupted'
+             where run = ? and ending is null and number between ? and ?";
+        let values = params![number, signed(*numbers.start()), signed(*numbers.end())];
+        transaction.execute(sql, values).doing(doing)?;
+        entries::write_steps(&transaction, number, steps).doing(doing)?;
         for (attempt, log) in logs {
             let sql = "update attempt set log_at = ?, log_size = ? where run = ? and number = ?";
             let values = params![signed(log.at), signed(log.bytes), number, signed(*attempt)];

@@ -4,9 +4,10 @@
 //! It stands between semel and its commands: they are its children, and what they
 //! leave behind is handed to it by the kernel, whatever groups and sessions it
 //! made for itself. It has a session of its own, so that what ends semel with its
-//! group does not end the keeper. It has one thread: a descriptor that a command
-//! inherits is inherited by no other. Where many commands are started at a time there
-//! are a few keepers.
+//! group does not end the keeper; unless the command is one of a script, which has the
+//! script's terminal, and what that sends to all ([`Session`]). It has one thread: a
+//! descriptor that a command inherits is inherited by no other. Where many commands are
+//! started at a time there are a few keepers.
 //!
 //! Invariants: whichever of the two dies, the other one ends every process of every
 //! command that had not ended; where both are killed in one moment, the lock of the
@@ -41,21 +42,35 @@ const TAG: &str = "SEMEL_KEPT";
 /// How long a keeper may take to answer before it is woken up.
 const DEAF: Duration = Duration::from_secs(2);
 
+/// Where commands stand among the sessions and groups of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// In a session apart, each the leader of a group: a Ctrl-C in the terminal does not
+    /// reach them, and they cannot ask it anything.
+    Apart,
+    /// Where semel is: they have its terminal, as they had without it.
+    Shared,
+}
+
 /// How a keeper is started.
-static APPOINTED: OnceLock<(PathBuf, Vec<OsString>)> = OnceLock::new();
+static APPOINTED: OnceLock<(PathBuf, Vec<OsString>, Session)> = OnceLock::new();
 
 /// The keepers of this process. Whoever starts a command waits until it is there:
 /// where several are started at a time, one keeper alone would hold them up.
 static KEEPERS: [OnceLock<Result<Keeper, String>>; 8] = [const { OnceLock::new() }; 8];
 
+/// The last word of the arguments of a keeper whose commands share the session.
+pub const SHARED: &str = "shared";
+
 /// From now on all commands of this process are started by a keeper: `program`, with
-/// these words as its arguments, the first of them its name. It must call [`serve`]
-/// with its standard input, and do nothing else.
+/// these words as its arguments, the first of them its name, and after them [`SHARED`]
+/// where the session is. It must call [`serve`] with its standard input and that session,
+/// and do nothing else.
 ///
 /// Without it commands are started by this process, and may outlive it.
-pub fn appoint(program: PathBuf, words: Vec<OsString>) {
+pub fn appoint(program: PathBuf, words: Vec<OsString>, session: Session) {
     // Whoever came first stays.
-    let _ = APPOINTED.set((program, words));
+    let _ = APPOINTED.set((program, words, session));
 }
 
 /// The tag of the command that a keeper started as its `number`-th.
@@ -65,9 +80,10 @@ fn tag(keeper: Pid, number: u64) -> String {
 
 /// Whether this is how a keeper is called.
 pub(super) fn is_named(command: &str) -> bool {
-    APPOINTED.get().is_some_and(|(_, words)| {
+    APPOINTED.get().is_some_and(|(_, words, _)| {
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-        words.join(" ") == command
+        let named = command.strip_prefix(&words.join(" "));
+        named.is_some_and(|rest| rest.is_empty() || rest.trim_start() == SHARED)
     })
 }
 
@@ -78,12 +94,12 @@ pub(super) fn is_named(command: &str) -> bool {
 /// # Errors
 /// If it cannot be started, as if we had tried; or its keeper cannot.
 pub(super) fn start(kept: &Kept<'_>) -> io::Result<Option<(&'static Keeper, Pid)>> {
-    let Some((program, words)) = APPOINTED.get() else {
+    let Some((program, words, session)) = APPOINTED.get() else {
         return Ok(None);
     };
     let mut first = None;
     for place in KEEPERS.iter().take(threads()) {
-        let start = || Keeper::start(program, words).map_err(|error| error.to_string());
+        let start = || Keeper::start(program, words, *session).map_err(|error| error.to_string());
         let keeper = match place.get_or_init(start) {
             Ok(keeper) => keeper,
             // Those that are there must do.
@@ -124,6 +140,7 @@ pub(super) struct Kept<'a> {
 #[derive(Debug)]
 pub(super) struct Keeper {
     process: Child,
+    session: Session,
     line: Mutex<Line>,
     open: Open,
 }
@@ -141,7 +158,7 @@ struct Line {
 type Open = Mutex<HashMap<String, Option<Pid>>>;
 
 impl Keeper {
-    fn start(program: &Path, words: &[OsString]) -> io::Result<Self> {
+    fn start(program: &Path, words: &[OsString], session: Session) -> io::Result<Self> {
         let (name, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let (ours, theirs) = UnixStream::pair()?;
         // Should it be killed, what it kept is handed to us.
@@ -149,6 +166,7 @@ impl Keeper {
         let process = Command::new(program)
             .arg0(name)
             .args(arguments)
+            .args((session == Session::Shared).then_some(SHARED))
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -159,7 +177,12 @@ impl Keeper {
         let watch = move || die_with(&pidfd);
         std::thread::Builder::new().name("keeper".to_owned()).spawn(watch)?;
         let line = Mutex::new(Line { socket: ours, asked: 0 });
-        Ok(Self { process, line, open: Open::default() })
+        Ok(Self { process, session, line, open: Open::default() })
+    }
+
+    /// Whether each command leads a group of its own.
+    pub(super) fn gives_groups(&self) -> bool {
+        self.session == Session::Apart
     }
 
     /// Starts a command, and gives the number of its first process.

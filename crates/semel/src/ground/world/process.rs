@@ -17,7 +17,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
 use super::keeper::{self, Keeper, Kept};
 
@@ -40,11 +40,24 @@ pub struct Order<'a> {
     /// Whether its standard output and error come together, in their order, or
     /// apart.
     pub streams: Streams,
-    /// What it finds on its standard input; without it, nothing.
-    pub input: Option<&'a [u8]>,
+    /// What it finds on its standard input.
+    pub input: Input<'a>,
+    /// Where its standard output goes; without it, it is handed on to whoever waits.
+    pub output: Option<BorrowedFd<'a>>,
     /// A lock that is held for as long as the command, or anything that it started
     /// and that kept the descriptor, lives. Only a keeper can hand it on.
     pub lock: Option<BorrowedFd<'a>>,
+}
+
+/// What a command finds on its standard input.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Nothing.
+    Nothing,
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// What is read from here.
+    From(BorrowedFd<'a>),
 }
 
 /// How output comes.
@@ -131,29 +144,38 @@ pub struct Running {
 /// If it cannot be started: the program is not there, may not be run, or its
 /// arguments are too long.
 pub fn start(order: &Order<'_>) -> io::Result<Running> {
-    let (output, output_writer) = io::pipe()?;
-    let mut pipes = vec![(Stream::Output, output)];
-    let error_writer = match order.streams {
-        Streams::Together => output_writer.try_clone()?,
-        Streams::Apart => {
-            let (errors, writer) = io::pipe()?;
-            pipes.push((Stream::Error, errors));
-            writer
-        }
+    let mut pipes = Vec::new();
+    let mut pipe = |stream| -> io::Result<OwnedFd> {
+        let (reader, writer) = io::pipe()?;
+        pipes.push((stream, reader));
+        Ok(writer.into())
     };
-    let input = order.input.map(file_of).transpose()?;
+    let output = match order.output {
+        Some(output) => output.try_clone_to_owned()?,
+        None => pipe(Stream::Output)?,
+    };
+    let error = match (order.streams, order.output) {
+        (Streams::Together, None) => output.try_clone()?,
+        (Streams::Together, Some(_)) => pipe(Stream::Output)?,
+        (Streams::Apart, _) => pipe(Stream::Error)?,
+    };
+    let input = match order.input {
+        Input::Nothing => None,
+        Input::Bytes(bytes) => Some(file_of(bytes)?.into()),
+        Input::From(fd) => Some(fd.try_clone_to_owned()?),
+    };
     let kept = keeper::start(&Kept {
         words: order.words,
         folder: order.folder,
         env: order.env,
         input: input.as_ref().map(AsFd::as_fd),
-        output: output_writer.as_fd(),
-        error: error_writer.as_fd(),
+        output: output.as_fd(),
+        error: error.as_fd(),
         lock: order.lock,
     })?;
     let leader = match kept {
         Some((keeper, pid)) => Leader::Kept(keeper, pid),
-        None => Leader::Own(spawn(order, input, output_writer, error_writer)?),
+        None => Leader::Own(spawn(order, input, output, error)?),
     };
     match pidfd_open(leader.pid(), PidfdFlags::empty()) {
         Ok(pidfd) => Ok(Running { leader, pidfd, pipes }),
@@ -168,9 +190,9 @@ pub fn start(order: &Order<'_>) -> io::Result<Running> {
 /// Starts a command as a child of this process.
 fn spawn(
     order: &Order<'_>,
-    input: Option<File>,
-    output: io::PipeWriter,
-    error: io::PipeWriter,
+    input: Option<OwnedFd>,
+    output: OwnedFd,
+    error: OwnedFd,
 ) -> io::Result<Child> {
     let (program, arguments) = order.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     // The writing ends of the pipes are the command's alone once this is dropped.
@@ -349,9 +371,14 @@ impl Running {
         }))
     }
 
-    /// Signals the whole group. That nobody is left in it is fine.
+    /// Signals the whole group, where the command has one of its own. That nobody is
+    /// left in it is fine. Where it has none, its first process is signalled: what is
+    /// left of it then ends when that is reaped.
     fn signal(&self, signal: Signal) {
-        let _ = kill_process_group(self.leader.pid(), signal);
+        let _ = match &self.leader {
+            Leader::Kept(keeper, pid) if !keeper.gives_groups() => kill_process(*pid, signal),
+            leader => kill_process_group(leader.pid(), signal),
+        };
     }
 }
 
@@ -452,7 +479,8 @@ mod tests {
             folder: Path::new("/"),
             env: &env,
             streams: Streams::Together,
-            input: None,
+            input: Input::Nothing,
+            output: None,
             lock: None,
         };
         let mut printed = Vec::new();
@@ -479,7 +507,8 @@ mod tests {
             folder: Path::new("/"),
             env: &[],
             streams: Streams::Apart,
-            input: None,
+            input: Input::Nothing,
+            output: None,
             lock: None,
         };
         let mut printed = (Vec::new(), Vec::new());
@@ -505,7 +534,8 @@ mod tests {
             folder: Path::new("/"),
             env: &[],
             streams: Streams::Together,
-            input: None,
+            input: Input::Nothing,
+            output: None,
             lock: None,
         };
         assert_eq!(start(&order).expect_err("not there").kind(), io::ErrorKind::NotFound);

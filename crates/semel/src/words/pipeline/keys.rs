@@ -201,11 +201,16 @@ fn times(value: &Value<'_>) -> Read<u32> {
     Ok(u32::try_from(times).unwrap_or_default())
 }
 
+/// Whether it can be the name of a step or a parameter.
+pub(crate) fn is_name(name: &str) -> bool {
+    let good = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    !name.is_empty() && name.chars().all(good)
+}
+
 /// Names of steps and parameters: they stand in names of tasks and in
 /// placeholders.
-fn is_name(name: &str, span: &Span) -> Read<()> {
-    let good = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
-    if !name.is_empty() && name.chars().all(good) {
+fn wants_name(name: &str, span: &Span) -> Read<()> {
+    if is_name(name) {
         return Ok(());
     }
     let title = format!("`{}` cannot be a name", name.escape_default());

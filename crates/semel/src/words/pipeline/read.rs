@@ -201,6 +201,9 @@ fn resolve_step(
         max_failures: draft.max_failures.map(|most| most.what),
         ordered,
         was: draft.was.into_iter().map(|name| name.what).collect(),
+        runs_in: None,
+        script: None,
+        written: None,
     }
 }
 

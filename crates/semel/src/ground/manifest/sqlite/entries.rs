@@ -7,11 +7,12 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 use super::SqliteManifest;
 use super::file::Doing;
 use super::sums::Sum;
-use super::values::{item_of, path_value, signed, time_text};
+use super::values::{RUN_STEP_COLUMNS, item_of, path_value, signed, time_text};
 use crate::ground::manifest::{Entry, ManifestResult};
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
 use crate::words::receipt::{Attempt, AttemptEnd, Ending, Failure, Receipt};
+use crate::words::run::RunStep;
 use crate::words::task::TaskName;
 
 impl SqliteManifest {
@@ -68,6 +69,41 @@ pub(super) fn write_entry(
             act_on(transaction, *said, receipt.run)
         }
     }
+}
+
+/// Writes what a run did to its steps.
+pub(super) fn write_steps(
+    transaction: &Transaction<'_>,
+    run: i64,
+    steps: &[RunStep],
+) -> rusqlite::Result<()> {
+    let sql = format!(
+        "insert or replace into run_step ({RUN_STEP_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    );
+    for step in steps {
+        let counts = step.counts;
+        let values = params![
+            run,
+            step.step,
+            step.instance.as_str(),
+            signed(counts.total),
+            signed(counts.ran),
+            signed(counts.skipped),
+            signed(counts.adopted),
+            signed(counts.reused),
+            signed(counts.failed),
+            signed(counts.refused),
+            signed(counts.busy),
+            signed(counts.blocked),
+            signed(counts.untried),
+            step.rows.map(signed),
+            step.seconds,
+            step.note,
+            signed(step.place),
+        ];
+        transaction.execute(&sql, values)?;
+    }
+    Ok(())
 }
 
 fn write_attempt(

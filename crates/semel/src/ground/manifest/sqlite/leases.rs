@@ -31,10 +31,25 @@ impl Lease {
                    on conflict (pipeline, instance) do update set token = token + 1,
                        run = excluded.run, since = excluded.since, ended = null
                    returning token";
-        let instance = run.instance.as_str();
+        let instance = run.scope();
         let values = params![run.pipeline, instance, number, time_text(run.began)];
         let token = connection.query_row(sql, values, |row| row.get(0)).doing("take the lease")?;
-        Ok(Self { pipeline: run.pipeline.clone(), instance: instance.to_owned(), token })
+        Ok(Self { pipeline: run.pipeline.clone(), instance, token })
+    }
+
+    /// The lease of a run that has not ended, and that nobody took over.
+    pub(super) fn of_run(connection: &Connection, number: i64) -> ManifestResult<Self> {
+        let doing = "look at the lease";
+        let sql = "select l.pipeline, l.instance, l.token from lease l
+             join run r on r.number = l.run and r.pipeline = l.pipeline and r.instance = l.instance
+             where l.run = ? and r.ended is null";
+        let found = connection
+            .query_row(sql, [number], |row| {
+                Ok(Self { pipeline: row.get(0)?, instance: row.get(1)?, token: row.get(2)? })
+            })
+            .optional()
+            .doing(doing)?;
+        found.ok_or(ManifestError::Fenced { by: None })
     }
 
     /// Fails unless the token is the present one.

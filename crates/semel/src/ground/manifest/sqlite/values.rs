@@ -63,7 +63,7 @@ pub(super) fn item_of(task: &TaskName) -> &str {
     task.item.as_deref().unwrap_or_default()
 }
 
-pub(super) const RUN_COLUMNS: &str = "number, id, pipeline, instance, params, command, selected, host, user, pid, began, ended, status, file";
+pub(super) const RUN_COLUMNS: &str = "number, id, pipeline, instance, params, command, selected, host, user, pid, began, ended, status, file, task";
 
 pub(super) fn run_at(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     Ok(RunRecord {
@@ -78,13 +78,14 @@ pub(super) fn run_at(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
             by: By { host: row.get(7)?, user: row.get(8)?, pid: row.get(9)? },
             began: time_at(row, 10)?,
             file: row.get(13)?,
+            task: row.get::<_, Option<String>>(14)?.as_deref().map(TaskName::parse),
         },
         ended: maybe_time_at(row, 11)?,
         status: row.get(12)?,
     })
 }
 
-pub(super) const RUN_STEP_COLUMNS: &str = "run, step, instance, total, ran, skipped, adopted, reused, failed, refused, busy, blocked, untried, rows, seconds, note";
+pub(super) const RUN_STEP_COLUMNS: &str = "run, step, instance, total, ran, skipped, adopted, reused, failed, refused, busy, blocked, untried, rows, seconds, note, place";
 
 pub(super) fn run_step_at(row: &Row<'_>) -> rusqlite::Result<(i64, RunStep)> {
     let count = |column| row.get(column).map(unsigned);
@@ -106,6 +107,7 @@ pub(super) fn run_step_at(row: &Row<'_>) -> rusqlite::Result<(i64, RunStep)> {
         rows: row.get::<_, Option<i64>>(13)?.map(unsigned),
         seconds: row.get(14)?,
         note: row.get(15)?,
+        place: count(16)?,
     };
     Ok((row.get(0)?, step))
 }

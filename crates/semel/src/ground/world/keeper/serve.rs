@@ -12,7 +12,7 @@ use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid};
 
 use super::wire::{self, Order, Reply, Request};
-use super::{TAG, children, tag};
+use super::{Session, TAG, children, tag};
 
 /// Serves as a keeper until the process at the other end is dead; then ends whatever
 /// was started and has not ended.
@@ -22,12 +22,15 @@ use super::{TAG, children, tag};
 /// # Errors
 /// If the system refuses what a keeper needs. What was started has been ended then,
 /// too.
-pub fn serve(socket: OwnedFd) -> io::Result<()> {
-    // What ends semel with its group, or its terminal, must not end us.
-    rustix::process::setsid()?;
+pub fn serve(socket: OwnedFd, session: Session) -> io::Result<()> {
+    if session == Session::Apart {
+        // What ends semel with its group, or its terminal, must not end us.
+        rustix::process::setsid()?;
+    }
     rustix::process::set_child_subreaper(Some(getpid()))?;
     let socket = UnixStream::from(socket);
     let mut household = Household {
+        session,
         started: 0,
         first: HashMap::new(),
         left: HashSet::new(),
@@ -40,6 +43,7 @@ pub fn serve(socket: OwnedFd) -> io::Result<()> {
 
 /// All that was started here.
 struct Household {
+    session: Session,
     /// How many commands were started.
     started: u64,
     /// The first processes that were not reaped.
@@ -98,7 +102,11 @@ impl Household {
         let tag = tag(getpid(), self.started);
         // Inherited by this command and, since we have one thread, by no other.
         is_handed_on(FdFlags::empty())?;
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        if self.session == Session::Apart {
+            command.process_group(0);
+        }
+        let child = command
             .args(arguments)
             .current_dir(&order.folder)
             .envs(order.env)
@@ -106,7 +114,6 @@ impl Household {
             .stdin(input)
             .stdout(output)
             .stderr(error)
-            .process_group(0)
             .spawn();
         is_handed_on(FdFlags::CLOEXEC)?;
         let pid = Pid::from_child(&child?);
@@ -122,7 +129,9 @@ impl Household {
         let ended = rustix::process::waitid(WaitId::Pid(pid), options)?;
         let went_well = ended.is_some_and(|ended| ended.exit_status() == Some(0));
         if ends || !went_well {
-            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+            if self.session == Session::Apart {
+                let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+            }
             children::end(&|child| {
                 !self.first.contains_key(&child) && children::tag(child).as_ref() == Some(&tag)
             });

@@ -1,6 +1,6 @@
 //! The keys of `each` and `in`: where items and inputs come from.
 
-use super::{Key, Read, Shape, command, fill, is_name, ok};
+use super::{Key, Read, Shape, command, fill, ok, wants_name};
 use crate::words::pipeline::draft::{EachDraft, EachSourceDraft, InputDraft, InputSourceDraft};
 use crate::words::pipeline::value::{Placed, Value, all};
 
@@ -117,7 +117,7 @@ pub(super) fn inputs(value: &Value<'_>) -> Read<Vec<InputDraft>> {
     let keyed = value.as_table().filter(|table| table.get("outputs-of").is_none());
     let lists = match keyed {
         Some(table) => all(table.entries().into_iter().map(|entry| {
-            is_name(entry.name, &entry.name_span)?;
+            wants_name(entry.name, &entry.name_span)?;
             if entry.name == "list" {
                 return Err(vec![
                     value.fault("an input cannot be named `list`", "is the file with all inputs"),

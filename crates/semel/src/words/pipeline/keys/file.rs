@@ -1,7 +1,7 @@
 //! The keys of the file itself.
 
 use super::step::STEP;
-use super::{Key, Read, SHELL_SHAPE, Shape, command, fill, is_name, one_of, shell, texts};
+use super::{Key, Read, SHELL_SHAPE, Shape, command, fill, one_of, shell, texts, wants_name};
 use crate::words::pipeline::Durability;
 use crate::words::pipeline::draft::{HookDraft, ParamDraft, PipelineDraft, StepDraft};
 use crate::words::pipeline::value::{Value, all};
@@ -31,7 +31,7 @@ pub(super) const PIPELINE: &[Key<PipelineDraft>] = &[
         shape: Shape::Named(&Shape::Either(&[Shape::Scalar, Shape::Table(&PARAM)])),
         read: |pipeline, value| {
             pipeline.params = all(value.table()?.entries().into_iter().map(|entry| {
-                is_name(entry.name, &entry.name_span)?;
+                wants_name(entry.name, &entry.name_span)?;
                 let mut param = ParamDraft {
                     name: entry.name.to_owned(),
                     span: entry.value.span(),
@@ -150,7 +150,7 @@ pub(super) const PIPELINE: &[Key<PipelineDraft>] = &[
                     span: entry.name_span.clone(),
                     ..StepDraft::default()
                 };
-                let read = is_name(entry.name, &entry.name_span)
+                let read = wants_name(entry.name, &entry.name_span)
                     .and_then(|()| fill(&entry.value.table()?, STEP, &mut step, "a step"));
                 step.is_whole = read.is_ok();
                 faults.extend(read.err().unwrap_or_default());

@@ -3,8 +3,8 @@
 use super::check::{CHECK, check};
 use super::each::{EACH, INPUTS_SHAPE, each, inputs};
 use super::{
-    Key, RETRY_SHAPE, SHELL_SHAPE, Shape, command, fill, is_name, is_variable, one_of, retry,
-    shell, texts, variables,
+    Key, RETRY_SHAPE, SHELL_SHAPE, Shape, command, fill, is_variable, one_of, retry, shell, texts,
+    variables, wants_name,
 };
 use crate::words::pipeline::draft::{OutDraft, StepDraft};
 use crate::words::pipeline::value::{Placed, all};
@@ -69,7 +69,7 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         read: |step, value| {
             step.outs = match value.as_table() {
                 Some(table) => all(table.entries().into_iter().map(|entry| {
-                    is_name(entry.name, &entry.name_span)?;
+                    wants_name(entry.name, &entry.name_span)?;
                     Ok(OutDraft {
                         key: Some(entry.name.to_owned()),
                         path: entry.value.filled_template()?,
