@@ -11,6 +11,8 @@ use semel::ground::world::keeper::Session;
 
 use crate::exit::Exit;
 use crate::help;
+use crate::place::Place;
+use crate::show::fail::Failed;
 
 /// Run it again: semel makes scripts and pipelines safe to run again.
 #[derive(Debug, Parser)]
@@ -171,6 +173,42 @@ Examples:
   semel manual | man -l -
   semel manual ~/.local/share/man/man1")]
     Manual(Manual),
+}
+
+impl Verb {
+    /// The steps and tasks that are named.
+    pub(crate) fn targets(&self) -> &[String] {
+        match self {
+            Self::Status(options) => &options.targets,
+            Self::History(options) => &options.targets,
+            Self::Done(options) | Self::Redo(options) => &options.tasks,
+            Self::Why(options) => std::slice::from_ref(&options.task),
+            Self::Log(options) => match &options.of {
+                Some(of) if of.parse::<i64>().is_err() => std::slice::from_ref(of),
+                _ => &[],
+            },
+            _ => &[],
+        }
+    }
+
+    /// A place, if the verb has something to do there: a script is run by typing its name.
+    pub(crate) fn takes(&self, place: Place) -> Result<Place, Failed> {
+        let verb = match self {
+            Self::Run(_) => "run",
+            Self::Plan(_) => "plan",
+            Self::Lint(_) => "lint",
+            Self::Prune(_) => "prune",
+            _ => return Ok(place),
+        };
+        if !place.is_script() {
+            return Ok(place);
+        }
+        Err(Failed::Usage(format!(
+            "{} is a script, which `semel {verb}` does not read; it is run by  {}",
+            place.file.pipeline.name,
+            place.run_again("")
+        )))
+    }
 }
 
 #[derive(Clone, Debug, Default, Args)]

@@ -6,6 +6,7 @@ mod file;
 mod help;
 mod keeper;
 mod place;
+mod scripts;
 mod show;
 mod verb;
 

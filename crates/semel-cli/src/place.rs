@@ -21,6 +21,7 @@ use semel::words::task::{Instance, TaskPattern, decode};
 
 use crate::args::Common;
 use crate::file::{self, PipelineFile};
+use crate::scripts::Known;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
 use crate::show::text::{self, named};
@@ -47,6 +48,8 @@ pub(crate) struct Place {
     again_beside_instance: String,
     /// The part of it that names the file.
     file_again: String,
+    /// What runs it again, where that is a script.
+    script: Option<String>,
 }
 
 impl Place {
@@ -72,6 +75,7 @@ impl Place {
             by: whoever_we_are(),
             env,
             file_again,
+            script: None,
             again_beside_instance: again.clone(),
             again,
             file,
@@ -129,6 +133,55 @@ impl Place {
             *at < self.typed || !is_its_own(&self.file.pipeline, name, value)
         });
         needed.map(|(_, given)| given.clone()).collect()
+    }
+
+    /// The place of a script, as the manifest knows it.
+    pub(crate) fn of_script(known: Known, common: &Common) -> Result<Self, Failed> {
+        let Known { root, file, pipeline, run } = known;
+        let disk = RealDisk::at(&root).map_err(|error| Failed::Broken(error.to_string()))?;
+        let (params, _) =
+            Params::as_far_as_known(&pipeline, &common.params).map_err(Failed::Params)?;
+        let home = Home::in_folder(disk.root());
+        let named = common
+            .file
+            .as_ref()
+            .map_or_else(|| pipeline.name.clone(), |named| named.display().to_string());
+        let file_again = format!(" {}", quote_words(["-f", &named]));
+        Ok(Self {
+            params,
+            given: common.params.clone(),
+            typed: common.params.len(),
+            is_complete: true,
+            disk,
+            home,
+            by: whoever_we_are(),
+            env: environment(),
+            again: file_again.clone(),
+            again_beside_instance: file_again.clone(),
+            file_again,
+            script: Some(run),
+            file: PipelineFile {
+                path: root.join(&file),
+                folder: root,
+                name: file,
+                text: String::new(),
+                pipeline,
+            },
+        })
+    }
+
+    /// What is typed to run it again; `tasks` names what of it.
+    pub(crate) fn run_again(&self, tasks: &str) -> String {
+        match &self.script {
+            Some(script) => script.clone(),
+            None if tasks.is_empty() => format!("semel run{}", self.again),
+            None => format!("semel run {tasks}{}", self.again),
+        }
+    }
+
+    /// Whether it is one of a script.
+    pub(crate) fn is_script(&self) -> bool {
+        self.script.is_some()
     }
 
     /// What must be typed again beside the name of a task of this instance.

@@ -22,7 +22,8 @@ mod write;
 
 use crate::args::{self, Arguments, Manifest, Verb};
 use crate::exit::Exit;
-use crate::place::{self, Place};
+use crate::place;
+use crate::scripts;
 use crate::show::fail::Failed;
 
 /// Does what was typed.
@@ -52,7 +53,14 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
     if let Some(done) = alone {
         return done.unwrap_or_else(|failed| failed.tell(""));
     }
-    let place = match Place::find(common) {
+    let places = match scripts::places(common, verb.targets()) {
+        Ok(places) => places,
+        Err(failed) => return failed.tell(""),
+    };
+    if let (Verb::Status(options), true) = (verb, places.len() > 1) {
+        return status::of_all(places, options);
+    }
+    let place = match scripts::only(places).and_then(|place| verb.takes(place)) {
         Ok(place) => place,
         Err(failed) => return failed.tell(""),
     };

@@ -189,6 +189,17 @@ impl Scratch {
         command
     }
 
+    /// A script, ready to be run by a shell that finds the command in its `PATH`.
+    #[must_use]
+    pub fn script(&self, shell: &str, file: &str) -> Command {
+        let mut command = self.program(shell);
+        let folder = self.binary.parent().unwrap_or(Path::new("."));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
+        command.arg(file).env("PATH", std::env::join_paths(folders).expect("no colon is in it"));
+        command
+    }
+
     fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command

@@ -164,6 +164,7 @@ impl Failed {
             Self::Busy(_) => "somebody else is at work on it".to_owned(),
             Self::Manifest(_, error) => format!("the manifest: {error}"),
             Self::Usage(why) | Self::Broken(why) => why.clone(),
+            Self::Twice { .. } => "it came a second time".to_owned(),
             _ => "it could not begin".to_owned(),
         }
     }

@@ -35,6 +35,8 @@ pub(crate) struct Shown {
     pub(crate) rows: Option<u64>,
     /// What went wrong.
     pub(crate) why: String,
+    /// The signal that ended it.
+    pub(crate) signal: Option<i32>,
     tries: u32,
     line: Option<String>,
     verbose: bool,
@@ -59,6 +61,7 @@ impl Shown {
             took: Duration::ZERO,
             rows: None,
             why: String::new(),
+            signal: None,
             tries: 0,
             line: guard.line.clone(),
             verbose,

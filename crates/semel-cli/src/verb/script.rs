@@ -26,14 +26,15 @@ use semel::thought::bind::Params;
 use semel::words::clock;
 use semel::words::event::Event;
 use semel::words::guard::{self, ALONE, from_root};
-use semel::words::pipeline::{Command as Asked, DEFAULT_SHELL, HOOK_TIMEOUT, Hook};
-use semel::words::run::Counts;
+use semel::words::pipeline::{Command as Asked, DEFAULT_SHELL, HOOK_TIMEOUT, Hook, Pipeline};
+use semel::words::run::{By, Counts};
 use semel::words::shell::quote_words;
 use semel::words::template::Template;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::args::{self, ScriptDoes};
 use crate::exit::Exit;
+use crate::file::NAME;
 use crate::place::whoever_we_are;
 use crate::show::busy::Kind;
 use crate::show::fail::Failed;
@@ -176,7 +177,8 @@ fn site(options: &args::Script) -> Result<Site, Failed> {
 /// Holds the run until the script is over.
 fn keep(options: &args::Script) -> Result<Exit, Failed> {
     let no_shell = || Failed::Usage("--shell wants the process of the shell".to_owned());
-    let shell = options.shell.and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+    let shell_pid = options.shell.ok_or_else(no_shell)?;
+    let shell = shell_pid.try_into().ok().and_then(Pid::from_raw);
     let shell = pidfd_open(shell.ok_or_else(no_shell)?, PidfdFlags::empty());
     let shell = shell.map_err(|_| no_shell())?;
     // Whoever ends the script with all its processes means the script: we end after it.
@@ -209,7 +211,10 @@ fn keep(options: &args::Script) -> Result<Exit, Failed> {
         timeout: HOOK_TIMEOUT,
         span: 0..0,
     });
-    let (params, by, env) = (Params::default(), whoever_we_are(), crate::place::environment());
+    // For others the shell is at work: we end with it.
+    let by = By { pid: shell_pid, ..whoever_we_are() };
+    let (params, env) = (Params::default(), crate::place::environment());
+    has_name_alone(disk.root(), &options.name)?;
     let command = format!("script {file}");
     let setting = Setting {
         pipeline: &pipeline,
@@ -240,6 +245,17 @@ fn keep(options: &args::Script) -> Result<Exit, Failed> {
     match ended {
         Ok(_) => Ok(Exit::DONE),
         Err(error) => Err(Failed::of_script(error, &home, &options.name, Kind::Script)),
+    }
+}
+
+/// Receipts are kept by the name: a pipeline file beside the script has another.
+fn has_name_alone(root: &Path, name: &str) -> Result<(), Failed> {
+    let text = std::fs::read_to_string(root.join(NAME)).unwrap_or_default();
+    match Pipeline::read(&text) {
+        Ok(pipeline) if pipeline.name == name => Err(Failed::Usage(format!(
+            "{NAME} is named `{name}`, too: receipts are kept by that name, give one of them another"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -397,6 +413,10 @@ fn verdict(
         thousands(totals.total)
     );
     let first = first.map_or_else(String::new, |(_, what)| format!("; {what}"));
-    let exit = if status == 0 { Exit(ended).of_script().0 } else { status };
+    let exit = match status {
+        0 => Exit(ended).of_script().0,
+        _ if ended > 128 => ended,
+        status => status,
+    };
     format!("{head}: {reached}{first}; exit {exit}")
 }

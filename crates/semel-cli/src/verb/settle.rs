@@ -61,7 +61,7 @@ fn settle(
             Ok(named) => named,
             Err(error) => return Err(Failed::to_begin(error, place.file)),
         };
-        let run = format!("semel run{}", place.again);
+        let run = place.run_again("");
         if !runs.contains(&run) {
             runs.push(run);
         }

@@ -60,6 +60,24 @@ struct Overview {
     whole_since: Option<Timestamp>,
 }
 
+/// The pipeline of the file here, and all scripts that share its manifest.
+pub(crate) fn of_all(places: Vec<Place>, options: &args::Status) -> Exit {
+    let mut worst = Exit::DONE;
+    for (at, place) in places.into_iter().enumerate() {
+        if at > 0 && !options.quiet && !options.json {
+            let _ = writeln!(anstream::stdout());
+        }
+        let again = place.again.clone();
+        let exit = status(place, options).unwrap_or_else(|failed| failed.tell(&again));
+        // The first that applies, as for a run.
+        let rank = |exit: Exit| [0, 4, 1, 3, 5].iter().position(|known| *known == exit.0);
+        if rank(exit) > rank(worst) {
+            worst = exit;
+        }
+    }
+    worst
+}
+
 pub(crate) fn status(place: Place, options: &args::Status) -> Result<Exit, Failed> {
     let styles = Styles::for_stdout();
     let mut out = anstream::stdout().lock();
@@ -349,6 +367,8 @@ fn state_of(step: &RunStep) -> &'static str {
         () if counts.busy > 0 => "busy",
         () if counts.blocked > 0 => "blocked",
         () if counts.all_reached() => "done",
+        // A script came to it, and to no end of it.
+        () if step.place > 0 => "interrupted",
         () => "not begun",
     }
 }
@@ -523,7 +543,7 @@ impl Overview {
                 _ if self.last.is_none() => "do it",
                 _ => "goes on",
             };
-            writeln!(out, "{}", next(&format!("semel run{}", place.again), about))?;
+            writeln!(out, "{}", next(&place.run_again(""), about))?;
         }
         Ok(())
     }

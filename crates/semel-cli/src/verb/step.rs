@@ -21,7 +21,7 @@ use semel::words::event::{Event, Outcome};
 use semel::words::guard::{ALONE, Commands, Guard, Named, STDOUT};
 use semel::words::receipt::Failure;
 use semel::words::run::By;
-use semel::words::task::TaskName;
+use semel::words::task::{Instance, TaskName, encode};
 use semel::words::verdict::Reason;
 
 use crate::args;
@@ -40,9 +40,25 @@ pub(crate) fn step(options: &args::Step) -> Exit {
     if let Some(state) = &options.state {
         let _ = std::fs::remove_file(state);
     }
-    let exit = done.unwrap_or_else(|failed| failed.tell_of_prefix());
+    let exit = done.unwrap_or_else(|failed| {
+        note_failure(options, &failed);
+        failed.tell_of_prefix()
+    });
     end_by_signal(exit);
     exit
+}
+
+/// What was not even begun is missing in the script's run, too.
+fn note_failure(options: &args::Step, failed: &Failed) {
+    let Ok(Some(script)) = of_environment() else {
+        return;
+    };
+    let instance = Instance::of(options.per.iter().map(|(_, value)| value.as_str()));
+    let item = options.item.as_ref().map(|item| encode(item.as_bytes()));
+    let task = TaskName::new(&options.name, &instance, item.as_deref());
+    let note = Note { end: Some(How::Failed), why: failed.in_a_line(), ..Note::of(&task) };
+    // Where the run is over, that is what has failed.
+    let _ = script.note(&note);
 }
 
 /// Whoever was ended by a signal says so: a shell ends with its commands then.
@@ -228,7 +244,8 @@ impl Work<'_> {
         let took = more.map_or(0, |shown| u64::try_from(shown.took.as_millis()).unwrap_or(0));
         let rows = more.and_then(|shown| shown.rows);
         let why = more.map(|shown| shown.why.clone()).unwrap_or_default();
-        script.note(&Note { end, took, rows, why, ..Note::of(task) }).map_err(unnoted)
+        let signal = more.and_then(|shown| shown.signal);
+        script.note(&Note { end, took, rows, why, signal, ..Note::of(task) }).map_err(unnoted)
     }
 
     /// Brings the task to its state: as a part of the script's run, or in one of its own.
@@ -268,7 +285,11 @@ impl Work<'_> {
                 (how, exit)
             }
         };
-        self.note(part.task, Some(how), Some(&shown))?;
+        match self.note(part.task, Some(how), Some(&shown)) {
+            // The script was killed, and its run is over.
+            Err(_) if exit.0 > 128 => {}
+            noted => drop(noted?),
+        }
         Ok(exit)
     }
 
@@ -299,6 +320,11 @@ impl Work<'_> {
             _ if status == 5 => How::Broken,
             _ => How::Stopped,
         };
+        // A command that was ended by what ends all was ended with its script.
+        if let signal @ (1 | 2 | 15) = exit.0 - 128 {
+            shown.signal = Some(signal);
+            shown.why = Failure::Signal(signal).to_string();
+        }
         (how, exit)
     }
 

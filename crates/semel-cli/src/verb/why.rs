@@ -215,22 +215,20 @@ fn write_next(
     reason: Reason,
     place: &Place,
 ) -> std::io::Result<()> {
-    // A run wants the instance's values, whatever it is asked for.
-    let run_again = &place.again;
     let again = match TaskPattern::parse(task).instance {
         Some(instance) => place.again_beside(&instance),
-        None => run_again,
+        None => &place.again,
     };
     let quoted = semel::words::shell::quote_words([task]);
     match (ruling, reason) {
         (Ruling::Run, Reason::CommandChanged | Reason::InputsChanged) => {
             writeln!(out, "\n  next")?;
-            writeln!(out, "    semel run {quoted}{run_again}")?;
+            writeln!(out, "    {}", place.run_again(&quoted))?;
             writeln!(out, "    semel done {quoted}{again} --because '...'")?;
             writeln!(out, "                              if the change does not matter")
         }
         (Ruling::Run | Ruling::Reuse | Ruling::Adopt, _) => {
-            writeln!(out, "\n  next\n    semel run {quoted}{run_again}")
+            writeln!(out, "\n  next\n    {}", place.run_again(&quoted))
         }
         (Ruling::Refuse, _) => {
             writeln!(out, "\n  look whether it is done, then type one of")?;

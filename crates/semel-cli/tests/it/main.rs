@@ -32,6 +32,7 @@ mod peers;
 mod prune;
 mod read_only;
 mod review;
+mod scripts;
 mod survives;
 mod table;
 mod tasks;

@@ -42,7 +42,11 @@ pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Fa
     item_cues(found, receipt.as_ref(), &mut cues);
     input_cues(found, receipt.as_ref(), &mut cues);
     json_cues(Part::What, &view.given, receipt.as_ref().map(|receipt| &receipt.given), &mut cues);
-    json_cues(Part::How, &view.how, receipt.as_ref().map(|receipt| &receipt.how), &mut cues);
+    let how = receipt.as_ref().map(|receipt| &receipt.how);
+    match (view.knows_how, how) {
+        (false, Some(how)) => json_cues(Part::How, how, Some(how), &mut cues),
+        _ => json_cues(Part::How, &view.how, how, &mut cues),
+    }
     output_cues(found, receipt.as_ref(), &mut cues);
     if let Some(answer) = found.case.check {
         cues.push(Cue {
@@ -53,6 +57,9 @@ pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Fa
         });
     }
     let mut not_seen = Vec::new();
+    if !view.knows_how {
+        not_seen.push("its command, and its check if it has one: the script says them".to_owned());
+    }
     if view.step.check.is_some() && found.case.check.is_none() {
         not_seen.push("its check: the answer could not change the verdict".to_owned());
     }

@@ -116,7 +116,9 @@ pub fn gone(
     }
     for (other, its_file) in manifest.pipelines()? {
         let is_known = other == pipeline.name || pipeline.was.contains(&other);
-        if !is_known && (its_file == file || !folder.join(&its_file).exists()) {
+        let is_gone = its_file == file || !folder.join(&its_file).exists();
+        // What a script does now is known to the script alone.
+        if !is_known && is_gone && manifest.guards(&other, None)?.is_empty() {
             gone.extend(manifest.once_but(&other, &[])?);
         }
     }

@@ -134,8 +134,12 @@ pub fn look(
         Item::None => None,
     };
     let own_inputs = view.own_inputs(site, task)?;
-    let fingerprint =
-        Fingerprint { what: what(view, task, item.as_ref(), &own_inputs), how: view.how_digest };
+    let before = open.map(|open| open.fingerprint).or(receipt.map(|known| known.fingerprint));
+    let how = match before.filter(|_| !view.knows_how) {
+        Some(before) => before.how,
+        None => view.how_digest,
+    };
+    let fingerprint = Fingerprint { what: what(view, task, item.as_ref(), &own_inputs), how };
     let mut case =
         Case::new(view.nature(), view.remembers(&name, receipt, open, &fingerprint), Outputs::None);
     case.keeps = site.kept.contains(&view.id);

@@ -191,7 +191,11 @@ pub fn catch_up(
 }
 
 /// Whether the manifest knows the last line of `once.log`, and that of the mark.
-fn knows_all(disk: &dyn Disk, home: &Home, manifest: &dyn Manifest) -> ManifestResult<bool> {
+pub(super) fn knows_all(
+    disk: &dyn Disk,
+    home: &Home,
+    manifest: &dyn Manifest,
+) -> ManifestResult<bool> {
     let known = manifest.known_lines()?;
     let knows = |id: &str, seq: u64| known.get(id).is_some_and(|last| *last >= seq);
     let end = once_log::end(disk, &home.once_log())?;

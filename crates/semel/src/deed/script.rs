@@ -224,6 +224,9 @@ pub struct Note {
     /// What went wrong.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// The signal that ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
 }
 
 /// How a task of a script ended.
@@ -350,7 +353,10 @@ fn count(step: &mut RunStep, note: &Note) {
 #[must_use]
 pub fn status_of(status: i32, notes: &[Note], steps: &[RunStep]) -> i32 {
     let any = |count: fn(&Counts) -> u64| steps.iter().any(|step| count(&step.counts) > 0);
+    // A shell that dies of a signal has another status by then.
+    let signal = notes.last().and_then(|last| last.signal);
     match status {
+        _ if signal.is_some() => 128 + signal.unwrap_or(0),
         0 => {
             let mut last: HashMap<_, _> = HashMap::new();
             for note in notes {

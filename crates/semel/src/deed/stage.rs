@@ -43,6 +43,7 @@ const BESIDE: &str = ".semel-";
 /// The staging of a run.
 pub struct Staging<'a> {
     disk: &'a dyn Disk,
+    home: Home,
     folder: PathBuf,
     run_id: String,
     device: u64,
@@ -115,6 +116,7 @@ impl<'a> Staging<'a> {
         let meta = meta.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
         Ok(Self {
             disk,
+            home: home.clone(),
             device: meta.device,
             locks: Locks::of(&folder, number, pipeline),
             folder,
@@ -328,6 +330,12 @@ impl<'a> Staging<'a> {
     /// # Errors
     /// If something cannot be removed.
     pub fn end(self) -> DiskResult<()> {
+        // Whoever cleans up after dead runs never sees it half removed.
+        let _gate = Gate::pass(&self.home).map_err(|source| DiskError {
+            doing: "lock",
+            path: self.home.gate(),
+            source,
+        })?;
         // What is open cannot be removed there; and nobody else is there who would.
         let alive = Some(self.alive).filter(|_| !FileSystem::is_network(&self.folder));
         let cleared = clear_run(self.disk, &self.folder, &[], &mut |_| true);

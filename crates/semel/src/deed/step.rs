@@ -9,22 +9,23 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::deed::journal::nothing_unsettled;
 use crate::deed::look::{Hints, Known, look};
 use crate::deed::run::{Setting, TaskPart, plain_outputs};
 use crate::deed::script;
 use crate::deed::view::{Before, Hold, Manner, StepView};
-use crate::deed::{Asked, Site, former, lease, memory};
+use crate::deed::{Asked, Site, lease, memory};
 use crate::ground::digests::Digests;
 use crate::ground::home::Home;
-use crate::ground::manifest::Manifest;
+use crate::ground::manifest::StepMemory;
+use crate::ground::manifest::sqlite::peek::Peek;
 use crate::ground::world::disk::Disk;
 use crate::ground::world::process::Stop;
 use crate::thought::plan;
 use crate::words::guard::{Commands, Guard, GuardFault, Named, from_root};
-use crate::words::pipeline::{Pipeline, ScriptState, StepId};
+use crate::words::pipeline::{EachSource, Pipeline, ScriptState, StepId};
 use crate::words::run::Worker;
 use crate::words::task::{Instance, TaskName, encode};
 use crate::words::verdict::{Ruling, Verdict};
@@ -35,15 +36,21 @@ use crate::words::verdict::{Ruling, Verdict};
 /// If something that it reads cannot be read; the run would say so, too.
 #[must_use]
 pub fn glance(setting: &Setting<'_>, part: &TaskPart<'_>) -> Option<Verdict> {
-    let home = Home::in_folder(setting.disk.root());
-    let looked = memory::read(setting.disk, &home).ok()??;
-    if looked.found.is_some() || looked.damage.is_some() || has_remains(&home, part) {
+    let Setting { pipeline, params, disk, env, .. } = *setting;
+    let home = Home::in_folder(disk.root());
+    if memory::doubted(&home).is_err() || has_remains(&home, part) {
         return None;
     }
-    let manifest: Box<dyn Manifest> = Box::new(looked.manifest);
-    let whole_since = manifest.identity().ok()?.whole_since;
-    let manifest = Mutex::new(manifest);
-    let Setting { pipeline, params, disk, env, .. } = *setting;
+    let peek = Peek::at(&home.manifest())?;
+    let (receipt, at) = peek.at_rest(&pipeline.name, part.task).ok()??;
+    let holds = || peek.holds();
+    let step = pipeline.step(StepId(0));
+    // Whoever wrote to once.log and died before the manifest knew is heard first.
+    if step.once && !memory::knows_all(disk, &home, &peek.manifest).ok()? {
+        return None;
+    }
+    let item = receipt.item.to_string();
+    let memory = StepMemory { receipts: vec![receipt], ..StepMemory::default() };
     let (digests, asked) = (Digests::one_by_one(home.digests()), Asked::default());
     let outputs = plain_outputs(pipeline, params, disk.root());
     let site = Site {
@@ -57,27 +64,23 @@ pub fn glance(setting: &Setting<'_>, part: &TaskPart<'_>) -> Option<Verdict> {
         outputs: &outputs,
         asked: &asked,
         kept: &[],
-        memory_is_whole: whole_since.is_none(),
+        // Something is remembered: what else may be forgotten does not matter.
+        memory_is_whole: true,
         unsettled: nothing_unsettled(),
         orphans: &[],
         fence: None,
         leases: &[],
         stdio: None,
-        manifest: Some(&manifest),
+        // A verdict that asks for more than this receipt is none to skip.
+        manifest: None,
     };
-    let id = StepId(0);
-    let step = pipeline.step(id);
-    let memory = site
-        .ask_manifest(|manifest| former::memory_of_task(manifest, pipeline, step, part.task))
-        .ok()?;
-    if memory.receipts.is_empty() || !memory.open.is_empty() {
-        return None;
-    }
     let (memory, hold) = (Arc::new(memory), Arc::new(Hold::Ours));
     let manner = Manner::default();
-    let view = StepView::prepare(&site, id, &Before::default(), memory, hold, manner).ok()?;
+    let view = StepView::prepare(&site, StepId(0), &Before::default(), memory, hold, manner);
+    let mut view = view.ok()?;
+    view.ages.receipts.insert(item, at);
     let items = step.each.as_ref().and_then(|each| match &each.source {
-        crate::words::pipeline::EachSource::Said(items) => Some(items.clone()),
+        EachSource::Said(items) => Some(items.clone()),
         _ => None,
     });
     let tasks = plan::tasks(step, items, params, disk.root()).ok()?;
@@ -87,7 +90,8 @@ pub fn glance(setting: &Setting<'_>, part: &TaskPart<'_>) -> Option<Verdict> {
     let stop = Stop::new().ok()?;
     let looked =
         look(&site, &view, task, Known::default(), manner, &stop, &mut Hints::default()).ok()?;
-    Some(looked.verdict).filter(|verdict| verdict.ruling == Ruling::Skip)
+    let is_done = looked.verdict.ruling == Ruling::Skip && holds();
+    is_done.then_some(looked.verdict)
 }
 
 /// Whether a run that is dead left something; of the script's own run nothing is.

@@ -58,6 +58,8 @@ pub struct StepView<'a> {
     pub how: String,
     /// The digest of *how*.
     pub how_digest: Digest,
+    /// Whether that is known: what a script says of a command, it says when it runs.
+    pub knows_how: bool,
     /// The programs that the action names.
     pub programs: Vec<Input>,
     /// The inputs, where they are the same for all tasks.
@@ -197,6 +199,7 @@ impl<'a> StepView<'a> {
             instance,
             given: given.to_json(),
             how_digest: how.digest(),
+            knows_how: step.action.is_some() || step.written.is_none(),
             how: how.to_json(step.written.as_deref()),
             programs,
             inputs,

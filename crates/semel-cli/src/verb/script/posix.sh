@@ -8,8 +8,11 @@ step() {
   return "$__semel_rc"
 }
 # The script's own EXIT trap, if it was set before, goes before the end of the run.
+__semel_run=${SEMEL_SCRIPT#*:}
+__semel_traps=${SEMEL_SCRIPT#*:*:*:*:}/.semel/staging/${__semel_run%%:*}/shell/traps
 __semel_trap=
-eval "$(trap | sed -n "s/^trap -- \(.*\) EXIT\$/__semel_trap=\1/p")"
+trap > "$__semel_traps"
+eval "$(sed -n "s/^trap -- \(.*\) EXIT\$/__semel_trap=\1/p" "$__semel_traps")"
 __semel_exit() {
   __semel_status=$?
   set +e

@@ -63,16 +63,21 @@ pub(in crate::deed) fn only_file(
 ) -> Result<(), CannotBegin> {
     let Setting { pipeline, file, disk, .. } = *setting;
     for name in std::iter::once(&pipeline.name).chain(&pipeline.was) {
-        let last = manifest.runs(name, None, 1).map_err(|error| {
+        let no_manifest = |error| {
             let path = Home::in_folder(disk.root()).manifest();
             CannotBegin::Manifest { path, error }
-        })?;
+        };
+        let last = manifest.runs(name, None, 1).map_err(no_manifest)?;
         let Some(other) = last.into_iter().map(|run| run.new.file).find(|other| other != file)
         else {
             continue;
         };
         let text = std::fs::read_to_string(disk.root().join(&other)).unwrap_or_default();
+        let is_script = setting.pipeline.steps.iter().all(|step| step.written.is_none())
+            && disk.root().join(&other).exists()
+            && !manifest.guards(name, None).map_err(no_manifest)?.is_empty();
         match Pipeline::read(&text) {
+            _ if is_script => return Err(CannotBegin::TwoFiles { other, name: name.clone() }),
             Ok(twin) if twin.name == *name => {
                 return Err(CannotBegin::TwoFiles { other, name: name.clone() });
             }

@@ -15,6 +15,7 @@ mod header;
 mod import;
 mod leases;
 mod memory;
+pub mod peek;
 mod replay;
 mod sums;
 mod values;

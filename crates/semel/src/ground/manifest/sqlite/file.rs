@@ -284,7 +284,11 @@ impl SqliteManifest {
         connection.set_prepared_statement_cache_capacity(64);
         // Else a kept statement is prepared anew for each value, in case that plans better.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).doing(doing)?;
-        Ok(Self {
+        Ok(Self::of(connection, path, access))
+    }
+
+    pub(super) fn of(connection: Connection, path: &Path, access: Access) -> Self {
+        Self {
             connection,
             path: path.to_owned(),
             access,
@@ -292,7 +296,7 @@ impl SqliteManifest {
             lease: None,
             fence: None,
             _snapshot: None,
-        })
+        }
     }
 
     /// The version of the file; 0 if it is new. Fails if it is not ours.

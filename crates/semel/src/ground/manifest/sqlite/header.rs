@@ -34,6 +34,15 @@ pub(super) fn look(path: &Path) -> ManifestResult<()> {
     wrong_in(&header).map_or(Ok(()), |why| Err(ManifestError::Damaged(why.to_owned())))
 }
 
+/// The version of a manifest, by its first bytes; `None` if they are not as in every one.
+pub(super) fn version(path: &Path) -> Option<i64> {
+    let mut header = [0; LENGTH];
+    File::open(path).and_then(|mut file| file.read_exact(&mut header)).ok()?;
+    let is_ours = header[68..].starts_with(&APPLICATION.to_be_bytes());
+    let version: [u8; 4] = header[60..64].try_into().ok()?;
+    (is_ours && wrong_in(&header).is_none()).then(|| i64::from(u32::from_be_bytes(version)))
+}
+
 fn wrong_in(header: &[u8]) -> Option<&'static str> {
     if header.is_empty() {
         return Some("it is empty");
