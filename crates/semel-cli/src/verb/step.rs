@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use semel::deed::command::Stdio;
 use semel::deed::run::{CannotBegin, Ended, Options, Part, Setting, TaskPart, run_part, signals};
-use semel::deed::script::{How, Note, Script, VARIABLE};
+use semel::deed::script::{How, Note, Notes, Script, VARIABLE};
 use semel::deed::step::{Said, glance};
 use semel::ground::home::{Home, NAME};
 use semel::ground::world::disk::{Disk, RealDisk};
@@ -58,7 +58,7 @@ fn note_failure(options: &args::Step, failed: &Failed) {
     let task = TaskName::new(&options.name, &instance, item.as_deref());
     let note = Note { end: Some(How::Failed), why: failed.in_a_line(), ..Note::of(&task) };
     // Where the run is over, that is what has failed.
-    let _ = script.note(&note);
+    let _ = script.notes().and_then(|notes| notes.add(&note));
 }
 
 /// Whoever was ended by a signal says so: a shell ends with its commands then.
@@ -75,6 +75,8 @@ struct Work<'a> {
     disk: RealDisk,
     home: Home,
     by: By,
+    /// The notes of the script's run: while we have them it does not end.
+    notes: Option<Notes>,
 }
 
 fn do_step(options: &args::Step) -> Result<Exit, Failed> {
@@ -96,7 +98,8 @@ fn do_step(options: &args::Step) -> Result<Exit, Failed> {
     }
     let disk = RealDisk::at(&root).map_err(|error| Failed::Broken(error.to_string()))?;
     let home = Home::in_folder(disk.root());
-    let work = Work { options, script, disk, home, by: whoever_we_are() };
+    let notes = script.as_ref().map(Script::notes).transpose().map_err(unnoted)?;
+    let work = Work { options, script, disk, home, by: whoever_we_are(), notes };
     let said = said(options, &here)?;
     let name = work.script.as_ref().map_or(ALONE, |script| &script.name);
     let (pipeline, task, guard) = work
@@ -238,14 +241,15 @@ impl Work<'_> {
     /// Notes in the script's run what was come to, and how it ended. Gives the place of
     /// the note, 0 outside of scripts.
     fn note(&self, task: &TaskName, end: Option<How>, more: Option<&Shown>) -> Result<u64, Failed> {
-        let Some(script) = &self.script else {
+        let Some(notes) = &self.notes else {
             return Ok(0);
         };
         let took = more.map_or(0, |shown| u64::try_from(shown.took.as_millis()).unwrap_or(0));
         let rows = more.and_then(|shown| shown.rows);
         let why = more.map(|shown| shown.why.clone()).unwrap_or_default();
         let signal = more.and_then(|shown| shown.signal);
-        script.note(&Note { end, took, rows, why, signal, ..Note::of(task) }).map_err(unnoted)
+        let pid = if end.is_none() { self.by.pid } else { 0 };
+        notes.add(&Note { end, took, rows, why, signal, pid, ..Note::of(task) }).map_err(unnoted)
     }
 
     /// Brings the task to its state: as a part of the script's run, or in one of its own.
@@ -285,11 +289,7 @@ impl Work<'_> {
                 (how, exit)
             }
         };
-        match self.note(part.task, Some(how), Some(&shown)) {
-            // The script was killed, and its run is over.
-            Err(_) if exit.0 > 128 => {}
-            noted => drop(noted?),
-        }
+        self.note(part.task, Some(how), Some(&shown))?;
         Ok(exit)
     }
 
@@ -361,7 +361,7 @@ fn pass_on(bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn unnoted(error: std::io::Error) -> Failed {
-    Failed::Broken(format!("the script's run cannot be written to: {error}"))
+    Failed::Broken(format!("the script's run cannot be noted in: {error}"))
 }
 
 /// The exit status for a command that failed: its own, as a shell has it.

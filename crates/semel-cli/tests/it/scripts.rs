@@ -45,7 +45,14 @@ fn keepers(scratch: &Scratch) -> Vec<u32> {
     found
 }
 
-/// Waits until no run of a script is kept in a folder.
+/// Waits until no run of a script is kept in a folder: the kernel lets go of what a
+/// process had a moment after it is no longer seen.
 fn until_kept(scratch: &Scratch) {
-    semel_testkit::eventually("its keeper has heard of it", || keepers(scratch).is_empty());
+    let is_free = |name: &str| {
+        let path = scratch.path().join(".semel/lock").join(name);
+        !semel::deed::lease::is_held(&path).unwrap()
+    };
+    semel_testkit::eventually("its keeper is gone", || {
+        keepers(scratch).is_empty() && scratch.list(".semel/lock").iter().all(|name| is_free(name))
+    });
 }

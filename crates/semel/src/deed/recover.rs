@@ -112,6 +112,10 @@ pub fn recover(
     for entry in runs {
         let folder = staging.join(&entry.name);
         let run_id = entry.name.to_string_lossy();
+        if run_id == here.own {
+            // It is the next run's to clean up, should it be dead.
+            continue;
+        }
         let Some(lock) = lock_of_dead(&home.run_lock(&run_id)) else {
             continue;
         };
@@ -238,6 +242,8 @@ pub struct Here<'a> {
     pub params: &'a Params,
     /// The lock files of the leases under which it works.
     pub leases: &'a [PathBuf],
+    /// The run on which it works, as one of several.
+    pub own: &'a str,
     /// Whether it knows all steps of its pipeline, or only one, or those of a script,
     /// which says them one by one.
     pub knows_all: bool,

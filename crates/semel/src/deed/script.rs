@@ -17,10 +17,11 @@
 //! *If we die here*: the run is dead, and the next one makes its record out of the notes.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,7 +32,7 @@ use crate::deed::lease;
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestResult};
 use crate::ground::world::disk::{Disk, DiskError};
-use crate::words::run::{Counts, RunStep, Worker};
+use crate::words::run::{Counts, RunStep};
 use crate::words::task::{Instance, TaskName, decode, encode};
 
 /// The variable in which the steps of a script find its run.
@@ -48,9 +49,6 @@ const SHELL: &str = "shell";
 
 /// The exit status of the script.
 const ENDED: &str = "ended";
-
-/// How long between two looks at steps that are still at work.
-const BETWEEN: Duration = Duration::from_millis(10);
 
 /// A script's run, as its steps know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,19 +138,17 @@ impl Script {
         self.staging().join(CAME_TO).join(lock.file_name().unwrap_or_default())
     }
 
-    /// Adds a note. Gives the place among all notes at which it ends, which no other has.
+    /// The notes of its run, to be added to. While somebody has them the run does not end.
     ///
     /// # Errors
-    /// If it cannot be written: then the run is over, or its disk is full.
-    pub fn note(&self, note: &Note) -> io::Result<u64> {
-        let mut line = serde_json::to_vec(note).map_err(io::Error::other)?;
-        line.push(b'\n');
-        let mut file = OpenOptions::new().append(true).open(self.staging().join(NOTES))?;
-        let written = file.write(&line)?;
-        if written < line.len() {
-            return Err(io::ErrorKind::StorageFull.into());
+    /// If they cannot be opened, or the run is ending.
+    pub fn notes(&self) -> io::Result<Notes> {
+        let file = OpenOptions::new().append(true).open(self.staging().join(NOTES))?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Notes(file)),
+            Err(TryLockError::WouldBlock) => Err(io::Error::other("it is ending")),
+            Err(TryLockError::Error(error)) => Err(error),
         }
-        file.stream_position()
     }
 
     /// Tells the keeper how the script ended. If it is `over`, nothing of the script comes
@@ -201,6 +197,27 @@ pub fn end_of(home: &Home, run_id: &str) -> Option<End> {
     serde_json::from_slice(&told).ok()
 }
 
+/// The notes of a run.
+#[derive(Debug)]
+pub struct Notes(File);
+
+impl Notes {
+    /// Adds a note. Gives the place among all notes at which it ends, which no other has.
+    ///
+    /// # Errors
+    /// If it cannot be written: its disk is full.
+    pub fn add(&self, note: &Note) -> io::Result<u64> {
+        let mut line = serde_json::to_vec(note).map_err(io::Error::other)?;
+        line.push(b'\n');
+        // One call, so that no other's comes between.
+        let written = (&self.0).write(&line)?;
+        if written < line.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        (&self.0).stream_position()
+    }
+}
+
 /// What a step notes of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -227,6 +244,8 @@ pub struct Note {
     /// The signal that ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
+    /// Of one that is at work, the process.
+    pub pid: u32,
 }
 
 /// How a task of a script ended.
@@ -289,8 +308,12 @@ pub fn notes(disk: &dyn Disk, folder: &Path) -> Result<Vec<Note>, DiskError> {
     }
     let failed = |source| DiskError { doing: "read", path: path.clone(), source };
     let text = std::fs::read(disk.root().join(&path)).map_err(failed)?;
+    Ok(parsed(&text))
+}
+
+fn parsed(text: &[u8]) -> Vec<Note> {
     let lines = text.split(|byte| *byte == b'\n');
-    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
 /// What was done to each step, in the order in which the script came to them. Of a task
@@ -377,12 +400,14 @@ pub fn status_of(status: i32, notes: &[Note], steps: &[RunStep]) -> i32 {
 }
 
 /// How the run of a script ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Ended {
     /// The exit status of the script; `None` if it died without a word.
     pub status: Option<i32>,
     /// What it noted.
     pub notes: Vec<Note>,
+    /// Nobody adds to that any more.
+    pub(super) _held: Arc<Notes>,
 }
 
 impl Ended {
@@ -409,37 +434,36 @@ impl Ended {
 }
 
 /// Waits for the steps of a run that are still at work; if the script is dead, they are
-/// told to end, as by a Ctrl-C: what is done once may finish.
+/// told to end, as by a Ctrl-C: what is done once may finish. Gives the notes, to which
+/// nobody adds any more as long as they are held.
 ///
 /// # Errors
 /// If nobody can say whether they are at work.
-pub(super) fn wait_for_steps(home: &Home, run_id: &str, is_dead: bool) -> io::Result<()> {
-    let mut told = HashSet::new();
-    loop {
-        let mut at_work = 0;
-        for entry in std::fs::read_dir(home.staging())? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            let worker = Worker::named(&name);
-            if worker.run_id != run_id || worker.place == 0 {
-                continue;
+pub(super) fn wait_for_steps(home: &Home, run_id: &str, is_dead: bool) -> io::Result<Notes> {
+    let path = home.staging_of(run_id).join(NOTES);
+    let file = OpenOptions::new().append(true).open(&path)?;
+    if is_dead {
+        let mut at_work = HashMap::new();
+        for note in parsed(&std::fs::read(&path)?) {
+            let task = (note.step, note.instance, note.item);
+            match note.end {
+                None => drop(at_work.insert(task, note.pid)),
+                Some(_) => drop(at_work.remove(&task)),
             }
-            let lock = home.run_lock(&name);
-            if !lease::is_held(&lock)? {
-                continue;
-            }
-            at_work += 1;
-            let holder = lease::holder(&lock)?.filter(|_| is_dead && told.insert(name));
-            let pid = holder.and_then(|holder| Pid::from_raw(holder.pid.try_into().ok()?));
+        }
+        for pid in at_work.into_values() {
+            // Whoever has that number now, if it is another, knows nothing of this run.
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let is_of_run = memchr::memmem::find(&environment, run_id.as_bytes()).is_some();
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).filter(|_| is_of_run);
             if let Some(pid) = pid {
                 // One that ended meanwhile needs no telling.
                 let _ = kill_process(pid, Signal::INT);
             }
         }
-        if at_work == 0 {
-            return Ok(());
-        }
-        std::thread::sleep(BETWEEN);
     }
+    file.lock()?;
+    Ok(Notes(file))
 }
 
 /// Takes what the shell put in a file, and removes the file.

@@ -174,6 +174,7 @@ fn a_step_does_nothing_without_its_scripts_run() {
     let running = start(&scratch);
     gate.until_arrived();
     keepers(&scratch).into_iter().for_each(kill_tree);
+    until_kept(&scratch);
     gate.open();
     running.end().exits(105).says("is not held any more").keeps_silent_of("not reached");
     assert!(!scratch.has("trace"));

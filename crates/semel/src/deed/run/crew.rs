@@ -57,9 +57,9 @@ impl<'a> Crew<'a> {
         let staging = Staging::begin(site.disk, home, run_id, number, name, &holder)?;
         script::make_room(home, run_id).map_err(failed)?;
         let status = hold(number, run_id);
-        script::wait_for_steps(home, run_id, status.is_none()).map_err(failed)?;
+        let held = script::wait_for_steps(home, run_id, status.is_none()).map_err(failed)?;
         let notes = script::notes(site.disk, &home.staging_of(run_id))?;
-        Ok((Ended { status, notes }, staging))
+        Ok((Ended { status, notes, _held: held.into() }, staging))
     }
 
     /// Sets up the threads, and lets the engine work.

@@ -176,7 +176,8 @@ impl Preparation<'_> {
     ) -> Result<Recovery, RecoverError> {
         let Setting { pipeline, params, disk, .. } = *self.setting;
         let knows_all = matches!(self.part, Part::Whole);
-        let here = Here { pipeline, params, leases: &self.leases(), knows_all };
+        let own = if self.worker.place > 0 { self.worker.run_id.as_str() } else { "" };
+        let here = Here { pipeline, params, leases: &self.leases(), own, knows_all };
         recover(disk, self.home, manifest, &here)
     }
 
