@@ -21,6 +21,7 @@
 mod faults;
 mod kills;
 mod scene;
+mod scripts;
 mod sweep;
 
 #[test]
