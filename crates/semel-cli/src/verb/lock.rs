@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use semel::deed::lease::{Holder, Lease, LeaseError};
+use semel::deed::lease::{DYING, Holder, Lease, LeaseError};
 use semel::ground::home::Home;
 use semel::ground::world::process::{End, Input, Order, Stop, Stream, Streams, start};
 
@@ -39,7 +39,7 @@ fn hold(options: &args::Lock) -> Result<Exit, Failed> {
     let by = whoever_we_are();
     let program = options.command.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     let holder = Holder {
-        host: by.host,
+        host: by.host.clone(),
         user: by.user,
         pid: by.pid,
         command: format!("semel lock {} -- {program}", options.name),
@@ -51,7 +51,9 @@ fn hold(options: &args::Lock) -> Result<Exit, Failed> {
         match Lease::take(&path, &holder) {
             Ok(lease) => break lease,
             Err(LeaseError::Busy(holder)) => {
-                if options.wait.is_none_or(|wait| began.elapsed() >= wait) {
+                let is_dying = holder.as_ref().is_some_and(|holder| holder.is_dying(&by.host));
+                let patience = if is_dying { DYING } else { Duration::ZERO };
+                if began.elapsed() >= options.wait.unwrap_or_default().max(patience) {
                     let (pipeline, doing) = (options.name.clone(), Vec::new());
                     return Err(Failed::Busy(Busy { pipeline, holder, doing, kind: Kind::Lock }));
                 }

@@ -45,7 +45,6 @@ use crate::verb::step::home_of;
 /// The code for each shell.
 const BASH: &str = include_str!("script/bash.sh");
 const POSIX: &str = include_str!("script/posix.sh");
-const ZSH: &str = include_str!("script/zsh.sh");
 
 /// Shells that cannot evaluate any of it.
 const OTHERS: [&str; 6] = ["fish", "csh", "tcsh", "nu", "elvish", "pwsh"];
@@ -90,12 +89,8 @@ fn print_code(options: &args::Script) -> Result<Exit, Failed> {
             .replace("@OPTIONS@", &quoted(&typed))
     };
     // What one shell cannot read is a text for the others.
-    let [bash, zsh] = [BASH, ZSH].map(|code| quoted(&[&fill(code)]));
-    write!(
-        out,
-        "if [ -n \"${{BASH_VERSION-}}\" ]; then\neval {bash}\nelif [ -n \"${{ZSH_VERSION-}}\" ]; then\neval {zsh}\nelse\n{}fi\n",
-        fill(POSIX)
-    )?;
+    let (bash, posix) = (quoted(&[&fill(BASH)]), fill(POSIX));
+    write!(out, "if [ -n \"${{BASH_VERSION-}}\" ]; then\neval {bash}\nelse\n{posix}fi\n")?;
     Ok(Exit::DONE)
 }
 

@@ -7,14 +7,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use semel::deed::at_work::{self, AtWork};
 use semel::deed::lease::Holder;
+use semel::deed::step::last_look;
 use semel::deed::view::is_older;
 use semel::deed::{former, lease, network};
 use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt, StepMemory, Verb};
 use semel::ground::world::file_system::FileSystem;
 use semel::words::clock;
+use semel::words::guard::ALONE;
 use semel::words::pipeline::Step;
 use semel::words::run::{Counts, RunRecord, RunStep};
-use semel::words::task::Instance;
+use semel::words::task::{Instance, TaskName};
 use serde_json::json;
 
 use crate::args;
@@ -38,6 +40,8 @@ struct Standing {
     counts: Option<Counts>,
     at: Option<Timestamp>,
     note: String,
+    /// When it was found done, where it stands alone and no run tells of that.
+    looked: Option<Timestamp>,
     /// Whether an attempt at it is kept, with what it printed.
     was_tried: bool,
 }
@@ -55,6 +59,8 @@ struct Overview {
     steps: Vec<Standing>,
     /// How long ago the last good run may be.
     limit: Option<Duration>,
+    /// Whether its steps stand alone, in no script.
+    are_alone: bool,
     others: Vec<(Instance, RunRecord)>,
     /// Since when the memory is whole, where it is incomplete and a `once` step is here.
     whole_since: Option<Timestamp>,
@@ -183,6 +189,7 @@ fn overview(
         orphans,
         steps,
         limit,
+        are_alone: pipeline.name == ALONE,
         others: others.into_iter().collect(),
     })
 }
@@ -278,6 +285,7 @@ fn standing(
         counts,
         at: manifest.last_receipt(name, &step.name, instance)?,
         note,
+        looked: last_look(&place.home, &TaskName::new(&step.name, instance, None)),
         was_tried: !memory.open.is_empty(),
     };
     if standing.state == "done" {
@@ -389,6 +397,10 @@ impl Overview {
 
     /// When the last good run ended.
     fn good_at(&self) -> Option<Timestamp> {
+        if self.are_alone {
+            // Each comes by itself: the one that was not seen for longest counts.
+            return self.steps.iter().map(|step| step.at.max(step.looked)).min().flatten();
+        }
         self.last_good.as_ref().map(|good| good.ended.unwrap_or(good.new.began))
     }
 
@@ -406,6 +418,9 @@ impl Overview {
     fn line(&self, place: &Place, exit: Exit) -> String {
         let pipeline = &place.file.pipeline;
         let what = match (self.good_at(), self.limit) {
+            (Some(at), Some(limit)) if self.is_too_old() && self.are_alone => {
+                format!("a step was come to {}, limit {}", ago(at, Timestamp::now()), clock(limit))
+            }
             (Some(at), Some(limit)) if self.is_too_old() => {
                 let number = self.last_good.as_ref().map_or(0, |good| good.number);
                 let ago = ago(at, Timestamp::now());
@@ -483,7 +498,7 @@ impl Overview {
             writeln!(out)?;
         }
         let now = Timestamp::now();
-        if let (Some(good), Some(at)) = (&self.last_good, self.good_at()) {
+        if let (Some(good), Some(at), false) = (&self.last_good, self.good_at(), self.are_alone) {
             let limit = match self.limit {
                 Some(limit) if self.is_too_old() => format!(": too long, limit {}", clock(limit)),
                 _ => String::new(),

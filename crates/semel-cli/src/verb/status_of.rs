@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use semel::deed::lease;
 use semel::deed::run::{CannotBegin, tasks_named};
+use semel::deed::step::last_look;
 use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt, StepMemory, Verb};
 use semel::words::clock;
 use semel::words::task::{TaskName, TaskPattern};
@@ -132,10 +133,11 @@ fn standings_of(
         let open = memory.open.binary_search_by(|open| open.item.as_str().cmp(item)).ok();
         let receipt = manifest.receipt(name, &task)?;
         let (run, at) = receipt.map(|receipt| (receipt.run, receipt.at)).unzip();
+        let looked = last_look(&place.home, &task).max(at);
         let (state, note) = match (open.map(|at| &memory.open[at]), at) {
             (Some(open), _) => of_attempt(place, open),
             (None, Some(_)) if is_to_redo(&memory, item) => (TO_REDO, String::new()),
-            (None, Some(at)) if is_too_old(at, limit) => {
+            (None, Some(at)) if is_too_old(looked.unwrap_or(at), limit) => {
                 ("too old", format!("limit {}", limit.map(clock).unwrap_or_default()))
             }
             (None, Some(_)) => ("done", String::new()),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use semel::deed::command::Stdio;
 use semel::deed::run::{CannotBegin, Ended, Options, Part, Setting, TaskPart, run_part, signals};
 use semel::deed::script::{How, Note, Notes, Script, VARIABLE};
-use semel::deed::step::{Said, glance};
+use semel::deed::step::{Said, glance, note_look};
 use semel::ground::home::{Home, NAME};
 use semel::ground::world::disk::{Disk, RealDisk};
 use semel::thought::bind::Params;
@@ -130,6 +130,9 @@ fn do_step(options: &args::Step) -> Result<Exit, Failed> {
     let exit = match glance(&setting, &looked) {
         Some(verdict) => {
             work.note(&task, Some(How::Skipped), None)?;
+            if work.script.is_none() && guard.item.is_none() {
+                note_look(&work.home, &task).map_err(unnoted)?;
+            }
             show::skipped(&task, verdict.reason, options.verbose);
             Exit::DONE
         }
@@ -361,7 +364,7 @@ fn pass_on(bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn unnoted(error: std::io::Error) -> Failed {
-    Failed::Broken(format!("the script's run cannot be noted in: {error}"))
+    Failed::Broken(format!("it cannot be noted: {error}"))
 }
 
 /// The exit status for a command that failed: its own, as a shell has it.

@@ -417,10 +417,15 @@ impl Ended {
         steps_of(&self.notes)
     }
 
-    /// The exit status of the run, if it has one.
+    /// The exit status of the run, if it has one. A script that died without a word right
+    /// after a step had failed died of that: zsh ends so, without its EXIT trap, where a
+    /// function fails.
     #[must_use]
     pub fn run_status(&self) -> Option<i32> {
-        self.status.map(|status| status_of(status, &self.notes, &self.steps()))
+        let last = self.notes.last().and_then(|note| note.end);
+        let has_failed = matches!(last, Some(How::Failed | How::Broken | How::Refused | How::Busy));
+        let status = self.status.or(has_failed.then_some(0));
+        status.map(|status| status_of(status, &self.notes, &self.steps()))
     }
 
     /// Makes the record of the run. One that died without a word has no end.

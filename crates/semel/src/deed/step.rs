@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::deed::journal::nothing_unsettled;
 use crate::deed::look::{Hints, Known, look};
 use crate::deed::run::{Setting, TaskPart, plain_outputs};
@@ -92,6 +94,33 @@ pub fn glance(setting: &Setting<'_>, part: &TaskPart<'_>) -> Option<Verdict> {
         look(&site, &view, task, Known::default(), manner, &stop, &mut Hints::default()).ok()?;
     let is_done = looked.verdict.ruling == Ruling::Skip && holds();
     is_done.then_some(looked.verdict)
+}
+
+/// Notes that a step that stands alone was looked at and found done: no run tells of it.
+/// Whoever watches over it wants to know that it was come to; a power cut may cost that.
+///
+/// # Errors
+/// If it cannot be noted.
+pub fn note_look(home: &Home, task: &TaskName) -> std::io::Result<()> {
+    let path = home.looked_at(task);
+    let touch = || {
+        let file = std::fs::File::options().write(true).create(true).truncate(false).open(&path)?;
+        file.set_modified(std::time::SystemTime::now())
+    };
+    match touch() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(path.parent().unwrap_or(home.path()))?;
+            touch()
+        }
+        touched => touched,
+    }
+}
+
+/// When a step that stands alone was found done last, by a look.
+#[must_use]
+pub fn last_look(home: &Home, task: &TaskName) -> Option<Timestamp> {
+    let time = std::fs::metadata(home.looked_at(task)).ok()?.modified().ok()?;
+    Timestamp::try_from(time).ok()
 }
 
 /// Whether a run that is dead left something; of the script's own run nothing is.

@@ -175,6 +175,14 @@ impl Home {
         self.lock_named(&format!("{}:{task}", encode(pipeline.as_bytes())))
     }
 
+    /// The file whose time tells when a step that stands alone was looked at last, and
+    /// found done.
+    #[must_use]
+    pub fn looked_at(&self, task: &TaskName) -> PathBuf {
+        let lock = self.task_lock("", task);
+        self.folder.join("looked").join(lock.file_name().unwrap_or_default())
+    }
+
     /// The lock file of a lock that scripts name.
     #[must_use]
     pub fn named_lock(&self, name: &str) -> PathBuf {

@@ -185,3 +185,21 @@ fn it_does_not_die_of_a_tree_that_is_killed_beside_it() {
     one.end().exits(0);
     scratch.semel("step c -- true").exits(0);
 }
+
+#[test]
+fn a_monitor_hears_of_a_step_that_is_come_to_and_found_done() {
+    let scratch = with_manifest();
+    scratch.semel("step backup -- true").exits(0);
+    // As if that had been long ago.
+    let manifest = scratch.path().join(".semel/manifest.db");
+    let store = rusqlite::Connection::open(manifest).unwrap();
+    let long_ago = "2020-01-01T00:00:00.000Z";
+    store.execute("update receipt set at = ?", [long_ago]).unwrap();
+    store.execute("update run set began = ?1, ended = ?1", [long_ago]).unwrap();
+    drop(store);
+    scratch.semel("status -q --max-age 26h").exits(1).says("steps: a step was come to");
+    scratch.semel("status backup -q --max-age 26h").exits(1);
+    scratch.semel("step backup -- true").exits(0);
+    scratch.semel("status -q --max-age 26h").exits(0);
+    scratch.semel("status backup -q --max-age 26h").exits(0);
+}
