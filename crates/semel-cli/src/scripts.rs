@@ -12,6 +12,7 @@ use semel::ground::world::disk::{Disk as _, RealDisk};
 use semel::words::guard::{self, ALONE, Guard};
 use semel::words::path::normal;
 use semel::words::pipeline::{Pipeline, Step};
+use semel::words::shell::quote_words;
 use semel::words::task::{Item, TaskName, TaskPattern};
 
 use crate::args::Common;
@@ -146,7 +147,11 @@ fn to_run(root: &Path, name: &str, file: &str) -> String {
     let here = std::env::current_dir().ok().and_then(|here| here.canonicalize().ok());
     let inside = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
     let shown = inside.map_or_else(|| path.clone(), |inside| Path::new(".").join(inside));
-    semel::words::shell::quote_words([&*shown.to_string_lossy()])
+    let shown = shown.to_string_lossy();
+    match rustix::fs::access(&path, rustix::fs::Access::EXEC_OK) {
+        Ok(()) => quote_words([&*shown]),
+        Err(_) => quote_words(["bash", &*shown]),
+    }
 }
 
 /// What a script said of its tasks last, as a pipeline; of what is named only, if anything

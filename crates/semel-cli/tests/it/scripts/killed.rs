@@ -100,7 +100,7 @@ fn i6_what_is_done_once_and_was_cut_short_refuses_until_it_is_settled() {
         .says("semel done pay -f nightly --because '...'");
     scratch.semel("status").exits(3).says("refused");
     assert!(!scratch.has("trace"));
-    scratch.semel("done pay -f nightly --because seen").exits(0).says("./nightly.sh");
+    scratch.semel("done pay -f nightly --because seen").exits(0).says("bash ./nightly.sh");
     run(&scratch).exits(0);
     assert_eq!(
         (scratch.text("ledger"), scratch.text("trace")),

@@ -16,7 +16,7 @@ fn status_why_log_and_history_know_them() {
     assert!(one < two, "in the order of the script: {status:?}");
     scratch.semel("why one").exits(0).says("one  skip: unchanged").says("in in.txt");
     scratch.file("in.txt", "other\n");
-    scratch.semel("why one").exits(0).says("run: its input changed").says("./nightly.sh");
+    scratch.semel("why one").exits(0).says("run: its input changed").says("bash ./nightly.sh");
     scratch.semel("why two:x").exits(0).says("two:x  skip");
     scratch.semel("history").exits(0).says("done");
     scratch.semel("history two:x").exits(0).says("two:x");
@@ -32,7 +32,7 @@ fn a_script_is_not_run_by_semel() {
     let scratch = with(TWO);
     scratch.file("in.txt", "in\n");
     run(&scratch).exits(0);
-    scratch.semel("run").exits(2).says("nightly is a script").says("./nightly.sh");
+    scratch.semel("run").exits(2).says("nightly is a script").says("bash ./nightly.sh");
     scratch.semel("plan -f nightly.sh").exits(2).says("nightly is a script");
 }
 
