@@ -77,3 +77,18 @@ fn a_pipeline_file_of_the_same_name_is_told_at_once() {
     run(&scratch).exits(102).says("semel.toml is named `nightly`, too");
     scratch.semel("run").exits(2).says("are both named `nightly`");
 }
+
+#[test]
+fn what_is_exported_of_a_script_is_known_where_it_is_imported() {
+    let scratch = with(TWO);
+    scratch.file("in.txt", "in\n");
+    run(&scratch).exits(0);
+    scratch.sh("true");
+    let exported = scratch.semel("manifest export -f nightly").exits(0).stdout;
+    let other = with("step other -- true\n");
+    run(&other).exits(0);
+    other.file("export.jsonl", exported);
+    other.semel("manifest import -f nightly export.jsonl").exits(0);
+    other.semel("why two:x").exits(0).says("two:x  skip");
+    other.semel("status -f nightly").says("other").says("two ");
+}

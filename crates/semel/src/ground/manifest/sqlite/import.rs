@@ -195,8 +195,16 @@ impl SqliteManifest {
             take_in_all(&transaction, &tables)?
         } else {
             for table in &tables {
-                let merges =
-                    ["run", "run_step", "part", "receipt", "file", "attempt", "resolution"];
+                let merges = [
+                    "run",
+                    "run_step",
+                    "part",
+                    "receipt",
+                    "file",
+                    "attempt",
+                    "resolution",
+                    "guard",
+                ];
                 // That an item was seen gone, or a check held, there says nothing here.
                 if !merges.contains(&table.as_str())
                     && !["gone", "answer"].contains(&table.as_str())
@@ -378,7 +386,22 @@ fn merge(connection: &Connection) -> Result<Imported, ImportError> {
     merge_receipts(connection, &mut imported)?;
     merge_attempts(connection, &mut imported)?;
     merge_words(connection, &mut imported)?;
+    merge_guards(connection)?;
     Ok(imported)
+}
+
+/// What scripts said of tasks of which they said nothing here.
+fn merge_guards(connection: &Connection) -> ManifestResult<()> {
+    if !given_columns(connection, "guard")?.is_empty() {
+        execute(
+            connection,
+            "insert or ignore into main.guard (pipeline, step, instance, item, says, run)
+             select i.pipeline, i.step, i.instance, i.item, i.says,
+                 coalesce((select new from temp.in_number where old = i.run), 0)
+             from temp.in_guard i",
+        )?;
+    }
+    Ok(())
 }
 
 /// Tasks with another receipt here. When and by which run it was written may
