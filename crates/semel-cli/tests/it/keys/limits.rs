@@ -115,6 +115,20 @@ fn a_rolling_deploy_with_jobs_ends_soon_after_the_first_failure() {
     assert!(after.len() <= 3, "{after:?} after the failure");
 }
 
+/// Of a long list so many wait to be begun that nothing more is looked at ahead: what
+/// finishes an item is looked at all the same.
+#[test]
+fn a_rolling_deploy_to_many_servers_ends_at_the_first_that_fails() {
+    let scratch = pipeline(ROLL);
+    let servers: Vec<_> = (1..=300).map(|at| format!("s{at}")).collect();
+    scratch.file("servers", servers.join("\n")).file("bad.s2", "");
+    scratch.semel("run -j 1").exits(1);
+    assert_eq!(
+        lines(&scratch, "trace"),
+        ["upload s1", "restart s1", "smoke s1", "upload s2", "restart s2", "smoke s2"]
+    );
+}
+
 #[test]
 fn only_the_last_step_says_how_many() {
     // Only `smoke` has a limit: its failures hold off what is before it, too,
