@@ -1,0 +1,71 @@
+//! A deploy to a hundred servers that is cut short at the fiftieth, as a pipeline and as
+//! a script.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use semel_testkit::{Scratch, eventually};
+
+use crate::scratch;
+
+/// A copy of `examples/deploy`. Its servers end when the folder is gone.
+fn deploy() -> Scratch {
+    let scratch = scratch();
+    scratch.copy_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/deploy"));
+    scratch
+}
+
+/// What was done on each server, line by line.
+fn touched(deploy: &Scratch) -> BTreeMap<String, String> {
+    let servers = deploy.list("servers").into_iter();
+    let read = |host: &String| {
+        std::fs::read_to_string(deploy.path().join("servers").join(host).join("touched"))
+    };
+    servers.filter_map(|host| Some((host.clone(), read(&host).ok()?))).collect()
+}
+
+/// All servers have the release, as whoever asks over HTTP sees it; each thing that must
+/// not be done twice was done once.
+fn is_live(deploy: &Scratch) {
+    deploy.sh("./world.sh up; world/which.sh serving 1.42.0 | cmp - hosts.txt");
+    assert_eq!(deploy.text("outbox.txt"), "deploy of 1.42.0 begins\n1.42.0 is live\n");
+    assert_eq!(deploy.text("db/applied"), "1.42.0\n");
+}
+
+#[test]
+fn killed_at_server_fifty_it_brings_up_the_others_and_announces_once() {
+    let deploy = deploy();
+    let running = deploy.start("run -p release=1.42.0");
+    eventually("server fifty is at work", || deploy.has("servers/host050/touched"));
+    running.kill();
+    let before = touched(&deploy);
+    assert!(before.len() < 60 && !deploy.text("outbox.txt").contains("live"));
+    // What has its last receipt is done.
+    let done = deploy.query("select item from receipt where step = 'undrain'");
+    assert!(done.len() >= 45, "{} were done", done.len());
+
+    deploy.semel("run -p release=1.42.0").exits(0);
+    is_live(&deploy);
+    let after = touched(&deploy);
+    for host in &done {
+        assert_eq!(after[host], before[host], "{host} was touched again");
+    }
+    deploy.semel("run -p release=1.42.0").exits(0).says("nothing to do");
+    deploy.semel("run --expect-noop -p release=1.42.0").exits(0);
+    assert_eq!(touched(&deploy), after);
+    is_live(&deploy);
+}
+
+#[test]
+fn a_bad_release_ends_after_a_few_servers() {
+    let deploy = deploy();
+    // Nobody waits for what will not get well.
+    deploy.sh("sed -i 's/within = \"1s\"/within = \"1ms\"/' semel.toml");
+    deploy.semel("run -p release=1.43.0").exits(1).says("its check does not hold");
+    let bad: BTreeSet<_> = deploy.list("servers").into_iter().collect();
+    assert!((3..=6).contains(&bad.len()), "{bad:?} were begun");
+    assert_eq!(deploy.text("outbox.txt"), "deploy of 1.43.0 begins\n");
+    // It is begun with those that failed, and ends as it did.
+    deploy.semel("run -p release=1.43.0").exits(1);
+    assert!(deploy.list("servers").len() <= 6);
+}
