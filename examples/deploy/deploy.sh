@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 REL=$1
-eval "$(semel script deploy || echo exit 105)"
+eval "$(semel script rollout --wait 1m || echo exit 105)"
 per=(--per "release=$REL")      # each release has its own receipts, and its own once
 ./world.sh up                                   # the servers of this example
 
@@ -21,7 +21,7 @@ bring_up() {
   world/ssh.sh "$1" "mkdir -p $REL && tar xzf tmp/app-$REL.tgz -C $REL"           #  6
   world/ssh.sh "$1" "lb drain"                                                    #  7
   world/ssh.sh "$1" "ln -sfn $REL current && systemctl restart app"               #  8
-  world/health.sh "$1" "$REL" 30                                                  #  9
+  world/health.sh "$1" "$REL" 2                                                   #  9
   world/ssh.sh "$1" "lb undrain"                                                  # 10
 }
 for h in $(cat hosts.txt); do

@@ -16,7 +16,7 @@ for h in $(cat hosts.txt); do
   world/ssh.sh "$h" "mkdir -p $REL && tar xzf tmp/app-$REL.tgz -C $REL"           #  6
   world/ssh.sh "$h" "lb drain"                                                    #  7
   world/ssh.sh "$h" "ln -sfn $REL current && systemctl restart app"               #  8
-  world/health.sh "$h" "$REL" 30                                                  #  9
+  world/health.sh "$h" "$REL" 2                                                   #  9
   world/ssh.sh "$h" "lb undrain"                                                  # 10
 done
 world/purge.sh > "build/purged-$REL.txt"                                          # 11
