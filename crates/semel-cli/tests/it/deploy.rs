@@ -88,7 +88,6 @@ fn a_bad_release_ends_after_a_few_servers() {
 }
 
 #[test]
-#[ignore = "until the guards land"]
 fn the_script_killed_at_server_fifty_brings_up_the_others_and_announces_once() {
     let deploy = deploy();
     deploy.semel("init --bare").exits(0);
@@ -111,7 +110,6 @@ fn the_script_killed_at_server_fifty_brings_up_the_others_and_announces_once() {
 }
 
 #[test]
-#[ignore = "until the guards land"]
 fn the_script_ends_at_the_first_server_that_a_bad_release_fails_on() {
     let deploy = deploy();
     deploy.semel("init --bare").exits(0);

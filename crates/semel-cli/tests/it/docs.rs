@@ -418,7 +418,6 @@ fn the_example_with_every_key_is_run_so() {
 }
 
 #[test]
-#[ignore = "until the guards land"]
 fn the_example_of_a_deploy_goes_so() {
     run_all("examples/deploy/README.md");
 }
