@@ -8,11 +8,13 @@ eval "$(semel script rollout --wait 1m || echo exit 105)"
 per=(--per "release=$REL")      # each release has its own receipts, and its own once
 ./world.sh up                                   # the servers of this example
 
-step fetch "${per[@]}" --out "build/app-$REL.tgz" -- cp "bucket/app-$REL.tgz" '{{ out }}'  # 1
+step fetch "${per[@]}" --in "bucket/app-$REL.tgz" --out "build/app-$REL.tgz" \
+  -- cp '{{ in }}' '{{ out }}'                                                    #  1
 (cd build && sha256sum --quiet -c "../bucket/app-$REL.tgz.sha256")                #  2
 step begins "${per[@]}" --once -- world/say.sh "deploy of $REL begins"            #  3
 step migrate "${per[@]}" --once \
-  --check "world/migrate.sh status $REL" --equals applied -- world/migrate.sh up "$REL"   # 4
+  --check "world/migrate.sh status $REL" --equals applied \
+  -- world/migrate.sh up "$REL"                                                   #  4
 
 # One server, from its copy to its visitors. Cut short, it is begun again from its copy:
 # each line can be repeated.
