@@ -100,6 +100,23 @@ fn a_rolling_deploy_goes_on_where_it_stood() {
     );
 }
 
+/// Also where the steps of the servers wait for others when the run begins.
+#[test]
+fn a_rolling_deploy_after_other_steps_goes_on_where_it_stood() {
+    let text =
+        ROLL.replace("each = { items-of", "in = { outputs-of = 'fetch' }\neach = { items-of");
+    let scratch =
+        pipeline(&format!("[step.fetch]\nout = 'app'\nrun = 'echo > {{{{ out }}}}'\n{text}"));
+    let servers: Vec<_> = (1..=100).map(|at| format!("s{at}")).collect();
+    scratch.file("servers", servers.join("\n")).file("bad.s2", "");
+    scratch.semel("run -j 1").exits(1);
+    assert_eq!(lines(&scratch, "trace").len(), 6);
+    for _ in 0..4 {
+        scratch.file("trace", "").semel("run -j 1").exits(1);
+        assert_eq!(lines(&scratch, "trace"), ["smoke s2"]);
+    }
+}
+
 #[test]
 fn a_rolling_deploy_with_jobs_ends_soon_after_the_first_failure() {
     let scratch = pipeline(ROLL);

@@ -113,8 +113,8 @@ pub(super) struct Engine<'r, 's> {
     looking: usize,
     acting: usize,
     pub(super) waiting_to_act: usize,
-    /// Items in progress, and how many of their tasks are not settled.
-    pub(super) roots: HashMap<Root, usize>,
+    /// Items in progress.
+    pub(super) roots: HashSet<Root>,
     pub(super) most_roots: usize,
     /// When a failed task is looked at again.
     pub(super) timers: BinaryHeap<Reverse<(Instant, StepId, usize)>>,
@@ -223,7 +223,7 @@ impl<'r, 's> Engine<'r, 's> {
             looking: 0,
             acting: 0,
             waiting_to_act: 0,
-            roots: HashMap::new(),
+            roots: HashSet::new(),
             most_roots: given.most_roots,
             timers: BinaryHeap::new(),
             failures: HashMap::new(),
