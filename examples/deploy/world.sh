@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 . world/http.sh
 
 # Somebody else may have got the port of a world that is no more.
-is_up() { ask GET / && [ "$body" = "$PWD" ]; }
+is_up() { ask GET / && [ "$body" = "$(pwd -P)" ]; }
 
 case ${1:-} in
   up)

@@ -9,7 +9,8 @@ home=${0%/*}/../servers/$host
 cd "$home"
 printf '%s\n' "$*" >> touched
 
-# What every server has: a switch at the load balancer, and the service.
+# What every server has: a switch at the load balancer, and a service, which is down if it
+# does not start.
 lb() {
   case $1 in
     drain) : > drained ;;
@@ -17,7 +18,6 @@ lb() {
   esac
 }
 systemctl() {
-  : "restart app"
   (. ./current/app) > running 2> log || rm -f running
 }
 

@@ -3,4 +3,4 @@
 # servers on which a release is `copied`, `unpacked`, `drained` for, or `serving`.
 . "${0%/*}/http.sh"
 ask GET "/which/$1/$2" && [ "$status" = 200 ] || { echo "nobody answers, see ./world.sh" >&2; exit 2; }
-printf '%s\n' "$body"
+[ -z "$body" ] || printf '%s\n' "$body"
