@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 REL=$1
-eval "$(semel script rollout --wait 1m || echo exit 105)"
+eval "$(semel script rollout || echo exit 105)"
 per=(--per "release=$REL")      # each release has its own receipts, and its own once
 ./world.sh up                                   # the servers of this example
 
