@@ -71,7 +71,9 @@ impl Scratch {
                 if folder.join(&name).is_dir() {
                     open.push(name);
                 } else {
-                    self.file(&name, std::fs::read(folder.join(&name)).expect("it can be read"));
+                    // With its mode: a script stays one that can be started.
+                    let to = self.file(&name, "").path().join(&name);
+                    std::fs::copy(folder.join(&name), to).expect("it can be copied");
                 }
             }
         }

@@ -417,6 +417,11 @@ fn the_example_with_every_key_is_run_so() {
     run_all("examples/every-key/README.md");
 }
 
+#[test]
+fn the_example_of_a_deploy_goes_so() {
+    run_all("examples/deploy/README.md");
+}
+
 /// Nobody finds a page that no map names, and none is true that no test runs.
 #[test]
 fn every_page_is_on_the_map_and_is_run() {
@@ -445,6 +450,7 @@ fn every_link_in_the_docs_leads_somewhere() {
         "CONTRIBUTING.md".into(),
         "CHANGELOG.md".into(),
         "benches/README.md".into(),
+        "examples/deploy/README.md".into(),
         "examples/every-key/README.md".into(),
         "examples/flights/README.md".into(),
     ];

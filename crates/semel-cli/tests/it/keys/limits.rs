@@ -100,6 +100,23 @@ fn a_rolling_deploy_goes_on_where_it_stood() {
     );
 }
 
+/// Also where the steps of the servers wait for others when the run begins.
+#[test]
+fn a_rolling_deploy_after_other_steps_goes_on_where_it_stood() {
+    let text =
+        ROLL.replace("each = { items-of", "in = { outputs-of = 'fetch' }\neach = { items-of");
+    let scratch =
+        pipeline(&format!("[step.fetch]\nout = 'app'\nrun = 'echo > {{{{ out }}}}'\n{text}"));
+    let servers: Vec<_> = (1..=100).map(|at| format!("s{at}")).collect();
+    scratch.file("servers", servers.join("\n")).file("bad.s2", "");
+    scratch.semel("run -j 1").exits(1);
+    assert_eq!(lines(&scratch, "trace").len(), 6);
+    for _ in 0..4 {
+        scratch.file("trace", "").semel("run -j 1").exits(1);
+        assert_eq!(lines(&scratch, "trace"), ["smoke s2"]);
+    }
+}
+
 #[test]
 fn a_rolling_deploy_with_jobs_ends_soon_after_the_first_failure() {
     let scratch = pipeline(ROLL);
@@ -113,6 +130,20 @@ fn a_rolling_deploy_with_jobs_ends_soon_after_the_first_failure() {
     let after: Vec<_> =
         told[failed + 1..].iter().filter(|line| line.starts_with("upload")).collect();
     assert!(after.len() <= 3, "{after:?} after the failure");
+}
+
+/// Of a long list so many wait to be begun that nothing more is looked at ahead: what
+/// finishes an item is looked at all the same.
+#[test]
+fn a_rolling_deploy_to_many_servers_ends_at_the_first_that_fails() {
+    let scratch = pipeline(ROLL);
+    let servers: Vec<_> = (1..=300).map(|at| format!("s{at}")).collect();
+    scratch.file("servers", servers.join("\n")).file("bad.s2", "");
+    scratch.semel("run -j 1").exits(1);
+    assert_eq!(
+        lines(&scratch, "trace"),
+        ["upload s1", "restart s1", "smoke s1", "upload s2", "restart s2", "smoke s2"]
+    );
 }
 
 #[test]

@@ -113,8 +113,8 @@ pub(super) struct Engine<'r, 's> {
     looking: usize,
     acting: usize,
     pub(super) waiting_to_act: usize,
-    /// Items in progress, and how many of their tasks are not settled.
-    pub(super) roots: HashMap<Root, usize>,
+    /// Items in progress.
+    pub(super) roots: HashSet<Root>,
     pub(super) most_roots: usize,
     /// When a failed task is looked at again.
     pub(super) timers: BinaryHeap<Reverse<(Instant, StepId, usize)>>,
@@ -223,7 +223,7 @@ impl<'r, 's> Engine<'r, 's> {
             looking: 0,
             acting: 0,
             waiting_to_act: 0,
-            roots: HashMap::new(),
+            roots: HashSet::new(),
             most_roots: given.most_roots,
             timers: BinaryHeap::new(),
             failures: HashMap::new(),
@@ -474,14 +474,18 @@ impl<'r, 's> Engine<'r, 's> {
         let _ = self.look_orders.send(order);
     }
 
-    /// Keeps those who look busy, but not far ahead of those who act.
+    /// Keeps those who look busy, but not far ahead of those who act. What is deeper
+    /// than all that waits to be acted on is not ahead: it finishes an item.
     fn order_looks(&mut self) {
         let is_ahead = self.waiting_to_act > 4 * self.most_acts + 64;
-        while !self.is_stopping && !is_ahead && self.looking < 3 * self.lookers {
+        while !self.is_stopping && self.looking < 3 * self.lookers {
             let Some(turn) = self.can_look.first().copied() else {
                 return;
             };
-            let (_, id) = turn;
+            let (depth, id) = turn;
+            if is_ahead && self.can_act.first().is_some_and(|(waiting, _)| *waiting <= depth) {
+                return;
+            }
             let state = &mut self.steps[id.0];
             let share = state.ready_total() / (4 * self.lookers);
             let Some(tasks) = state.take_ready(share.clamp(1, CHUNK)) else {

@@ -31,7 +31,7 @@ impl Engine<'_, '_> {
     /// begin.
     pub(super) fn may_progress(&self, id: StepId, task: usize) -> bool {
         self.root_of(id, task)
-            .is_none_or(|root| self.roots.contains_key(&root) || self.roots.len() < self.most_roots)
+            .is_none_or(|root| self.roots.contains(&root) || self.roots.len() < self.most_roots)
     }
 
     /// The tasks of chains that an earlier run tried without success: their items were
@@ -58,23 +58,18 @@ impl Engine<'_, '_> {
 
     /// The item of a task is in progress.
     pub(super) fn in_progress(&mut self, id: StepId, task: usize) {
-        if let Some(root) = self.root_of(id, task) {
-            let left = self.unsettled_below(root.0, root.1);
-            self.roots.entry(root).or_insert(left);
-        }
+        self.roots.extend(self.root_of(id, task));
     }
 
-    /// A task was settled, or waits for long: if it was the last of its item, the
-    /// item is no longer in progress.
+    /// A task was settled: if nothing of its item is left, the item is no longer in
+    /// progress. What is left is asked now, since steps that waited when the item began
+    /// may have begun meanwhile.
     pub(super) fn progressed(&mut self, id: StepId, task: usize) {
-        let Some(root) = self.root_of(id, task) else {
-            return;
-        };
-        if let Some(left) = self.roots.get_mut(&root) {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                self.roots.remove(&root);
-            }
+        if let Some(root) = self.root_of(id, task)
+            && self.roots.contains(&root)
+            && !self.is_unsettled(root.0, root.1)
+        {
+            self.roots.remove(&root);
         }
     }
 
@@ -131,19 +126,23 @@ impl Engine<'_, '_> {
     /// Whether a task, or one before it in its chain, was begun.
     fn was_begun(&self, id: StepId, task: usize) -> bool {
         self.failures.contains_key(&(id, task))
-            || self.root_of(id, task).is_some_and(|root| self.roots.contains_key(&root))
+            || self.root_of(id, task).is_some_and(|root| self.roots.contains(&root))
     }
 
-    /// How many tasks from one on, down the chain, are not settled; of steps that
-    /// wait for others, none.
-    fn unsettled_below(&self, id: StepId, task: usize) -> usize {
+    /// Whether a task, or one below it in its chain, is not settled; steps that wait for
+    /// others are not waited for.
+    fn is_unsettled(&self, id: StepId, task: usize) -> bool {
         let state = &self.steps[id.0];
-        let own = !matches!(state.phases[task], Phase::Settled | Phase::Unwanted);
-        let below =
-            state.chained.iter().filter(|next| self.steps[next.0].is_open).flat_map(|next| {
-                let width = self.steps[next.0].width;
-                (task * width..(task + 1) * width).map(|task| self.unsettled_below(*next, task))
-            });
-        usize::from(own) + below.sum::<usize>()
+        if !matches!(state.phases[task], Phase::Settled | Phase::Unwanted) {
+            return true;
+        }
+        let mut chained = state.chained.iter().copied().filter(|next| {
+            let next = &self.steps[next.0];
+            next.is_open && !next.is_settled
+        });
+        chained.any(|next| {
+            let width = self.steps[next.0].width;
+            (task * width..(task + 1) * width).any(|task| self.is_unsettled(next, task))
+        })
     }
 }

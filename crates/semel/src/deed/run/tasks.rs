@@ -299,9 +299,9 @@ impl<'s> Engine<'_, 's> {
         self.tell(&Event::Settled { task: task_ref, outcome });
         let would_act = matches!(outcome, Outcome::Would(_) | Outcome::May);
         let is_reached = outcome.is_reached();
+        self.steps[id.0].phases[task] = Phase::Settled;
         self.progressed(id, task);
         let state = &mut self.steps[id.0];
-        state.phases[task] = Phase::Settled;
         state.unsettled -= 1;
         state.own.would_act |= would_act;
         if is_reached && state.is_read {
