@@ -58,8 +58,8 @@ pub struct Reading {
     pub variables: Vec<Variable>,
 }
 
-/// What stands between simple commands: `;`, `&&`, `then`, `{`, `(`, a comment (`#`), or
-/// a newline with the here-documents that follow it.
+/// What stands between simple commands: `;`, `&&`, `then`, `{`, `(`, a comment (`#`), all
+/// of `(( … ))` (`((`), or a newline with the here-documents that follow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joint {
     /// The operator or the word.
@@ -228,6 +228,7 @@ mod tests {
         assert_eq!(joints("a \"; $(b; c)\" ';' `d; e`"), [""; 0]);
         assert_eq!(joints("if a; then { (b); }; fi"), ["if", ";", "then", "{", "(", ")", ";", ";"]);
         assert_eq!(joints("case a in b) c ;; esac"), [";", ";"]);
+        assert_eq!(joints("((a > (b))) && c; for ((;;)); do d"), ["((", "&&", ";", ";", "do"]);
         let text = "cat <<E > x\na; b\nE\nc";
         let joint = &read(text, &[]).joints[0];
         assert_eq!((joint.text.as_str(), &text[joint.range.clone()]), ("\n", "\na; b\nE\n"));
@@ -242,7 +243,10 @@ mod tests {
         let names = |text: &str| -> Vec<String> {
             variables(text).into_iter().map(|(name, _)| name).collect()
         };
-        assert_eq!(names("a $b \"${c:-$d}\" '$e' \\$f $'$g' $1 $@ ${#h[@]} $"), ["b", "c", "d", "1", "@", "h"]);
+        assert_eq!(
+            names("a $b \"${c:-$d}\" '$e' \\$f $'$g' $1 $@ ${#h[@]} $"),
+            ["b", "c", "d", "1", "@", "h"]
+        );
         assert_eq!(names("x \"$(awk '{ print $1 }' \"$a\")\" `b $c`"), ["a", "c"]);
         assert_eq!(names("a $(( b + 1 )) <<E\nit's $c ${d}\nE\ne <<'F'\n$g\nF"), ["b", "c", "d"]);
         let whole = ("f".to_owned(), "${f%.csv}".to_owned());

@@ -112,9 +112,9 @@ impl<'a> Lexer<'a> {
         true
     }
 
-    /// Reads commands up to what ends them, and steps over that. `reads_pipe`
-    /// says whether a pipe leads into the first of them.
-    fn commands(&mut self, until: Until, reads_pipe: bool) {
+    /// Reads commands up to what ends them, and steps over that; whether it came.
+    /// `reads_pipe` says whether a pipe leads into the first of them.
+    fn commands(&mut self, until: Until, reads_pipe: bool) -> bool {
         let mut simple = Simple { reads_pipe, ..Simple::default() };
         let mut cases = 0_u32;
         let mut descriptor = None;
@@ -139,26 +139,31 @@ impl<'a> Lexer<'a> {
                 b'`' if until == Until::Backtick => {
                     self.end_command(&mut simple, &mut cases, false);
                     self.at += 1;
-                    return;
+                    return true;
                 }
                 b')' if until == Until::Parenthesis && cases == 0 => {
                     self.end_command(&mut simple, &mut cases, false);
                     self.at += 1;
-                    return;
+                    return true;
                 }
                 b'(' if self.peek(1) == b'('
                     && (simple.words.is_empty() || simple.word(0) == Some("for")) =>
                 {
+                    let from = self.at;
                     self.at += 2;
                     self.arithmetic();
+                    if simple.words.is_empty() {
+                        self.join("((", from);
+                    }
                 }
                 b'(' => {
                     self.end_command(&mut simple, &mut cases, false);
                     self.at += 1;
                     self.join("(", self.at - 1);
                     let reads_pipe = std::mem::take(&mut simple.reads_pipe);
-                    self.commands(Until::Parenthesis, reads_pipe);
-                    self.join(")", self.at - 1);
+                    if self.commands(Until::Parenthesis, reads_pipe) {
+                        self.join(")", self.at - 1);
+                    }
                 }
                 b';' | b'&' | b'|' | b')' if !self.starts_with(b"&>") => {
                     // In a `case`, a bar may stand between patterns.
@@ -204,6 +209,7 @@ impl<'a> Lexer<'a> {
             }
         }
         self.end_command(&mut simple, &mut cases, false);
+        until == Until::End
     }
 
     /// Notes a simple command, if there is one; `pipes` says whether a pipe leads
@@ -303,7 +309,10 @@ impl<'a> Lexer<'a> {
                         b'$' if expands && self.peek(1) == b'{' => {
                             self.at += 2;
                             let from = self.at;
-                            while self.at < end && !self.hole_begins(self.at) && self.peek(0) != b'}' {
+                            while self.at < end
+                                && !self.hole_begins(self.at)
+                                && self.peek(0) != b'}'
+                            {
                                 self.at += 1;
                             }
                             self.variable(from - 2, from);
