@@ -12,6 +12,7 @@ mod bad_input;
 mod boring;
 mod content;
 mod docs;
+mod draft;
 mod effects;
 mod engine;
 mod flights;
