@@ -18,6 +18,8 @@ mod statement;
 mod step;
 mod write;
 
+use std::collections::BTreeSet;
+
 use fan_out::Loop;
 use files::renaming;
 use known::Known;
@@ -25,6 +27,8 @@ use only_for_scripts::{flag, is_lock, is_talk, is_usage};
 use scene::{Scene, assigned, assignment};
 use statement::{Statement, statements};
 use step::{Maker, Step};
+
+use crate::words::shell::Simple;
 
 /// A draft.
 #[derive(Clone, Debug)]
@@ -224,14 +228,18 @@ impl Drafter {
         if self.only_sets(statement) || self.folders(statement) || self.renames(statement) {
             return;
         }
+        let guarded = statement.guarded().map(|text| Statement::of(&text, statement.lines));
+        let statement = guarded.as_ref().unwrap_or(statement);
         let above = self.steps();
         match fan_out::fan_out(statement, &mut self.scene, &above) {
             Loop::Step(step) => self.step(*step),
             Loop::Left(why) => return self.left(statement, why),
             Loop::Other => {
-                let goes = statement
-                    .outer()
-                    .any(|simple| matches!(simple.name(), "cd" | "pushd" | "popd"));
+                let is_cd = |simple: &Simple| matches!(simple.name(), "cd" | "pushd" | "popd");
+                let goes = statement.outer().any(|simple| {
+                    let function = self.scene.functions.get(simple.name());
+                    is_cd(simple) || function.is_some_and(|it| it.reading.simples.iter().any(is_cd))
+                });
                 if goes && !in_parentheses(statement) {
                     self.lost_at = Some(statement.lines.0);
                 }
@@ -246,6 +254,10 @@ impl Drafter {
         let only_for_it = |name: &String| !sets_for_later(statement, name);
         let mut names = assigned(statement);
         names.retain(|name| !only_for_it(name));
+        for simple in statement.outer() {
+            let function = self.scene.functions.get(simple.name());
+            names.extend(function.iter().flat_map(|function| sets_outside(function)));
+        }
         self.scene.forget(&names, statement.lines.0);
     }
 
@@ -274,18 +286,19 @@ impl Drafter {
         };
         let outer_sets = statement.outer().all(is_setting);
         let is_pure = statement.reading.simples.iter().all(|simple| simple.depth == 0);
-        let is_seen_before = names.iter().any(|name| self.scene.vars.contains_key(name));
-        if names.is_empty()
-            || !outer_sets
-            || !is_pure
-            || is_seen_before
-            || in_parentheses(statement)
-        {
+        if names.is_empty() || !outer_sets || !is_pure || in_parentheses(statement) {
             return false;
         }
+        let is_clear = |name: &String| match self.scene.vars.get(name).map(|var| &var.value) {
+            None | Some(scene::Value::Known(_)) => true,
+            Some(_) => false,
+        };
+        if !names.iter().all(is_clear) {
+            self.left(statement, "sets what lines above set in ways of their own");
+            return true;
+        }
         for name in names {
-            let value = scene::Value::Line(statement.clone(), None);
-            self.scene.vars.insert(name, scene::Var { value, is_exported: false });
+            self.scene.takes_line(&name, statement);
         }
         true
     }
@@ -460,6 +473,19 @@ fn in_parentheses(statement: &Statement) -> bool {
         && statement.outer().all(|simple| {
             joints.iter().any(|joint| joint.text == ")" && joint.range.start >= simple.range.end)
         })
+}
+
+/// The variables that a function sets for those who call it.
+fn sets_outside(function: &Statement) -> BTreeSet<String> {
+    let mut names = assigned(function);
+    for simple in &function.reading.simples {
+        if matches!(function.head(simple), "local" | "declare" | "typeset") {
+            for word in &simple.words {
+                names.remove(function.raw(&word.range).split('=').next().unwrap_or(""));
+            }
+        }
+    }
+    names
 }
 
 /// Whether a statement sets a variable for those after it, not for one command only.

@@ -83,6 +83,14 @@ fn make(
     if body.reading.simples.is_empty() {
         return Err("does nothing for its items".to_owned());
     }
+    // Only how its last statement ends is how it ends.
+    let last = statements(&body.text, 1).last().map(|last| (last.range.clone(), last.guarded()));
+    let body = match last {
+        Some((range, Some(guarded))) => {
+            Statement::of(&format!("{}{guarded}", &body.text[..range.start]), lines)
+        }
+        _ => body,
+    };
     Maker { scene, above }.step(&body, Some(each))
 }
 
@@ -173,6 +181,9 @@ fn of_words(words: &[&str], scene: &Scene, above: &[Step]) -> Listed {
 }
 
 fn of_files(known: Known, above: &[Step]) -> Listed {
+    if known.template().ends_with('/') {
+        return Err("goes over folders: semel's items are files and values".to_owned());
+    }
     let Some(pattern) = known.pattern() else {
         return Err("goes over a pattern that semel reads in another way".to_owned());
     };

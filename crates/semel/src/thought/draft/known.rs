@@ -64,7 +64,7 @@ impl Known {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Hole(name) if is_item(name)))
     }
 
-    fn is_whole_item(&self) -> bool {
+    pub(super) fn is_whole_item(&self) -> bool {
         matches!(self.pieces.as_slice(), [Piece::Hole(name)] if name == "item")
     }
 
@@ -89,7 +89,9 @@ impl Known {
     /// As a pattern of files, if its plain text matches itself only.
     pub(super) fn pattern(&self) -> Option<String> {
         let is_plain = |piece: &Piece| !matches!(piece, Piece::Text(text) if text.contains(['*', '?', '[', ']', '{', '}', '\\']));
-        self.pieces.iter().all(is_plain).then(|| self.template())
+        // Two stars cross folders in semel, and are one in the shell.
+        let template = self.template();
+        (self.pieces.iter().all(is_plain) && !template.contains("**")).then_some(template)
     }
 
     /// As a word of a command, if its text needs no quotes.
@@ -99,6 +101,17 @@ impl Known {
             Piece::Text(text) => text.chars().all(is_plain).then(|| text.clone()),
             Piece::Glob(_) => None,
             Piece::Hole(name) => Some(format!("{{{{ {name} }}}}")),
+        };
+        self.pieces.iter().map(piece).collect()
+    }
+
+    /// As the value of an assignment in a command.
+    pub(super) fn value(&self) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) | Piece::Glob(text) => {
+                escape(&String::from_utf8_lossy(&shell::quote(text.as_bytes())))
+            }
+            Piece::Hole(name) => format!("{{{{ {name} }}}}"),
         };
         self.pieces.iter().map(piece).collect()
     }
@@ -140,23 +153,25 @@ fn is_item(name: &str) -> bool {
 /// nothing is known.
 pub(super) fn may_meet(one: &str, other: &str) -> bool {
     let (one, other) = (parts(one), parts(other));
-    // meets[b]: whether the rest of `one` and `other` from b on may be the same.
+    // next[b]: whether what follows in `one` may be what follows in `other` from b on.
     let mut next = vec![false; other.len() + 1];
     for at in (0..=one.len()).rev() {
         let mut meets = vec![false; other.len() + 1];
         for by in (0..=other.len()).rev() {
-            let skips_one = at < one.len() && one[at] == Part::Many && next[by];
-            let skips_other = by < other.len() && other[by] == Part::Many && meets[by + 1];
-            let both = match (one.get(at), other.get(by)) {
+            meets[by] = match (one.get(at), other.get(by)) {
                 (None, None) => true,
-                (Some(Part::Many), Some(other)) => *other != Part::Many && meets[by + 1],
-                (Some(one), Some(Part::Many)) => *one != Part::Many && next[by],
-                (Some(one), Some(other)) => {
-                    (one == other || *one == Part::Any || *other == Part::Any) && next[by + 1]
+                (Some(many), None) => many.is_many() && next[by],
+                (None, Some(many)) => many.is_many() && meets[by + 1],
+                (Some(left), Some(right)) => {
+                    // Nothing stands for many, or one more of the other does.
+                    let left_many =
+                        left.is_many() && (next[by] || (left.takes(*right) && meets[by + 1]));
+                    let right_many =
+                        right.is_many() && (meets[by + 1] || (right.takes(*left) && next[by]));
+                    let is_one = !left.is_many() && !right.is_many();
+                    left_many || right_many || (is_one && left.takes(*right) && next[by + 1])
                 }
-                _ => false,
             };
-            meets[by] = skips_one || skips_other || both;
         }
         next = meets;
     }
@@ -166,8 +181,28 @@ pub(super) fn may_meet(one: &str, other: &str) -> bool {
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
     One(char),
+    /// One character, but no slash.
     Any,
+    /// Any number of them, but no slash.
     Many,
+    /// Whatever.
+    All,
+}
+
+impl Part {
+    const fn is_many(self) -> bool {
+        matches!(self, Self::Many | Self::All)
+    }
+
+    /// Whether what one stands for may be what another stands for.
+    fn takes(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::All, _) | (_, Self::All) => true,
+            (Self::One('/'), other) | (other, Self::One('/')) => other == Self::One('/'),
+            (Self::One(one), Self::One(other)) => one == other,
+            _ => true,
+        }
+    }
 }
 
 fn parts(pattern: &str) -> Vec<Part> {
@@ -188,7 +223,7 @@ fn parts(pattern: &str) -> Vec<Part> {
                 rest.find(']').map_or(1, |end| end + 1)
             }
             '{' if rest.starts_with("{{ ") => {
-                parts.push(Part::Many);
+                parts.push(Part::All);
                 rest.find("}}").map_or(2, |end| end + 2)
             }
             c => {
@@ -456,7 +491,10 @@ mod tests {
     fn patterns_meet_where_a_path_may_be_taken_by_both() {
         for (one, other, meet) in [
             ("raw/*.csv", "raw/a.csv", true),
-            ("raw/*.csv", "raw/sub/a.csv", true), // not in fact: said where in doubt
+            ("raw/*.csv", "raw/sub/a.csv", false),
+            ("*.csv", "out/*.csv", false),
+            ("raw/{{ params.x }}", "raw/sub/*.csv", true),
+            ("raw/*/*", "raw/?/a", true),
             ("raw/*.csv", "clean/*.csv", false),
             ("*.csv", "*.txt", false),
             ("a*c", "*b*", true),

@@ -174,15 +174,17 @@ pub(super) fn is_talk(statement: &Statement, scene: &Scene) -> bool {
     let simples = &statement.reading.simples;
     let is_own = |simple: &Simple| {
         let function = scene.functions.get(simple.name());
-        function.is_some_and(|function| {
-            function.reading.simples.iter().all(|inner| {
-                matches!(inner.name(), "echo" | "printf" | "date" | "}" | "local" | "")
-                    && inner.redirections.iter().all(|one| one.operator == ">&")
-                    && !inner.writes_pipe
-                    || inner.words.first().and_then(|word| word.text.as_deref())
-                        == Some(simple.name())
-            })
-        })
+        function.filter(|function| super::sets_outside(function).is_empty()).is_some_and(
+            |function| {
+                function.reading.simples.iter().all(|inner| {
+                    matches!(inner.name(), "echo" | "printf" | "date" | "}" | "local" | "")
+                        && inner.redirections.iter().all(|one| one.operator == ">&")
+                        && !inner.writes_pipe
+                        || inner.words.first().and_then(|word| word.text.as_deref())
+                            == Some(simple.name())
+                })
+            },
+        )
     };
     let says = |simple: &Simple| {
         if is_own(simple) {

@@ -63,6 +63,9 @@ pub(super) struct Scene {
     /// Files that are there only so that others see them.
     pub(super) flags: BTreeSet<String>,
     pub(super) stops_at_errors: bool,
+    /// Whether a file was read that may set variables: what the script sets after it
+    /// must be set after it here, too.
+    pub(super) has_sourced: bool,
     /// Whether a pattern that matches nothing is no error (`nullglob`).
     pub(super) may_match_nothing: bool,
 }
@@ -181,7 +184,11 @@ impl Scene {
                         needs.args.insert(place);
                     }
                 }
-                _ if item.is_some_and(|item| item.variable == *name) => {}
+                _ if item.is_some_and(|item| item.variable == *name) => {
+                    if is_function {
+                        needs.env.insert(name.clone(), "{{ item }}".to_owned());
+                    }
+                }
                 _ if own.contains(name) && !self.vars.contains_key(name) => {}
                 _ => self.need(name, needs)?,
             }
@@ -193,7 +200,7 @@ impl Scene {
                 if needs.seen.insert(format!("{name}()")) {
                     let own = assigned(function);
                     let used = &function.reading.variables;
-                    self.needs_within(function, used, &own, None, true, needs)?;
+                    self.needs_within(function, used, &own, item, true, needs)?;
                     needs.front.push(escape(&function.text));
                 }
             }
@@ -212,16 +219,17 @@ impl Scene {
             return Ok(());
         };
         match &var.value {
-            Value::Known(known) => {
-                needs.env.insert(name.to_owned(), known.template());
-            }
+            Value::Known(known) => self.set(name, known, var.is_exported, needs),
             Value::Line(line, before) => {
                 if let Some(known) = before {
-                    needs.env.insert(name.to_owned(), known.template());
+                    self.set(name, known, false, needs);
                 }
                 let own = assigned(line);
                 self.needs_within(line, &line.reading.variables, &own, None, false, needs)?;
-                let text = escape(&line.text);
+                let mut text = escape(&line.text);
+                if var.is_exported {
+                    text += &format!("\nexport {name}");
+                }
                 if !needs.front.contains(&text) {
                     needs.front.push(text);
                     needs.lines.push(line.clone());
@@ -233,6 +241,16 @@ impl Scene {
             Value::Lost(line) => return Err(format!("needs `${name}`, which line {line} sets")),
         }
         Ok(())
+    }
+
+    /// Hands over a value.
+    fn set(&self, name: &str, known: &Known, is_exported: bool, needs: &mut Needs) {
+        if self.has_sourced {
+            let export = if is_exported { "export " } else { "" };
+            needs.front.push(format!("{export}{name}={}", known.value()));
+        } else {
+            needs.env.insert(name.to_owned(), known.template());
+        }
     }
 
     /// Takes in an assignment; says why not where its value is lost.
@@ -254,8 +272,19 @@ impl Scene {
             Err(why) => (Value::Lost(statement.lines.0), Err(why)),
         };
         let name = name.trim_end_matches('+').to_owned();
+        self.outdate(&name, statement.lines.0);
         self.vars.insert(name, Var { value, is_exported });
         told
+    }
+
+    /// A variable is about to change: what a line would make of it is no more what that
+    /// line made.
+    fn outdate(&mut self, name: &str, at: usize) {
+        for (other, var) in &mut self.vars {
+            if matches!(&var.value, Value::Line(line, _) if other != name && line.uses(&[name])) {
+                var.value = Value::Lost(at);
+            }
+        }
     }
 
     /// What an assignment gives.
@@ -353,9 +382,22 @@ impl Scene {
         Err(format!("what argument {place} is when it is not given, only the shell knows"))
     }
 
+    /// A statement sets a variable that was not set, or known.
+    pub(super) fn takes_line(&mut self, name: &str, statement: &Statement) {
+        let before = match self.vars.get(name) {
+            Some(Var { value: Value::Known(known), .. }) => Some(known.clone()),
+            _ => None,
+        };
+        let is_exported = self.vars.get(name).is_some_and(|var| var.is_exported);
+        self.outdate(name, statement.lines.0);
+        let value = Value::Line(statement.clone(), before);
+        self.vars.insert(name.to_owned(), Var { value, is_exported });
+    }
+
     /// Forgets what variables are that a statement sets in a way of its own.
     pub(super) fn forget(&mut self, names: &BTreeSet<String>, line: usize) {
         for name in names {
+            self.outdate(name, line);
             let is_exported = self.vars.get(name).is_some_and(|var| var.is_exported);
             self.vars.insert(name.clone(), Var { value: Value::Lost(line), is_exported });
         }

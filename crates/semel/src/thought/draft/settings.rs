@@ -135,6 +135,13 @@ impl Drafter {
 
     /// A line that stands before all commands after it.
     fn before_commands(&mut self, statement: &Statement) {
+        if statement.variables().any(|one| self.scene.vars.contains_key(&one.name)) {
+            return self.left(statement, "needs variables of the script: say it in the steps");
+        }
+        self.scene.has_sourced |= matches!(
+            statement.outer().next().map(|simple| statement.head(simple)),
+            Some("source" | ".")
+        );
         let is_first = self.steps().is_empty() && self.scene.front.is_empty();
         let is_plain = statement.variables().next().is_none()
             && !statement.text.contains('\n')

@@ -61,6 +61,33 @@ impl Statement {
         self.reading.variables.iter()
     }
 
+    /// `[ … ] && a` as `if [ … ]; then a; fi`: that the test does not hold is no failure.
+    pub(super) fn guarded(&self) -> Option<String> {
+        let first = self.outer().next();
+        let joint =
+            self.reading.joints.iter().find(|joint| !matches!(joint.text.as_str(), "#" | "(("))?;
+        let is_test = match first.filter(|first| first.range.end <= joint.range.start) {
+            Some(first) => matches!(first.name(), "test" | "[" | "[[" | "grep" | "cmp" | "diff"),
+            None => self.text.starts_with("(("),
+        };
+        let is_plain = joint.text == "&&"
+            && !self.text.contains("<<")
+            && !self
+                .reading
+                .joints
+                .iter()
+                .any(|joint| matches!(joint.text.as_str(), "||" | "#" | "&"))
+            && !self
+                .reading
+                .simples
+                .iter()
+                .any(|simple| simple.writes_pipe && simple.range.end <= joint.range.start);
+        (is_test && is_plain).then(|| {
+            let (test, rest) = (&self.text[..joint.range.start], &self.text[joint.range.end..]);
+            format!("if {}; then {}; fi", test.trim_end(), rest.trim())
+        })
+    }
+
     /// The words of a loop's head, and its body: where that stands.
     pub(super) fn body(&self) -> Option<Range<usize>> {
         let first = self.reading.joints.iter().find(|joint| joint.text == "do")?;

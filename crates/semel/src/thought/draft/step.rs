@@ -120,6 +120,11 @@ impl Maker<'_> {
             outs,
             ..Step::default()
         };
+        if let Some(forgiven) = forgiven(statement) {
+            step.notes.push(format!(
+                "that `{forgiven}` fails does not matter here: it is done then, too"
+            ));
+        }
         step.notes.extend(self.doubt(statement, is_sent, &appends, &step.outs));
         self.inputs_of_lines(&lines, &mut step);
         let mut edits = self.inputs(statement, &said, &read, &written, item, &mut step)?;
@@ -324,6 +329,10 @@ impl Maker<'_> {
         for simple in &statement.reading.simples {
             for word in simple.arguments() {
                 let Some(known) = read(word) else { continue };
+                let is_of_files = item.is_some_and(|item| item.pattern.is_some());
+                if is_of_files && known.is_whole_item() && changed_by(simple) {
+                    return Err("moves or changes the files that it goes over".to_owned());
+                }
                 let path = dir.clone() + &known.shape(item);
                 if let Some(other) = changed_by(simple).then(|| self.maker_of(&path)).flatten() {
                     return Err(format!(
@@ -413,6 +422,16 @@ fn edited(text: &str, edits: Vec<(Range<usize>, String)>) -> (String, Vec<Range<
     run += &escape(&text[at..]);
     kept.push(at..text.len());
     (run, kept)
+}
+
+/// The command whose failure is made good by talk: `a || echo failed`.
+fn forgiven(statement: &Statement) -> Option<String> {
+    let joint = statement.reading.joints.iter().find(|joint| joint.text == "||")?;
+    let mut after = statement.outer().filter(|simple| simple.range.start >= joint.range.end);
+    let is_talk = |simple: &Simple| matches!(simple.name(), "true" | ":" | "echo" | "printf");
+    let before = statement.outer().filter(|simple| simple.range.end <= joint.range.start).last()?;
+    let is_test = matches!(before.name(), "test" | "[" | "[[" | "");
+    (after.all(is_talk) && !is_test).then(|| shown(statement, before))
 }
 
 /// What an end of the script would be, or of the loop, is none of a step.

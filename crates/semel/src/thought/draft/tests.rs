@@ -317,3 +317,24 @@ fn there_is_always_a_step() {
     assert_eq!((made.steps, made.left.len()), (0, 1));
     assert!(made.text.contains("[step.unfinished]"));
 }
+
+/// What a line would make of variables later is not what it made then.
+#[test]
+fn a_value_is_what_it_was_when_the_line_was_reached() {
+    insta::assert_snapshot!(all(&[
+        "A=1\nB=$(echo $A)\n./x.sh $B > x\nA=2\n./y.sh $B > y\n./z.sh $A > z",
+        "MODE=dry\nif [ -e live ]; then MODE=live; fi\n./x.sh $MODE > x",
+        "source conf.env\nOUT=\"a dir\"\nexport PGHOST=db1\nsort a > \"$OUT/b\"\n./x.sh \"$OUT\"",
+        "export N=$(nproc)\n./x.sh > x\nset_n() { N=7; }\nset_n\n./y.sh $N > y",
+        "one() { sort \"$f\"; }\nfor f in *.csv; do one > out/$f; done",
+    ]));
+}
+
+#[test]
+fn how_a_line_ends_is_how_its_step_ends() {
+    insta::assert_snapshot!(all(&[
+        "[ -e a ] && ./a.sh > b\n./c.sh || echo 'no c'\ngit tag x && git push",
+        "for f in raw/*; do sort $f > out/${f##*/}; [ -s $f ] && touch big; done",
+        "for f in inbox/*; do ./load.sh $f; mv $f done/; done\nfor d in x/*/; do ./y.sh $d; done",
+    ]));
+}
