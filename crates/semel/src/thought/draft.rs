@@ -229,21 +229,22 @@ impl Drafter {
             return;
         }
         let guarded = statement.guarded().map(|text| Statement::of(&text, statement.lines));
-        let statement = guarded.as_ref().unwrap_or(statement);
+        let command = guarded.as_ref().unwrap_or(statement);
         let above = self.steps();
-        match fan_out::fan_out(statement, &mut self.scene, &above) {
+        match fan_out::fan_out(command, &mut self.scene, &above) {
             Loop::Step(step) => self.step(*step),
             Loop::Left(why) => return self.left(statement, why),
             Loop::Other => {
                 let is_cd = |simple: &Simple| matches!(simple.name(), "cd" | "pushd" | "popd");
-                let goes = statement.outer().any(|simple| {
+                let goes = command.outer().any(|simple| {
                     let function = self.scene.functions.get(simple.name());
-                    is_cd(simple) || function.is_some_and(|it| it.reading.simples.iter().any(is_cd))
+                    let calls = function.is_some_and(|it| it.reading.simples.iter().any(is_cd));
+                    (is_cd(simple) || calls) && command.group_end(&simple.range).is_none()
                 });
-                if goes && !in_parentheses(statement) {
+                if goes {
                     self.lost_at = Some(statement.lines.0);
                 }
-                let made = Maker { scene: &mut self.scene, above: &above }.step(statement, None);
+                let made = Maker { scene: &mut self.scene, above: &above }.step(command, None);
                 match made {
                     Ok(step) => self.step(step),
                     Err(why) => return self.left(statement, why),

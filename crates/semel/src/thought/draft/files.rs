@@ -27,9 +27,12 @@ pub(super) fn written(
 ) -> Result<(Vec<Written>, Vec<String>), String> {
     let mut written: Vec<Written> = Vec::new();
     let mut appends = Vec::new();
-    let has_moved = |before: usize| {
+    let has_moved = |at: usize| {
         statement.reading.simples.iter().any(|simple| {
-            simple.range.start < before && matches!(simple.name(), "cd" | "pushd" | "popd")
+            let end = || statement.group_end(&simple.range).unwrap_or(usize::MAX);
+            matches!(simple.name(), "cd" | "pushd" | "popd")
+                && simple.range.start < at
+                && at < end()
         })
     };
     for (at, simple) in statement.reading.simples.iter().enumerate() {
@@ -60,7 +63,7 @@ pub(super) fn written(
             if path.starts_with("/dev/") || is_log || later.iter().any(goes) {
                 continue;
             }
-            if has_moved(simple.range.start) && !path.starts_with('/') {
+            if has_moved(word.range.start) && !path.starts_with('/') {
                 return Err("writes a file after `cd`: say its path from here".to_owned());
             }
             if let Some(one) = written.iter_mut().find(|one| one.path == known) {
@@ -81,6 +84,17 @@ pub(super) fn written(
                 one.places.push(word.range.clone());
             }
         }
+    }
+    let conditional = statement.conditional();
+    let is_conditional = |one: &&Written| {
+        let is_in = |part: &Range<usize>, place: &Range<usize>| part.contains(&place.start);
+        conditional.iter().any(|part| {
+            one.places.iter().any(|place| is_in(part, place))
+                && !one.places.iter().any(|place| place.start < part.start)
+        })
+    };
+    if let Some(one) = written.iter().find(is_conditional) {
+        return Err(format!("writes {} only if a test holds", one.path.template()));
     }
     Ok((written, appends))
 }

@@ -152,6 +152,7 @@ fn is_item(name: &str) -> bool {
 /// Whether two patterns of files may take the same path. Of what a placeholder puts in
 /// nothing is known.
 pub(super) fn may_meet(one: &str, other: &str) -> bool {
+    let (one, other) = without_common_beginning(one, other);
     let (one, other) = (parts(one), parts(other));
     // next[b]: whether what follows in `one` may be what follows in `other` from b on.
     let mut next = vec![false; other.len() + 1];
@@ -176,6 +177,21 @@ pub(super) fn may_meet(one: &str, other: &str) -> bool {
         next = meets;
     }
     next[0]
+}
+
+/// Two patterns without what both begin with: a placeholder puts the same into both.
+fn without_common_beginning<'t>(one: &'t str, other: &'t str) -> (&'t str, &'t str) {
+    let (mut one, mut other) = (one, other);
+    while let Some(c) = one.chars().next() {
+        let length = match c {
+            '*' | '?' | '[' => break,
+            '{' if one.starts_with("{{ ") => one.find("}}").map_or(one.len(), |end| end + 2),
+            c => c.len_utf8(),
+        };
+        let Some(rest) = other.strip_prefix(&one[..length]) else { break };
+        (one, other) = (&one[length..], rest);
+    }
+    (one, other)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -495,6 +511,8 @@ mod tests {
             ("*.csv", "out/*.csv", false),
             ("raw/{{ params.x }}", "raw/sub/*.csv", true),
             ("raw/*/*", "raw/?/a", true),
+            ("{{ params.x }}/a-*", "{{ params.x }}/b/c", false),
+            ("{{ params.x }}/a-*", "{{ params.y }}/b/a-c", true),
             ("raw/*.csv", "clean/*.csv", false),
             ("*.csv", "*.txt", false),
             ("a*c", "*b*", true),

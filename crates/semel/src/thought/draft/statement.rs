@@ -61,6 +61,58 @@ impl Statement {
         self.reading.variables.iter()
     }
 
+    /// Where the parentheses end that a part of it stands in; `None` where there are none.
+    pub(super) fn group_end(&self, at: &Range<usize>) -> Option<usize> {
+        let mut depth = 0_u32;
+        for joint in self.reading.joints.iter().filter(|joint| joint.range.start >= at.end) {
+            match joint.text.as_str() {
+                "(" => depth += 1,
+                ")" if depth == 0 => return Some(joint.range.start),
+                ")" => depth -= 1,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The parts of it that are done only if a test holds.
+    pub(super) fn conditional(&self) -> Vec<Range<usize>> {
+        let simples = self.outer().map(Token::Simple);
+        let mut tokens: Vec<_> =
+            simples.chain(self.reading.joints.iter().map(Token::Joint)).collect();
+        tokens.sort_by_key(|token| token.range().start);
+        let mut found = Vec::new();
+        // Of each `if` that is open: where its `then` ends, and whether there is an `else`.
+        let mut open: Vec<(usize, bool)> = Vec::new();
+        for token in tokens {
+            match &token {
+                Token::Joint(joint) => match (joint.text.as_str(), open.last_mut()) {
+                    ("if", _) => open.push((usize::MAX, false)),
+                    ("then", Some((then, _))) => *then = (*then).min(joint.range.end),
+                    ("else", Some((_, has_else))) => *has_else = true,
+                    ("||", _) => found.push(joint.range.end..self.text.len()),
+                    _ => {}
+                },
+                Token::Simple(simple) if self.head(simple) == "fi" => {
+                    if let Some((then, false)) = open.pop() {
+                        found.push(then.min(simple.range.start)..simple.range.start);
+                    }
+                }
+                Token::Simple(simple) if self.head(simple) == "case" => {
+                    let end = self.outer().find(|end| {
+                        self.head(end) == "esac" && end.range.start > simple.range.start
+                    });
+                    let end = end.map_or(self.text.len(), |end| end.range.start);
+                    if !self.raw(&(simple.range.start..end)).contains("*)") {
+                        found.push(simple.range.end..end);
+                    }
+                }
+                Token::Simple(_) => {}
+            }
+        }
+        found
+    }
+
     /// `[ … ] && a` as `if [ … ]; then a; fi`: that the test does not hold is no failure.
     pub(super) fn guarded(&self) -> Option<String> {
         let first = self.outer().next();
