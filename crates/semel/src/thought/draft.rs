@@ -195,6 +195,11 @@ impl Drafter {
         if statement.text.contains("'''") || statement.text.contains(is_odd) {
             return self.left(statement, "has what no text of TOML can hold as it is");
         }
+        if statement.reading.simples.is_empty() {
+            let names = statement.variables().map(|variable| variable.name.clone()).collect();
+            self.scene.forget(&names, statement.lines.0);
+            return self.left(statement, "has no command: what it counts, only the shell knows");
+        }
         if is_lock(statement, &self.scene) {
             return self
                 .dropped(statement, "a lock or flag: semel holds a lease, and keeps receipts");

@@ -128,6 +128,10 @@ impl Maker<'_> {
         step.notes.extend(self.doubt(statement, is_sent, &appends, &step.outs));
         self.inputs_of_lines(&lines, &mut step);
         let mut edits = self.inputs(statement, &said, &read, &written, item, &mut step)?;
+        let takes_own = |file: &String| step.outs.iter().any(|out| may_meet(file, &out.shape));
+        if step.files.iter().any(takes_own) {
+            return Err("its pattern takes what it writes: write to another folder".to_owned());
+        }
         for Written { places, .. } in &written {
             let hole = |at: usize| match written.len() {
                 1 => "{{ out }}".to_owned(),

@@ -64,8 +64,60 @@ fn the_deploy() {
     insta::assert_snapshot!(draft(DEPLOY, "deploy.sh").expect("a script").text);
 }
 
+/// Scripts that were not written for this.
+#[test]
+fn the_scripts_of_this_repository_are_drafted() {
+    for script in [
+        include_str!("../../../../../check"),
+        include_str!("../../../../../benches/compare.sh"),
+        include_str!("../../../../../examples/every-key/migrations/1.sh"),
+    ] {
+        let made = drafted(script);
+        assert!(made.steps + made.left.len() > 0, "{}", made.text);
+    }
+}
+
+/// Whatever commands there are in the shell's own ways of writing.
+#[test]
+fn each_way_of_writing_a_command_is_drafted() {
+    for text in [
+        "echo \"$(wc -l < a)\"",
+        "diff <(sort a) b > c",
+        "f=(a b)\necho \"${f[@]}\" > x",
+        "cat <<-'E' > x\n\ta\n\tE\n",
+        "a && { b c; } > d",
+        "[[ a > b && c < d ]] && e",
+        "for ((i = 0; i > 3; i++)); do e > f; done",
+        "select x in a; do b; done",
+        "A=b nice -n 5 ./a && env C=d ./b > e",
+        "a |& b > c",
+        "a &>> x < y",
+        "a 2>&1 >>'y z' 2> $e",
+        "case x in a|b) c ;; esac; d > e",
+        "if ! ./b; then ./c; elif d; then e; else f; fi > g",
+        "until a; do b; done",
+        "time sort a > b",
+        "coproc a",
+        "a > >(tee b)",
+        "function f { a; }\nf > b",
+        "f() ( a )\nf > b",
+        "x+=1; y[0]=2; ./a $x ${y[0]} > b",
+        "printf -v x '%s' a\n./b $x > c",
+        "mapfile -t x < y\n./a \"${x[@]}\" > b",
+        "let x++; : ${x:=1}; unset x",
+        "a\\\nb > c",
+        "! a > b",
+        "a; ; b",
+        "}",
+        "done",
+        "esac",
+    ] {
+        drafted(text);
+    }
+}
+
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(1000))]
 
     #[test]
     fn whatever_the_script_is_the_draft_has_no_faults(
@@ -273,6 +325,8 @@ n=0
 for f in x/*; do n=$((n+1)); sort $f > y/$n; done
 for f in z/*; do [ -s $f ] || continue; sort $f > y/${f##*/}; done
 for f in *.csv; do sort "$f" > "sorted-$f"; done
+cat raw/*.csv > raw/all.csv
+[ -e "$HOME" ] && sort a > home
 eval "$x"
 if [ $? -ne 0 ]; then echo no; fi
 [ -e flag ] || { ./d.sh; touch flag; }
