@@ -300,10 +300,13 @@ impl<'a> Lexer<'a> {
                     if self.hole(Place::HereDocument) {
                         continue;
                     }
+                    // A placeholder is no part of what stands before it.
+                    if self.hole_begins(self.at + 1) {
+                        self.at += 1;
+                        continue;
+                    }
                     match self.peek(0) {
-                        b'\\' if expands && !self.hole_begins(self.at + 1) => {
-                            self.at = (self.at + 2).min(end);
-                        }
+                        b'\\' if expands => self.at = (self.at + 2).min(end),
                         // Both forms of a name are found; what else stands between
                         // braces is text like any other.
                         b'$' if expands && self.peek(1) == b'{' => {
@@ -317,7 +320,7 @@ impl<'a> Lexer<'a> {
                             }
                             self.variable(from - 2, from);
                         }
-                        b'$' if expands && !self.hole_begins(self.at + 1) => self.plain_variable(),
+                        b'$' if expands => self.plain_variable(),
                         _ => self.at += 1,
                     }
                 }
