@@ -192,7 +192,7 @@ impl Maker<'_> {
         let acts = |simple: &&Simple| !is_harmless(simple) && !self.is_own(simple);
         let simple = simples.iter().find(acts).filter(|_| outs.is_empty())?;
         Some(format!(
-            "nothing shows whether `{}` was done: give it a `check`, or `once = true` if it must not happen twice",
+            "nothing shows whether `{}` was done: give it a `check`, or `once = true` if it must not happen twice, or `max-age = \"0\"` if every run is to do it",
             shown(statement, simple)
         ))
     }
