@@ -149,6 +149,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   semel init
+  semel init --from nightly.sh       a draft of what the script does, for you to finish
   semel init --bare                  only the folder")]
     Init(Init),
     /// Show outputs that nobody makes any more, or move them aside
@@ -347,6 +348,9 @@ pub(crate) struct Init {
     /// Only the folder
     #[arg(long)]
     pub(crate) bare: bool,
+    /// Draft the pipeline file from a script for bash or sh, which is only read
+    #[arg(long, value_name = "SCRIPT", conflicts_with = "bare")]
+    pub(crate) from: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Args)]

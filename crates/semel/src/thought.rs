@@ -2,6 +2,7 @@
 
 pub mod bind;
 pub mod decide;
+pub mod draft;
 pub mod lint;
 pub mod mask;
 pub mod plan;

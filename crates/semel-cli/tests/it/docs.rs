@@ -353,6 +353,11 @@ fn the_guide_to_cron_is_true() {
 }
 
 #[test]
+fn the_guide_to_drafts_is_true() {
+    run_all("docs/guide/from-a-script.md");
+}
+
+#[test]
 fn the_questions_to_the_manifest_are_answered_so() {
     run_all("docs/reference/manifest.md");
 }

@@ -13,6 +13,7 @@ mod boring;
 mod content;
 mod deploy;
 mod docs;
+mod draft;
 mod effects;
 mod engine;
 mod flights;

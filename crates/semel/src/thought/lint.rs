@@ -9,9 +9,9 @@
 
 mod again;
 mod checks;
-mod chosen;
+pub(super) mod chosen;
 mod files;
-mod known;
+pub(super) mod known;
 mod names;
 mod pipes;
 mod programs;

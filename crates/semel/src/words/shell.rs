@@ -42,7 +42,7 @@ pub enum Place {
 }
 
 /// What a shell command says of itself.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// For each placeholder, in order, where it stands.
     pub places: Vec<Place>,
@@ -52,6 +52,29 @@ pub struct Reading {
     pub programs: Vec<String>,
     /// The simple commands, in the order in which they begin.
     pub simples: Vec<Simple>,
+    /// What stands between them, outside of substitutions, in order.
+    pub joints: Vec<Joint>,
+    /// Where the shell puts in the value of a variable.
+    pub variables: Vec<Variable>,
+}
+
+/// What stands between simple commands: `;`, `&&`, `then`, `{`, `(`, a comment (`#`), all
+/// of `(( … ))` (`((`), or a newline with the here-documents that follow it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joint {
+    /// The operator or the word.
+    pub text: String,
+    /// The bytes in which it stands.
+    pub range: Range<usize>,
+}
+
+/// A place where the shell puts in the value of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name: `HOME`, `1`, `@`.
+    pub name: String,
+    /// The bytes in which it stands.
+    pub range: Range<usize>,
 }
 
 /// Reads a shell command; `holes` are the byte ranges of its placeholders.
@@ -59,6 +82,7 @@ pub struct Reading {
 pub fn read(text: &str, holes: &[Range<usize>]) -> Reading {
     let mut reading = Lexer::read(text, holes);
     reading.simples.sort_by_key(|simple| (simple.range.start, simple.depth));
+    reading.variables.sort_by_key(|variable| variable.range.start);
     reading
 }
 
@@ -196,6 +220,40 @@ mod tests {
     }
 
     #[test]
+    fn joints_are_told_from_what_is_quoted_or_substituted() {
+        let joints = |text: &str| -> Vec<String> {
+            read(text, &[]).joints.into_iter().map(|joint| joint.text).collect()
+        };
+        assert_eq!(joints("a; b && c | d & e || f\ng # h"), [";", "&&", "|", "&", "||", "\n", "#"]);
+        assert_eq!(joints("a \"; $(b; c)\" ';' `d; e`"), [""; 0]);
+        assert_eq!(joints("if a; then { (b); }; fi"), ["if", ";", "then", "{", "(", ")", ";", ";"]);
+        assert_eq!(joints("case a in b) c ;; esac"), [";", ";"]);
+        assert_eq!(joints("((a > (b))) && c; for ((;;)); do d"), ["((", "&&", ";", ";", "do"]);
+        let text = "cat <<E > x\na; b\nE\nc";
+        let joint = &read(text, &[]).joints[0];
+        assert_eq!((joint.text.as_str(), &text[joint.range.clone()]), ("\n", "\na; b\nE\n"));
+    }
+
+    #[test]
+    fn variables_are_found_where_the_shell_puts_them_in() {
+        let variables = |text: &str| -> Vec<(String, String)> {
+            let found = read(text, &[]).variables.into_iter();
+            found.map(|one| (one.name, text[one.range].to_owned())).collect()
+        };
+        let names = |text: &str| -> Vec<String> {
+            variables(text).into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(
+            names("a $b \"${c:-$d}\" '$e' \\$f $'$g' $1 $@ ${#h[@]} $"),
+            ["b", "c", "d", "1", "@", "h"]
+        );
+        assert_eq!(names("x \"$(awk '{ print $1 }' \"$a\")\" `b $c`"), ["a", "c"]);
+        assert_eq!(names("a $(( b + 1 )) <<E\nit's $c ${d}\nE\ne <<'F'\n$g\nF"), ["b", "c", "d"]);
+        let whole = ("f".to_owned(), "${f%.csv}".to_owned());
+        assert_eq!(variables("a ${f%.csv}x"), [whole]);
+    }
+
+    #[test]
     fn a_program_named_twice_counts_once() {
         assert_eq!(programs("./a; ./a"), ["./a"]);
     }
@@ -226,6 +284,11 @@ mod tests {
             proptest::prop_assert_eq!(reading.places.len(), 2);
             let ends = reading.simples.iter().map(|simple| simple.range.end);
             proptest::prop_assert!(ends.max().unwrap_or(0) <= marked.len());
+            let joints = reading.joints.into_iter().map(|joint| joint.range);
+            let variables = reading.variables.into_iter().map(|variable| variable.range);
+            for range in joints.chain(variables) {
+                proptest::prop_assert!(marked.get(range).is_some());
+            }
         }
     }
 }

@@ -113,7 +113,7 @@ impl Linter<'_> {
 }
 
 /// Whether a word is a URL with a password: `postgres://me:secret@db/x`.
-fn has_password(text: &str) -> bool {
+pub(in crate::thought) fn has_password(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("://") else {
         return false;
     };
@@ -133,7 +133,7 @@ fn sets_secret(text: &str) -> bool {
 
 /// Whether a name is that of a secret: `API_TOKEN`, not `MAX_TOKENS`, and not the
 /// `TOKEN_FILE` that holds one.
-fn is_secret(name: &str) -> bool {
+pub(in crate::thought) fn is_secret(name: &str) -> bool {
     let name = name.to_uppercase();
     let parts: Vec<_> = name.split(['_', '-']).collect();
     match parts.as_slice() {

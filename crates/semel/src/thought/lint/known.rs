@@ -4,7 +4,7 @@ use crate::words::shell::Simple;
 
 /// What of the outside world a command reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outside {
+pub(in crate::thought) enum Outside {
     Network,
     Database,
     Clock,
@@ -21,7 +21,7 @@ impl Outside {
 }
 
 /// What of the outside world a command reads, if it is known to.
-pub(super) fn outside(simple: &Simple) -> Option<Outside> {
+pub(in crate::thought) fn outside(simple: &Simple) -> Option<Outside> {
     let says = |words: &[&str]| simple.plain().any(|word| words.contains(&word));
     match simple.name() {
         "curl" | "wget" | "http" | "https" | "aws" | "gsutil" | "gcloud" | "az" | "rclone"
@@ -39,12 +39,12 @@ pub(super) fn outside(simple: &Simple) -> Option<Outside> {
 }
 
 /// Clients that answer a query.
-pub(super) fn is_client(name: &str) -> bool {
+pub(in crate::thought) fn is_client(name: &str) -> bool {
     matches!(name, "psql" | "mysql" | "mariadb" | "sqlite3")
 }
 
 /// Whether a command sends something that somebody may get twice.
-pub(super) fn sends(simple: &Simple) -> bool {
+pub(in crate::thought) fn sends(simple: &Simple) -> bool {
     let any = |wanted: &dyn Fn(&str) -> bool| simple.plain().any(wanted);
     match simple.name() {
         "curl" => {
@@ -72,7 +72,7 @@ pub(super) fn sends(simple: &Simple) -> bool {
 
 /// Whether a command does the same for everybody who calls it so: nothing that it
 /// reads can change.
-pub(super) fn is_constant(simple: &Simple) -> bool {
+pub(in crate::thought) fn is_constant(simple: &Simple) -> bool {
     if simple.redirections.iter().any(|one| one.operator == "<") {
         return false;
     }
@@ -90,7 +90,7 @@ pub(super) fn is_constant(simple: &Simple) -> bool {
 }
 
 /// Whether doing it twice is as good as doing it once.
-pub(super) fn is_harmless(simple: &Simple) -> bool {
+pub(in crate::thought) fn is_harmless(simple: &Simple) -> bool {
     let says = |words: &[&str]| simple.plain().any(|word| words.contains(&word));
     if sends(simple) {
         return false;

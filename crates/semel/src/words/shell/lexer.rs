@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Place, Reading, Redirection, Simple, Word};
+use super::{Joint, Place, Reading, Redirection, Simple, Variable, Word};
 
 /// What ends a list of commands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) struct Lexer<'a> {
 struct HereDocument {
     delimiter: Vec<u8>,
     tabs_stripped: bool,
+    /// Whether the shell puts values in.
+    expands: bool,
 }
 
 impl<'a> Lexer<'a> {
@@ -60,6 +62,45 @@ impl<'a> Lexer<'a> {
         self.at >= self.text.len()
     }
 
+    /// Notes what stands between commands from here on up to where we are.
+    fn join(&mut self, text: &str, from: usize) {
+        if self.depth == 0 {
+            let range = from..self.at.min(self.text.len());
+            self.reading.joints.push(Joint { text: text.to_owned(), range });
+        }
+    }
+
+    /// Notes a variable; its name begins at `name`, it itself at `from`, and ends where
+    /// we are.
+    fn variable(&mut self, from: usize, name: usize) {
+        let rest = &self.text[name.min(self.at)..self.at];
+        let is_word = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
+        let length = match rest.first() {
+            Some(b'0'..=b'9') => rest.iter().take_while(|byte| byte.is_ascii_digit()).count(),
+            Some(byte) if is_word(&byte) => rest.iter().take_while(is_word).count(),
+            Some(b'@' | b'*' | b'#' | b'?' | b'$' | b'!' | b'-') => 1,
+            _ => return,
+        };
+        let name = String::from_utf8_lossy(&rest[..length]).into_owned();
+        self.reading.variables.push(Variable { name, range: from..self.at });
+    }
+
+    /// Steps over `$` and the name behind it.
+    fn plain_variable(&mut self) {
+        let from = self.at;
+        self.at += 1;
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        match self.peek(0) {
+            b'0'..=b'9' | b'@' | b'*' | b'#' | b'?' | b'$' | b'!' | b'-' => self.at += 1,
+            _ => {
+                while is_word(self.peek(0)) {
+                    self.at += 1;
+                }
+            }
+        }
+        self.variable(from, from + 1);
+    }
+
     /// Steps over a placeholder that begins here, noting where it stands.
     fn hole(&mut self, place: Place) -> bool {
         if !self.hole_begins(self.at) {
@@ -71,9 +112,9 @@ impl<'a> Lexer<'a> {
         true
     }
 
-    /// Reads commands up to what ends them, and steps over that. `reads_pipe`
-    /// says whether a pipe leads into the first of them.
-    fn commands(&mut self, until: Until, reads_pipe: bool) {
+    /// Reads commands up to what ends them, and steps over that; whether it came.
+    /// `reads_pipe` says whether a pipe leads into the first of them.
+    fn commands(&mut self, until: Until, reads_pipe: bool) -> bool {
         let mut simple = Simple { reads_pipe, ..Simple::default() };
         let mut cases = 0_u32;
         let mut descriptor = None;
@@ -83,33 +124,46 @@ impl<'a> Lexer<'a> {
                 b'\\' if self.peek(1) == b'\n' => self.at += 2,
                 b'\n' => {
                     self.end_command(&mut simple, &mut cases, false);
+                    let from = self.at;
                     self.at += 1;
                     self.here_documents();
+                    self.join("\n", from);
                 }
-                b'#' => self.comment(),
+                b'#' => {
+                    let from = self.at;
+                    self.comment();
+                    self.join("#", from);
+                }
                 // Between `[[` and `]]` these compare, group and match.
                 b'(' | b')' | b'<' | b'>' | b'|' | b'&' if simple.is_in_test() => self.at += 1,
                 b'`' if until == Until::Backtick => {
                     self.end_command(&mut simple, &mut cases, false);
                     self.at += 1;
-                    return;
+                    return true;
                 }
                 b')' if until == Until::Parenthesis && cases == 0 => {
                     self.end_command(&mut simple, &mut cases, false);
                     self.at += 1;
-                    return;
+                    return true;
                 }
                 b'(' if self.peek(1) == b'('
                     && (simple.words.is_empty() || simple.word(0) == Some("for")) =>
                 {
+                    let from = self.at;
                     self.at += 2;
                     self.arithmetic();
+                    if simple.words.is_empty() {
+                        self.join("((", from);
+                    }
                 }
                 b'(' => {
                     self.end_command(&mut simple, &mut cases, false);
                     self.at += 1;
+                    self.join("(", self.at - 1);
                     let reads_pipe = std::mem::take(&mut simple.reads_pipe);
-                    self.commands(Until::Parenthesis, reads_pipe);
+                    if self.commands(Until::Parenthesis, reads_pipe) {
+                        self.join(")", self.at - 1);
+                    }
                 }
                 b';' | b'&' | b'|' | b')' if !self.starts_with(b"&>") => {
                     // In a `case`, a bar may stand between patterns.
@@ -118,7 +172,13 @@ impl<'a> Lexer<'a> {
                     self.end_command(&mut simple, &mut cases, pipes);
                     let is_double =
                         [&b"||"[..], b"&&", b"|&"].iter().any(|op| self.starts_with(op));
+                    let from = self.at;
                     self.at += if is_double { 2 } else { 1 };
+                    // The one that ends a pattern of a `case` joins nothing.
+                    if self.text[from] != b')' {
+                        let text = String::from_utf8_lossy(&self.text[from..self.at]).into_owned();
+                        self.join(&text, from);
+                    }
                 }
                 b'<' | b'>' | b'&' => {
                     let from = self.at;
@@ -140,6 +200,8 @@ impl<'a> Lexer<'a> {
                     simple.reaches(word.range.clone());
                     simple.words.push(word);
                     if simple.words.len() == 1 && opens_commands(simple.word(0)) {
+                        let opener = simple.word(0).unwrap_or_default().to_owned();
+                        self.join(&opener, from);
                         simple.words.clear();
                         simple.range = 0..0;
                     }
@@ -147,6 +209,7 @@ impl<'a> Lexer<'a> {
             }
         }
         self.end_command(&mut simple, &mut cases, false);
+        until == Until::End
     }
 
     /// Notes a simple command, if there is one; `pipes` says whether a pipe leads
@@ -215,13 +278,16 @@ impl<'a> Lexer<'a> {
                 Some(word) => word.clone().into_bytes(),
                 None => self.text[from..self.at].to_vec(),
             };
-            self.heredocs.push(HereDocument { delimiter, tabs_stripped });
+            let is_quoted = |byte: &u8| matches!(byte, b'\'' | b'"' | b'\\');
+            let expands = !self.text[from..self.at].iter().any(is_quoted);
+            self.heredocs.push(HereDocument { delimiter, tabs_stripped, expands });
         }
         Some(Redirection { descriptor, operator, operand })
     }
 
     fn here_documents(&mut self) {
-        for HereDocument { delimiter, tabs_stripped } in std::mem::take(&mut self.heredocs) {
+        for document in std::mem::take(&mut self.heredocs) {
+            let HereDocument { delimiter, tabs_stripped, expands } = document;
             while !self.done() {
                 let length = memchr::memchr(b'\n', &self.text[self.at..]);
                 let end = length.map_or(self.text.len(), |length| self.at + length);
@@ -231,8 +297,31 @@ impl<'a> Lexer<'a> {
                 }
                 let last = line == delimiter;
                 while self.at < end {
-                    if !self.hole(Place::HereDocument) {
+                    if self.hole(Place::HereDocument) {
+                        continue;
+                    }
+                    // A placeholder is no part of what stands before it.
+                    if self.hole_begins(self.at + 1) {
                         self.at += 1;
+                        continue;
+                    }
+                    match self.peek(0) {
+                        b'\\' if expands => self.at = (self.at + 2).min(end),
+                        // Both forms of a name are found; what else stands between
+                        // braces is text like any other.
+                        b'$' if expands && self.peek(1) == b'{' => {
+                            self.at += 2;
+                            let from = self.at;
+                            while self.at < end
+                                && !self.hole_begins(self.at)
+                                && self.peek(0) != b'}'
+                            {
+                                self.at += 1;
+                            }
+                            self.variable(from - 2, from);
+                        }
+                        b'$' if expands => self.plain_variable(),
+                        _ => self.at += 1,
                     }
                 }
                 self.at = (self.at + 1).min(self.text.len());
@@ -393,12 +482,16 @@ impl<'a> Lexer<'a> {
             self.at += 2;
             self.substitution(Until::Parenthesis);
         } else if self.starts_with(b"${") {
+            let from = self.at;
             self.at += 2;
+            let is_asked_about = matches!(self.peek(0), b'#' | b'!') && self.peek(1) != b'}';
+            let name = self.at + usize::from(is_asked_about);
             self.braces(place);
+            self.variable(from, name);
         } else if self.starts_with(b"$'") && place == Place::Bare {
             self.dollar_quotes();
         } else {
-            self.at += 1;
+            self.plain_variable();
         }
     }
 
@@ -411,6 +504,18 @@ impl<'a> Lexer<'a> {
             match self.peek(0) {
                 b'(' => depth += 1,
                 b')' => depth -= 1,
+                byte if byte.is_ascii_alphanumeric() || byte == b'_' => {
+                    // Here a name stands for its value without a dollar sign, too.
+                    let from = self.at;
+                    while self.peek(1).is_ascii_alphanumeric() || self.peek(1) == b'_' {
+                        self.at += 1;
+                    }
+                    self.at += 1;
+                    if !byte.is_ascii_digit() {
+                        self.variable(from, from);
+                    }
+                    continue;
+                }
                 _ => {}
             }
             self.at += 1;
