@@ -83,7 +83,7 @@ impl Shown {
                     }
                     Outcome::Skipped(reason) => skipped(&task.name(), *reason, self.verbose),
                     Outcome::Adopted(reason) => {
-                        say(&format!("{task} adopt: {reason}; nothing was run"))
+                        say(&format!("{task} adopt: {reason}; nothing was run"));
                     }
                     Outcome::Failed(failure) => self.why = failure.to_string(),
                     Outcome::Refused(reason) => self.why = reason.to_string(),

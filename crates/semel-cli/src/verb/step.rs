@@ -21,6 +21,7 @@ use semel::words::event::{Event, Outcome};
 use semel::words::guard::{ALONE, Commands, Guard, Named, STDOUT};
 use semel::words::receipt::Failure;
 use semel::words::run::By;
+use semel::words::shell::quote_words;
 use semel::words::task::{Instance, TaskName, encode};
 use semel::words::verdict::Reason;
 
@@ -101,21 +102,17 @@ fn do_step(options: &args::Step) -> Result<Exit, Failed> {
     let notes = script.as_ref().map(Script::notes).transpose().map_err(unnoted)?;
     let work = Work { options, script, disk, home, by: whoever_we_are(), notes };
     let said = said(options, &here)?;
-    let name = work.script.as_ref().map_or(ALONE, |script| &script.name);
+    let name = work.name();
     let (pipeline, task, guard) = work
         .with_replay(said)
         .pipeline(&work.disk, name)
         .map_err(|fault| Failed::Guard(options.name.clone(), fault))?;
     let params = Params::from_values(guard.per.iter().cloned().collect());
     let env = environment();
-    let file = match (&work.script, &guard.line) {
-        (Some(script), _) => script.name.clone(),
-        (None, _) => ALONE.to_owned(),
-    };
     let command = format!("semel step {task}");
     let setting = Setting {
         pipeline: &pipeline,
-        file: &file,
+        file: name,
         params: &params,
         disk: &work.disk,
         env: &env,
@@ -213,7 +210,7 @@ impl Work<'_> {
     fn with_replay(&self, mut said: Said) -> Said {
         let is_kept = said.outs.iter().any(|out| out.key.as_deref() == Some(STDOUT));
         if self.options.replay && !is_kept {
-            let name = self.script.as_ref().map_or(ALONE, |script| &script.name);
+            let name = self.name();
             let guard = &said.guard;
             let slot = format!("{name}\0{}\0{:?}\0{:?}", guard.step, guard.per, guard.item);
             let kept = self.disk.root().join(REPLAY).join(Digest::of(slot.as_bytes()).to_string());
@@ -310,7 +307,7 @@ impl Work<'_> {
             (Some(Outcome::Failed(failure)), _) => of_failure(failure),
             (_, status) => Exit(status).of_prefix(),
         };
-        let again = self.again(part);
+        let again = format!(" -f {}", quote_words([self.name()]));
         shown.write(part, outcome.as_ref(), orphans, exit, &again, &self.home);
         let how = match &outcome {
             Some(Outcome::Ran(_) | Outcome::Reused(_)) => How::Ran,
@@ -331,11 +328,9 @@ impl Work<'_> {
         (how, exit)
     }
 
-    /// What must be typed to name the script again: ` -f nightly.sh`.
-    fn again(&self, part: TaskPart<'_>) -> String {
-        let name = self.script.as_ref().map_or(ALONE, |script| &script.name);
-        let _ = part;
-        format!(" -f {}", semel::words::shell::quote_words([name]))
+    /// The name of the script; of a step that stands alone, that of all such.
+    fn name(&self) -> &str {
+        self.script.as_ref().map_or(ALONE, |script| &script.name)
     }
 
     /// Prints what the command printed, now or then.
@@ -363,6 +358,7 @@ fn pass_on(bytes: &[u8]) -> std::io::Result<()> {
     out.flush()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is mapped by it")]
 fn unnoted(error: std::io::Error) -> Failed {
     Failed::Broken(format!("it cannot be noted: {error}"))
 }

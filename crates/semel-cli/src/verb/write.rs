@@ -130,7 +130,7 @@ fn is_pipe_with_data() -> bool {
     let mut fds = [PollFd::new(&input, PollFlags::IN)];
     let _ = poll(&mut fds, Some(&Timespec::default()));
     let seen = fds[0].revents();
-    !(seen.contains(PollFlags::HUP) && !seen.contains(PollFlags::IN))
+    !seen.contains(PollFlags::HUP) || seen.contains(PollFlags::IN)
 }
 
 /// Removes drafts of processes that are gone.

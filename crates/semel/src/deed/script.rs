@@ -471,11 +471,11 @@ pub(super) fn wait_for_steps(home: &Home, run_id: &str, is_dead: bool) -> io::Re
     Ok(Notes(file))
 }
 
-/// Takes what the shell put in a file, and removes the file.
+/// What the shell put in a file.
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn take_state(path: &Path) -> io::Result<String> {
+pub(super) fn read_state(path: &Path) -> io::Result<String> {
     let mut text = Vec::new();
     io::Read::read_to_end(&mut File::open(path)?, &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())

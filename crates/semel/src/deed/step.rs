@@ -28,7 +28,6 @@ use crate::ground::world::process::Stop;
 use crate::thought::plan;
 use crate::words::guard::{Commands, Guard, GuardFault, Named, from_root};
 use crate::words::pipeline::{EachSource, Pipeline, ScriptState, StepId};
-use crate::words::run::Worker;
 use crate::words::task::{Instance, TaskName, encode};
 use crate::words::verdict::{Ruling, Verdict};
 
@@ -215,7 +214,7 @@ fn literal(path: &str) -> String {
 
 /// The text of a function, and of those that it calls; empty if it is none.
 fn functions(state: &Path, called: Option<&String>) -> std::io::Result<String> {
-    let text = script::take_state(state)?;
+    let text = script::read_state(state)?;
     let all = functions_in(&text);
     let mut wanted: Vec<&str> = called.map(String::as_str).into_iter().collect();
     let mut found = BTreeMap::new();
@@ -253,12 +252,6 @@ fn functions_in(text: &str) -> BTreeMap<&str, &str> {
         functions.insert(name, &text[from..]);
     }
     functions
-}
-
-/// The staging folder of the worker in a place of a script's run.
-#[must_use]
-pub fn worker_of(run_id: &str, place: u64) -> String {
-    Worker { run_id: run_id.to_owned(), place }.name()
 }
 
 #[cfg(test)]
