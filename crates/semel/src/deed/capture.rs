@@ -53,6 +53,14 @@ impl Answer {
         }
     }
 
+    /// The last line that it complained of, or else printed; empty if there is none.
+    pub(crate) fn last_line(&self) -> String {
+        [&self.complained, &self.said]
+            .into_iter()
+            .find_map(|said| last_line(said))
+            .unwrap_or_default()
+    }
+
     /// That its exit status is no answer, in words.
     pub(crate) fn why_not(&self) -> String {
         with_last_line(&format!("exit status {}", self.status), &self.complained)
@@ -93,9 +101,14 @@ pub(crate) fn ask(question: &Question<'_>, stop: &Stop) -> Result<Answer, String
 }
 
 fn with_last_line(what: &str, printed: &[u8]) -> String {
-    let text = String::from_utf8_lossy(printed);
-    match text.lines().rev().find(|line| !line.trim().is_empty()) {
-        Some(line) => format!("{what}: {}", line.trim()),
+    match last_line(printed) {
+        Some(line) => format!("{what}: {line}"),
         None => what.to_owned(),
     }
+}
+
+fn last_line(printed: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(printed);
+    let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
+    Some(line.trim().to_owned())
 }

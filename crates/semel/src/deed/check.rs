@@ -18,6 +18,7 @@ use crate::thought::bind::Bindings;
 use crate::thought::retry;
 use crate::words::path::{path_of, show};
 use crate::words::pipeline::{Check, Command, Probe};
+use crate::words::receipt::Failure;
 use crate::words::task::Task;
 
 /// How much of what a check of one task prints is looked at.
@@ -44,17 +45,56 @@ pub struct Asked<'a> {
     pub outs: &'a [PathBuf],
 }
 
-/// Asks a check whether it holds. `afresh`: an answer that was given for all
-/// items earlier in this run is not believed.
+/// What is believed of an answer that was given for all items earlier in this run.
+#[derive(Clone, Copy, Debug)]
+pub enum Earlier {
+    /// Nothing: the task was tried since.
+    Void,
+    /// That an item is missing; and that it is there, unless something that comes before
+    /// acted later than it was given.
+    Believed {
+        /// When that acted last.
+        since: Option<Instant>,
+    },
+}
+
+/// What a check says.
+enum Told {
+    Holds,
+    /// It does not; and what is to be said of that, if anything.
+    Not(String),
+}
+
+/// The items that a check names, or why it cannot tell.
+type Items = Result<HashSet<Vec<u8>>, String>;
+
+/// What a check said of all items.
+pub struct AllAnswered {
+    /// When it was asked.
+    at: Instant,
+    items: Items,
+}
+
+/// Asks a check whether it holds.
 ///
 /// # Errors
 /// Why it cannot tell, in words.
-pub fn ask(site: &Site<'_>, asked: &Asked<'_>, afresh: bool, stop: &Stop) -> Result<bool, String> {
+pub fn ask(
+    site: &Site<'_>,
+    asked: &Asked<'_>,
+    earlier: Earlier,
+    stop: &Stop,
+) -> Result<bool, String> {
+    told(site, asked, earlier, stop).map(|told| matches!(told, Told::Holds))
+}
+
+fn told(site: &Site<'_>, asked: &Asked<'_>, earlier: Earlier, stop: &Stop) -> Result<Told, String> {
     let Some(check) = &asked.view.step.check else {
         return Err("there is none".to_owned());
     };
     let answer = match &check.probe {
-        Probe::All(command) => ask_all(site, asked, check, command, afresh, stop),
+        Probe::All(command) => ask_all(site, asked, check, command, earlier, stop)
+            .map(|is_named| if is_named { Told::Holds } else { Told::Not(String::new()) }),
         _ => with_retries(check, stop, || ask_one(site, asked, check, stop)),
     };
     answer.map_err(|why| asked.view.mask.text(&why).into_owned())
@@ -63,17 +103,33 @@ pub fn ask(site: &Site<'_>, asked: &Asked<'_>, afresh: bool, stop: &Stop) -> Res
 /// Asks a check after the action, until it holds, for as long as it may take.
 ///
 /// # Errors
-/// Why it cannot tell, in words.
-pub fn ask_until_it_holds(site: &Site<'_>, asked: &Asked<'_>, stop: &Stop) -> Result<bool, String> {
+/// That it does not hold, or cannot tell.
+pub fn ask_until_it_holds(site: &Site<'_>, asked: &Asked<'_>, stop: &Stop) -> Result<(), Failure> {
     let within = asked.view.step.check.as_ref().map_or(Duration::ZERO, |check| check.within);
     let began = Instant::now();
     let mut pause = SHORT_PAUSE;
     loop {
-        let answer = ask(site, asked, true, stop);
+        let answer = told(site, asked, Earlier::Void, stop);
         let left = within.saturating_sub(began.elapsed());
         // Not to be able to tell yet is as good as a no, while there is time.
-        if answer == Ok(true) || left.is_zero() || stop.is_pulled() {
-            return answer;
+        let is_last = left.is_zero() || stop.is_pulled();
+        match answer {
+            Ok(Told::Holds) => return Ok(()),
+            Ok(Told::Not(why)) if is_last => {
+                let mut text = "its check does not hold".to_owned();
+                if asked.view.step.action.is_some() {
+                    text.insert_str(0, "it ended well, but ");
+                }
+                if !why.is_empty() {
+                    text.push_str(": ");
+                    text.push_str(&asked.view.mask.text(&why));
+                }
+                return Err(Failure::BadEffect(text));
+            }
+            Err(why) if is_last => {
+                return Err(Failure::Broken(format!("its check cannot tell: {why}")));
+            }
+            _ => {}
         }
         stop.wait(pause.min(left));
         pause = (pause * 2).min(LONG_PAUSE);
@@ -102,7 +158,7 @@ fn with_retries<T>(
     }
 }
 
-fn ask_one(site: &Site<'_>, asked: &Asked<'_>, check: &Check, stop: &Stop) -> Result<bool, String> {
+fn ask_one(site: &Site<'_>, asked: &Asked<'_>, check: &Check, stop: &Stop) -> Result<Told, String> {
     let Asked { view, task, own_inputs, outs } = *asked;
     let inputs = view.input_paths(own_inputs);
     let bindings = view.bindings(site, task, &inputs, outs);
@@ -111,12 +167,16 @@ fn ask_one(site: &Site<'_>, asked: &Asked<'_>, check: &Check, stop: &Stop) -> Re
             let name = task.name(&view.step.name, &view.instance).to_string();
             let answer = run(asked.view, check, command, &bindings, &name, MOST, stop)?;
             match (answer.status, equals) {
-                (0, None) => Ok(true),
-                (1, None) => Ok(false),
+                (0, None) => Ok(Told::Holds),
+                (1, None) => Ok(Told::Not(answer.last_line())),
                 (0, Some(wanted)) => {
                     let wanted = wanted.render(&bindings);
                     let said = answer.when_well()?;
-                    Ok(said.trim_ascii_end() == wanted.trim_ascii_end())
+                    let (said, wanted) = (said.trim_ascii_end(), wanted.trim_ascii_end());
+                    Ok(match said == wanted {
+                        true => Told::Holds,
+                        false => Told::Not(format!("it printed `{}`", start_of(said))),
+                    })
                 }
                 _ => Err(answer.why_not()),
             }
@@ -127,12 +187,15 @@ fn ask_one(site: &Site<'_>, asked: &Asked<'_>, check: &Check, stop: &Stop) -> Re
             let path = path_of(path.render(&bindings));
             let wanted = sha256.render(&bindings);
             match site.disk.look(&path).map_err(|error| error.to_string())? {
-                None => Ok(false),
+                None => Ok(Told::Not(format!("{} is not there", show(&path)))),
                 Some(meta) if meta.kind != Kind::File => Err(format!("{} is no file", show(&path))),
                 Some(meta) => {
                     let content = site.digests.content(site.disk, &path, &meta, &mut 0);
                     let digest = content.map_err(|error| error.to_string())?.digest.to_string();
-                    Ok(wanted.trim_ascii().eq_ignore_ascii_case(digest.as_bytes()))
+                    Ok(match wanted.trim_ascii().eq_ignore_ascii_case(digest.as_bytes()) {
+                        true => Told::Holds,
+                        false => Told::Not(format!("{} has the SHA-256 {digest}", show(&path))),
+                    })
                 }
             }
         }
@@ -140,13 +203,13 @@ fn ask_one(site: &Site<'_>, asked: &Asked<'_>, check: &Check, stop: &Stop) -> Re
     }
 }
 
-/// Asks for all items of a step in one call; while nothing is done, once.
+/// Asks for all items of a step in one call: once, as long as nothing comes between.
 fn ask_all(
     site: &Site<'_>,
     asked: &Asked<'_>,
     check: &Check,
     command: &Command,
-    afresh: bool,
+    earlier: Earlier,
     stop: &Stop,
 ) -> Result<bool, String> {
     let Asked { view, task, .. } = *asked;
@@ -168,14 +231,24 @@ fn ask_all(
             Ok(lines.collect::<HashSet<_>>())
         })
     };
-    if afresh {
+    let Earlier::Believed { since } = earlier else {
         return Ok(ask()?.contains(item));
-    }
-    let mut answered = view.all_answered.lock().expect("nobody panics while asking");
-    match answered.get_or_insert_with(ask) {
+    };
+    let names = |items: &Items| match items {
         Ok(items) => Ok(items.contains(item)),
         Err(why) => Err(why.clone()),
+    };
+    let mut answered = view.all_answered.lock().expect("nobody panics while asking");
+    if let Some(answer) = &*answered {
+        let is_outdated = since.is_some_and(|since| answer.at < since);
+        let said = names(&answer.items);
+        if said == Ok(false) || !is_outdated {
+            return said;
+        }
     }
+    let at = Instant::now();
+    let answer = answered.insert(AllAnswered { at, items: ask() });
+    names(&answer.items)
 }
 
 /// An item that no line of the answer can name would never hold: what was done would
@@ -189,6 +262,16 @@ fn can_be_a_line(item: &[u8]) -> Result<(), String> {
         return Ok(());
     };
     Err(format!("no line that it prints can be this item: it has {what}"))
+}
+
+/// What was printed, as far as it fits into a message.
+fn start_of(said: &[u8]) -> String {
+    const MOST: usize = 60;
+    let text = String::from_utf8_lossy(said);
+    let line = text.lines().next().unwrap_or_default();
+    let is_all = line.len() == text.len() && line.chars().count() <= MOST;
+    let start: String = line.chars().take(MOST).collect();
+    if is_all { start } else { start + "…" }
 }
 
 /// The words of a check; that of a script may call the script's functions.

@@ -8,7 +8,9 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use crate::deed::check::Earlier;
 use crate::deed::explain::{self, explain};
 use crate::deed::journal::Unsettled;
 use crate::deed::view::{Input, Manner, Seen, StepView, put_inputs};
@@ -87,6 +89,9 @@ pub struct Known<'a> {
     pub tried: Option<bool>,
     /// The item of a task of this run that did the same.
     pub leader: Option<&'a str>,
+    /// When something that comes before its step acted last in this run: what a check
+    /// said earlier is not believed.
+    pub changed: Option<Instant>,
 }
 
 /// Where the last look found things, to find the next ones sooner.
@@ -204,13 +209,19 @@ pub fn look(
     case.may_be_renamed = gone.is_some();
     let mut held_now = false;
     if view.step.check.is_some() && check_matters(&case) {
-        let believed = known.tried.is_none() && view.held_lately(&name, &fingerprint, receipt);
+        let believed = known.tried.is_none()
+            && known.changed.is_none()
+            && view.held_lately(&name, &fingerprint, receipt);
         let answer = if believed {
             Ok(true)
         } else {
             let asked = check::Asked { view, task, own_inputs: &own_inputs, outs: &task.outs };
             // What was answered before this run did something may have changed.
-            check::ask(site, &asked, known.tried.is_some(), stop)
+            let earlier = match known.tried {
+                Some(_) => Earlier::Void,
+                None => Earlier::Believed { since: known.changed },
+            };
+            check::ask(site, &asked, earlier, stop)
         };
         held_now = !believed && answer == Ok(true);
         case.check =

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
+use crate::deed::check::Earlier;
 use crate::deed::lease::{self, Holder};
 use crate::deed::now::{Belief, Listed, now};
 use crate::deed::run::{CannotBegin, NoSuchTarget, Setting, find_step, site_for_looking};
@@ -420,7 +421,8 @@ fn ask(site: &Site<'_>, subject: ToAsk<'_>, stop: &Stop) -> Asked {
         let own_inputs =
             view.own_inputs(site, task).map_err(|trouble| trouble.title().to_owned())?;
         let outs = &task.outs;
-        check::ask(site, &check::Asked { view, task, own_inputs: &own_inputs, outs }, false, stop)
+        let asked = check::Asked { view, task, own_inputs: &own_inputs, outs };
+        check::ask(site, &asked, Earlier::Believed { since: None }, stop)
     });
     Asked { task: name, run, once, answer }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::deed::check::AllAnswered;
 use crate::deed::lease::Lease;
 use crate::deed::{Site, Trouble, command, lease, list};
 use crate::ground::digests::Content;
@@ -95,7 +96,7 @@ pub struct StepView<'a> {
     /// When receipts were written and checks held, where their age matters.
     pub ages: Ages,
     /// What a check that answers for all items said.
-    pub(super) all_answered: Mutex<Option<Result<HashSet<Vec<u8>>, String>>>,
+    pub(super) all_answered: Mutex<Option<AllAnswered>>,
     /// The last of its items that was done, where they go in order.
     last_done: Option<Vec<u8>>,
     /// Receipts by what they did, for those who look for a twin.

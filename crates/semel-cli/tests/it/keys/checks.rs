@@ -329,3 +329,48 @@ fn a_redo_that_failed_is_not_done_by_what_was_there_before() {
         scratch.semel("run --expect-noop").exits(0);
     }
 }
+
+/// `undrain` was found done before `drain` undid that in the same run.
+#[test]
+fn an_answer_for_all_items_is_not_believed_after_a_step_before_acted() {
+    let scratch = pipeline(
+        "[step.drain]\neach = { lines = 'l' }\nrun = 'while [ -e slow ] && [ ! -e asked ]; do sleep 0.01; done; touch drained.{{ item }}'\n[step.undrain]\neach = { items-of = 'drain' }\ncheck = { run = 'echo asked >> asked; for h in $(cat l); do [ -e drained.$h ] || echo $h; done', all = true }\nrun = 'rm drained.{{ item }}'",
+    );
+    scratch.file("l", "a\nb\nc\nd\n").semel("run").exits(0);
+    scratch.semel("run --expect-noop").exits(0);
+    scratch.semel("redo drain:c --because x").exits(0);
+    // What is asked for `a` tells of `c` while that is not drained yet.
+    scratch.remove("asked").file("slow", "").semel("run").exits(0);
+    assert!(!scratch.has("drained.c"));
+    scratch.semel("run --expect-noop").exits(0);
+}
+
+/// Nor is it that it held lately.
+#[test]
+fn a_check_that_held_lately_is_asked_after_a_step_before_acted() {
+    let scratch = pipeline(
+        "[step.drain]\neach = { lines = 'l' }\nrun = 'touch drained.{{ item }}'\n[step.undrain]\neach = { items-of = 'drain' }\ncheck = { run = 'echo asked >> asked; test ! -e drained.{{ item }}', max-age = '1h' }\nrun = 'rm drained.{{ item }}'",
+    );
+    scratch.file("l", "a\nb\n").semel("run").exits(0);
+    scratch.sh("rm asked").semel("run --expect-noop").exits(0);
+    assert!(!scratch.has("asked"), "it is believed");
+    scratch.semel("redo drain:b --because x").exits(0);
+    scratch.semel("run -j 1").exits(0);
+    assert!(!scratch.has("drained.b"));
+}
+
+#[test]
+fn what_a_check_said_that_does_not_hold_is_told() {
+    for (check, says) in [
+        ("'echo host001: 503 >&2; exit 1'", "its check does not hold: host001: 503"),
+        ("'echo no such row; exit 1'", "its check does not hold: no such row"),
+        ("'exit 1'", "its check does not hold\n"),
+        ("{ run = 'echo 1.41.0', equals = '1.42.0' }", "does not hold: it printed `1.41.0`"),
+        ("{ file = 'gone', sha256 = '0' }", "its check does not hold: `gone` is not there"),
+    ] {
+        let digest = "73cb3858a687a8494ca3323053016282f3dad39d42cf62ca4e79dda2aac7d9ac";
+        let check = check.replace("'0'", &format!("'{digest}'"));
+        let scratch = pipeline(&format!("[step.a]\ncheck = {check}\nrun = 'true'"));
+        scratch.semel("run").exits(1).says(says);
+    }
+}

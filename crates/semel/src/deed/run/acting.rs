@@ -180,23 +180,15 @@ impl Act<'_, '_> {
         let (at, tries) = (self.task, self.tries);
         let _ = self.messages.send(Message::Began { step: self.step, task: at, tries });
         let began = Instant::now();
-        let failure = match check::ask_until_it_holds(self.shop.site, &asked, self.shop.stop_all) {
-            Ok(true) => {
-                let particulars = self.particulars(&job);
-                let completion = Completion::found(&particulars, &[], Origin::Adopted, Vec::new());
-                self.record(
-                    completion,
-                    Vec::new(),
-                    self.made(&[], Some(began.elapsed())),
-                    Vec::new(),
-                );
-                return None;
-            }
-            Ok(false) => Failure::BadEffect("its check does not hold".to_owned()),
-            Err(why) => Failure::Broken(format!("its check cannot tell: {why}")),
-        };
-        let why = WhyNot::Failed { failure, provably_undone: true };
-        Some(self.failed(why, Vec::new()))
+        if let Err(failure) = check::ask_until_it_holds(self.shop.site, &asked, self.shop.stop_all)
+        {
+            let why = WhyNot::Failed { failure, provably_undone: true };
+            return Some(self.failed(why, Vec::new()));
+        }
+        let particulars = self.particulars(&job);
+        let completion = Completion::found(&particulars, &[], Origin::Adopted, Vec::new());
+        self.record(completion, Vec::new(), self.made(&[], Some(began.elapsed())), Vec::new());
+        None
     }
 
     fn run(&self) -> Option<FailedAct> {

@@ -158,6 +158,18 @@ fn waits_for(
     named.chain(gathered).chain(lists.get(&id).copied()).collect()
 }
 
+/// All steps that come before a step, where those before it are known.
+fn upstream_of(
+    pipeline: &Pipeline,
+    id: StepId,
+    lists: &BTreeMap<StepId, StepId>,
+    upstream: &[BTreeSet<StepId>],
+) -> BTreeSet<StepId> {
+    let chain = pipeline.step(id).each.as_ref().and_then(|each| each.source.chain());
+    let direct = waits_for(pipeline, id, lists).into_iter().chain(chain);
+    direct.flat_map(|before| upstream[before.0].iter().copied().chain([before])).collect()
+}
+
 /// Whether it tells that a command was ended by what ends all processes at once, as a
 /// terminal, a service manager or a cluster does: then we are meant, too.
 fn is_of_a_signal(message: &Message<'_>) -> bool {
@@ -180,8 +192,13 @@ impl<'r, 's> Engine<'r, 's> {
             .zip(given.memories)
             .map(|(wanted, memory)| StepState::new(wanted, memory, looks_on))
             .collect();
+        let mut upstream = vec![BTreeSet::new(); steps.len()];
         for (id, depth) in given.order {
             steps[id.0].depth = *depth;
+            upstream[id.0] = upstream_of(pipeline, *id, given.lists, &upstream);
+            if pipeline.step(*id).check.is_some() {
+                steps[id.0].upstream = upstream[id.0].iter().copied().collect();
+            }
             if steps[id.0].wanted.is_none() {
                 continue;
             }
@@ -357,10 +374,14 @@ impl<'r, 's> Engine<'r, 's> {
             }
             Message::Failed(failed) => {
                 self.in_flight -= 1;
+                self.steps[failed.step.0].acted_at = Some(Instant::now());
                 self.failed_act(*failed);
             }
             Message::Recorded { done, error } => {
                 self.in_flight -= 1;
+                if done.ruling != Ruling::Adopt {
+                    self.steps[done.step.0].acted_at = Some(Instant::now());
+                }
                 self.recorded(*done, error);
             }
             Message::Lost(why) => self.lose(&why),
@@ -454,6 +475,7 @@ impl<'r, 's> Engine<'r, 's> {
             tasks: task..task + 1,
             tried,
             leader,
+            changed: self.changed_upstream(id),
         });
     }
 
@@ -465,7 +487,14 @@ impl<'r, 's> Engine<'r, 's> {
             before: self.before(id),
             task,
             made: self.made_items(id, task..task + 1),
+            changed: self.changed_upstream(id),
         });
+    }
+
+    /// When something that comes before a step acted last, if that may make an answer of
+    /// its check wrong.
+    fn changed_upstream(&self, id: StepId) -> Option<Instant> {
+        self.steps[id.0].upstream.iter().filter_map(|before| self.steps[before.0].acted_at).max()
     }
 
     pub(super) fn order_look(&mut self, order: Order<'s>) {
@@ -499,6 +528,7 @@ impl<'r, 's> Engine<'r, 's> {
                 tasks,
                 tried: None,
                 leader: None,
+                changed: self.changed_upstream(id),
             });
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::selection::Wanted;
 use super::worker::Left;
@@ -74,6 +75,11 @@ pub(super) struct StepState<'a> {
     pub(super) chained: Vec<StepId>,
     /// How many steps are not settled that must be before it begins.
     pub(super) barrier: usize,
+    /// Of a step with a check, all steps that come before it, directly or not: what they
+    /// do may make an older answer wrong.
+    pub(super) upstream: Vec<StepId>,
+    /// When one of its tasks acted last in this run.
+    pub(super) acted_at: Option<Instant>,
     /// Steps that wait for all of this one.
     pub(super) waiters: Vec<StepId>,
     /// Whether others want to know what its tasks left.
@@ -122,6 +128,8 @@ impl StepState<'_> {
             width: 1,
             chained: Vec::new(),
             barrier: 0,
+            upstream: Vec::new(),
+            acted_at: None,
             waiters: Vec::new(),
             is_read: false,
             memory,

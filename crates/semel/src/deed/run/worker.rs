@@ -42,7 +42,14 @@ pub(super) enum Order<'a> {
         lists: bool,
     },
     /// Prepare once more, since an input changed, then look at a task.
-    PrepareAgain { step: StepId, before: Before, task: usize, made: Vec<Seen> },
+    PrepareAgain {
+        step: StepId,
+        before: Before,
+        task: usize,
+        made: Vec<Seen>,
+        /// When something that comes before the step acted last.
+        changed: Option<Instant>,
+    },
     /// Look at some tasks of a step.
     Look {
         step: StepId,
@@ -53,6 +60,8 @@ pub(super) enum Order<'a> {
         tried: Option<bool>,
         /// A task of this run that did the same.
         leader: Option<usize>,
+        /// When something that comes before the step acted last.
+        changed: Option<Instant>,
     },
     /// Act on a task, as it was seen.
     Act {
@@ -223,11 +232,12 @@ impl<'a> Shop<'_, 'a> {
                     step,
                     result: self.prepare(step, &before, memory, lists, messages),
                 }),
-                Order::PrepareAgain { step, before, task, made } => {
-                    Some(self.look_anew(step, &before, task, &made))
+                Order::PrepareAgain { step, before, task, made, changed } => {
+                    Some(self.look_anew(step, &before, task, &made, changed))
                 }
-                Order::Look { step, tasks, made, tried, leader } => {
-                    Some(self.look(step, tasks, &made, tried, leader))
+                Order::Look { step, tasks, made, tried, leader, changed } => {
+                    let known = Known { made: None, tried, leader: None, changed };
+                    Some(self.look(step, tasks, &made, leader, known))
                 }
                 Order::Act {
                     step,
@@ -327,13 +337,21 @@ impl<'a> Shop<'_, 'a> {
     }
 
     /// Reads the inputs of a step once more, and looks at a task.
-    fn look_anew(&self, step: StepId, before: &Before, task: usize, made: &[Seen]) -> Message<'a> {
+    fn look_anew(
+        &self,
+        step: StepId,
+        before: &Before,
+        task: usize,
+        made: &[Seen],
+        changed: Option<Instant>,
+    ) -> Message<'a> {
         let old = self.view(step);
         let (memory, hold) = (Arc::clone(&old.memory), Arc::clone(&old.hold));
         match StepView::prepare(self.site, step, before, memory, hold, self.manner) {
             Ok(view) => {
                 self.set_view(step, view);
-                self.look(step, task..task + 1, made, None, None)
+                let known = Known { changed, ..Known::default() };
+                self.look(step, task..task + 1, made, None, known)
             }
             Err(trouble) => {
                 Message::Looked { step, first: task, view: old, looked: vec![Err(trouble.into())] }
@@ -390,8 +408,8 @@ impl<'a> Shop<'_, 'a> {
         step: StepId,
         range: Range<usize>,
         made: &[Seen],
-        tried: Option<bool>,
         leader: Option<usize>,
+        known: Known<'_>,
     ) -> Message<'a> {
         let (view, tasks) = (self.view(step), self.tasks(step));
         let leader = leader.map(|at| tasks.tasks[at].item_name());
@@ -399,7 +417,7 @@ impl<'a> Shop<'_, 'a> {
         let mut hints = Hints::default();
         let first = range.start;
         let looked = range.map(|at| {
-            let known = Known { made: made.get(at - first), tried, leader };
+            let known = Known { made: made.get(at - first), leader, ..known };
             look(self.site, &view, &tasks.tasks[at], known, self.manner, self.stop, &mut hints)
         });
         let looked = looked.collect();
