@@ -42,6 +42,21 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// What became of a run that ended so, in a word.
+    pub(crate) const fn word(self) -> &'static str {
+        match self.0 {
+            0 => "done",
+            1 => "failed",
+            3 => "refused",
+            4 => "busy",
+            5 => "broken",
+            6 => "not boring",
+            _ => "stopped",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(u8::try_from(exit.0).unwrap_or(u8::MAX))

@@ -180,7 +180,10 @@ mod tests {
             for one in all {
                 let example = one.get_after_help().map(ToString::to_string).unwrap_or_default();
                 assert!(
-                    example.starts_with("Example") && example.contains("\n  semel "),
+                    example.starts_with("Example")
+                        && example
+                            .lines()
+                            .any(|line| line.starts_with("  ") && line.contains("semel ")),
                     "`{name} {}` shows no example in its --help",
                     one.get_name()
                 );

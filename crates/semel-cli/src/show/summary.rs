@@ -24,6 +24,7 @@ use super::busy::write_orphan;
 use super::renamed;
 use super::style::Styles;
 use super::text::{WIDTH, count, instance, next, shorten, thousands, visible, when_here};
+use crate::exit::Exit;
 use crate::place::Place;
 
 /// How many tasks in trouble are told in full.
@@ -423,15 +424,7 @@ impl Summary<'_> {
             .ended
             .number
             .map_or_else(|| "the run".to_owned(), |number| format!("run {number}"));
-        let word = match status {
-            0 => "done",
-            1 => "failed",
-            3 => "refused",
-            4 => "busy",
-            5 => "broken",
-            6 => "not boring",
-            _ => "stopped",
-        };
+        let word = Exit(status).word();
         let time = clock(self.took);
         if status == 0 {
             let subject = if self.shows_steps { String::new() } else { format!("{run} ") };

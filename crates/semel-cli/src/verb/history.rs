@@ -217,13 +217,7 @@ impl Told {
 fn end(place: &Place, run: &RunRecord, is_boring: bool) -> &'static str {
     match run.status {
         Some(0) if is_boring => "nothing",
-        Some(0) => "done",
-        Some(1) => "failed",
-        Some(3) => "refused",
-        Some(4) => "busy",
-        Some(5) => "broken",
-        Some(6) => "not boring",
-        Some(_) => "stopped",
+        Some(status) => Exit(status).word(),
         None if lease::is_held(&place.home.run_lock(&run.new.id)).unwrap_or(false) => "at work",
         // Nothing is known of it but what once.log tells.
         None if run.ended.is_some() => "unknown",

@@ -116,8 +116,15 @@ pub(crate) fn init(common: &Common, options: &args::Init, typed: &str) -> Result
         let about = "what looks unsafe, and what to write instead";
         writeln!(out, "{}", text::next(&format!("semel lint{again}"), about))?;
     }
-    writeln!(out, "{}", text::next(&format!("semel plan{params}"), "what a run would do"))?;
-    writeln!(out, "{}", text::next(&format!("semel run{params}"), "do it"))?;
+    if path.exists() {
+        writeln!(out, "{}", text::next(&format!("semel plan{params}"), "what a run would do"))?;
+        writeln!(out, "{}", text::next(&format!("semel run{params}"), "do it"))?;
+    } else {
+        let about = "do it, and skip it when it is done";
+        writeln!(out, "{}", text::next("semel step NAME -- COMMAND", about))?;
+        let about = "first in a script: steps, and an end that tells";
+        writeln!(out, "{}", text::next(r#"eval "$(semel script NAME || echo exit 105)""#, about))?;
+    }
     Ok(Exit::DONE)
 }
 

@@ -379,14 +379,7 @@ fn verdict(
     first: Option<(u64, String)>,
     styles: Styles,
 ) -> String {
-    let word = match ended {
-        0 => "done",
-        1 => "failed",
-        3 => "refused",
-        4 => "busy",
-        5 => "broken",
-        _ => "stopped",
-    };
+    let word = Exit(ended).word();
     let time = took.map_or_else(String::new, |took| format!(" in {}", clock(took)));
     let head = format!("{} run {} {}{time}", script.name, script.number, styles.state(word));
     if ended == 0 {

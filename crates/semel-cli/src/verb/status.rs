@@ -445,14 +445,7 @@ impl Overview {
             (None, Some(ended), Some(status)) => {
                 let took =
                     Duration::try_from(ended.duration_since(last.new.began)).unwrap_or_default();
-                let word = match status {
-                    0 => "done",
-                    1 => "failed",
-                    3 => "refused",
-                    4 => "busy",
-                    5 => "broken",
-                    _ => "stopped",
-                };
+                let word = Exit(status).word();
                 format!("run {number} {word}, {began}, after {}", clock(took))
             }
             (None, Some(_), None) => {

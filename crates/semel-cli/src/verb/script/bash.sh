@@ -1,3 +1,7 @@
+if (( BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404 )); then
+  echo "semel: bash $BASH_VERSION is too old: scripts are guarded in 4.4 and later; exit 102" >&2
+  exit 102
+fi
 __semel_shell=$BASHPID
 SEMEL_SCRIPT=$(@SEMEL@ script @NAME@ @OPTIONS@ --do begin --shell "$__semel_shell" --from "${BASH_SOURCE[0]-$0}") || exit $?
 export SEMEL_SCRIPT
@@ -7,6 +11,8 @@ __semel_state=${SEMEL_SCRIPT#*:*:*:*:}/.semel/staging/${__semel_run%%:*}/shell
 # Does a task of this script. A function runs in a fresh bash, which gets what this one
 # has: behind `||` and `if` a failure in it would not stop it here.
 step() {
+  # Of a script that traces what it does, `step ...` is what it wrote itself.
+  { local -; set +x; } 2> /dev/null
   local __semel_at=1 __semel_word='' __semel_check='' __semel_rc=0 __semel_file
   while (( __semel_at <= $# )); do
     case ${!__semel_at} in
@@ -29,6 +35,7 @@ step() {
 eval "__semel_words=($(builtin trap -p EXIT))"
 __semel_trap=${__semel_words[2]-}
 trap() {
+  { local -; set +x; } 2> /dev/null
   local __semel_action __semel_signal __semel_others=()
   if [[ $BASHPID != "$__semel_shell" || ${1-} == -[lpP]* ]]; then
     builtin trap "$@"
@@ -47,12 +54,12 @@ trap() {
   if (( ${#__semel_others[@]} )); then builtin trap -- "$__semel_action" "${__semel_others[@]}"; fi
 }
 __semel_exit() {
-  __semel_status=$?
-  set +e
+  { __semel_status=$?; __semel_flags=$-; set +ex; } 2> /dev/null
   if [[ $__semel_trap ]]; then
     @SEMEL@ script @NAME@ --do ending --status "$__semel_status"
-    (exit "$__semel_status")
-    eval "$__semel_trap"
+    eval '{ if [[ $__semel_flags == *x* ]]; then set -x; fi; (exit "$__semel_status"); } 2> /dev/null
+    '"$__semel_trap"
+    { set +x; } 2> /dev/null
   fi
   @SEMEL@ script @NAME@ @OPTIONS@ --do end --status "$__semel_status"
   exit $?

@@ -116,3 +116,26 @@ fn a_name_that_is_none_ends_the_script() {
     scratch.file("s.sh", "eval \"$(semel script || echo exit 105)\"\necho not reached\n");
     in_shell(&scratch, "bash").exits(105).keeps_silent_of("not reached");
 }
+
+/// Whoever traces a script sees what it wrote, not what semel put into it.
+#[test]
+fn a_trace_shows_the_scripts_own_lines() {
+    let scratch = with("");
+    scratch.file(
+        "s.sh",
+        "eval \"$(semel script s || echo exit 105)\"\ntrap 'echo mine; :' EXIT\nset -x\nf() { echo hi; }\nstep a --check 'test -e a' -- touch a\nstep b -- f\n",
+    );
+    let ran = in_shell(&scratch, "bash").exits(0);
+    let traced: Vec<_> = ran.stderr.lines().filter(|line| line.starts_with('+')).collect();
+    assert_eq!(
+        traced,
+        [
+            "+ step a --check 'test -e a' -- touch a",
+            "+ step b -- f",
+            "+ __semel_exit",
+            "++ echo mine",
+            "++ :"
+        ],
+        "{ran:?}"
+    );
+}

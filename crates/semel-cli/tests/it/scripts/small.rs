@@ -128,3 +128,14 @@ fn a_lock_is_free_when_its_holder_was_killed_but_not_while_its_command_lives() {
     scratch.semel_words(["lock", "x", "--", "true"]).exits(0);
     scratch.sh("kill $(cat pid)");
 }
+
+#[test]
+fn what_is_for_pipeline_files_is_refused_in_scripts() {
+    let scratch = with_manifest();
+    for verb in ["step a", "write a.txt", "lock a"] {
+        for option in ["-f x.toml", "-p day=mon"] {
+            scratch.semel(&format!("{verb} {option} -- touch made")).exits(102).says("--per");
+        }
+    }
+    assert!(!scratch.has("made"));
+}

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::ToSql;
+use rusqlite::{Row, ToSql};
 
 use super::SqliteManifest;
 use super::sums::Sum;
@@ -13,6 +13,30 @@ use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
 use crate::words::run::Worker;
 use crate::words::task::Instance;
+
+/// A receipt, held against its sum: item, what, how, encoding, effect, run, once, sum.
+pub(super) fn receipt_at(row: &Row<'_>, of_receipt: &Sum) -> rusqlite::Result<Remembered> {
+    let effect: Option<[u8; 32]> = row.get(4)?;
+    let item = row.get_ref(0)?.as_str()?;
+    let fingerprint = Fingerprint { what: digest_at(row, 1)?, how: digest_at(row, 2)? };
+    let encoding = row.get(3)?;
+    of_receipt
+        .text(item)
+        .number(encoding)
+        .bytes(fingerprint.what.as_bytes())
+        .bytes(fingerprint.how.as_bytes())
+        .maybe(effect.as_ref().map(<[u8; 32]>::as_slice))
+        .number(row.get(6)?)
+        .verify(row, 7)?;
+    Ok(Remembered {
+        item: item.into(),
+        fingerprint,
+        encoding,
+        effect: effect.map(Digest::from_bytes),
+        run: row.get(5)?,
+        former: None,
+    })
+}
 
 impl SqliteManifest {
     /// What is remembered of a step and instance; with `item`, of that alone.
@@ -39,28 +63,7 @@ impl SqliteManifest {
                  where pipeline = ?1 and step = ?2 and instance = ?3{also} order by item"
             ),
             key,
-            |row| {
-                let effect: Option<[u8; 32]> = row.get(4)?;
-                let item = row.get_ref(0)?.as_str()?;
-                let fingerprint = Fingerprint { what: digest_at(row, 1)?, how: digest_at(row, 2)? };
-                let encoding = row.get(3)?;
-                of_receipt
-                    .text(item)
-                    .number(encoding)
-                    .bytes(fingerprint.what.as_bytes())
-                    .bytes(fingerprint.how.as_bytes())
-                    .maybe(effect.as_ref().map(<[u8; 32]>::as_slice))
-                    .number(row.get(6)?)
-                    .verify(row, 7)?;
-                Ok(Remembered {
-                    item: item.into(),
-                    fingerprint,
-                    encoding,
-                    effect: effect.map(Digest::from_bytes),
-                    run: row.get(5)?,
-                    former: None,
-                })
-            },
+            |row| receipt_at(row, &of_receipt),
         )?;
         let mut open = self.rows(
             "read the open attempts",

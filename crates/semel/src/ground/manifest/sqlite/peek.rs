@@ -15,13 +15,12 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::file::{Access, latest};
+use super::memory::receipt_at;
 use super::sums::Sum;
-use super::values::{digest_at, item_of, time_at};
+use super::values::{item_of, time_at};
 use super::{SqliteManifest, header};
 use crate::ground::manifest::{ManifestResult, Remembered};
 use crate::ground::world::file_system::FileSystem;
-use crate::words::digest::Digest;
-use crate::words::fingerprint::Fingerprint;
 use crate::words::path::bytes_of;
 use crate::words::task::TaskName;
 
@@ -104,7 +103,7 @@ impl Peek {
         let (step, instance, item) = (&task.step, task.instance.as_str(), item_of(task));
         self.manifest.row(
             "read a receipt",
-            "select what, how, encoding, effect, run, once, sum, at from receipt
+            "select item, what, how, encoding, effect, run, once, sum, at from receipt
              where pipeline = ?1 and step = ?2 and instance = ?3 and item = ?4
              and not exists (select 1 from attempt
                  where pipeline = ?1 and step = ?2 and instance = ?3 and item = ?4 and open = 1)
@@ -113,26 +112,8 @@ impl Peek {
                  and acted_by is null)",
             params![pipeline, step, instance, item],
             |row| {
-                let effect: Option<[u8; 32]> = row.get(3)?;
-                let fingerprint = Fingerprint { what: digest_at(row, 0)?, how: digest_at(row, 1)? };
-                let encoding = row.get(2)?;
-                Sum::of("receipt", &[pipeline, step, instance])
-                    .text(item)
-                    .number(encoding)
-                    .bytes(fingerprint.what.as_bytes())
-                    .bytes(fingerprint.how.as_bytes())
-                    .maybe(effect.as_ref().map(<[u8; 32]>::as_slice))
-                    .number(row.get(5)?)
-                    .verify(row, 6)?;
-                let receipt = Remembered {
-                    item: item.into(),
-                    fingerprint,
-                    encoding,
-                    effect: effect.map(Digest::from_bytes),
-                    run: row.get(4)?,
-                    former: None,
-                };
-                Ok((receipt, time_at(row, 7)?))
+                let receipt = receipt_at(row, &Sum::of("receipt", &[pipeline, step, instance]))?;
+                Ok((receipt, time_at(row, 8)?))
             },
         )
     }
