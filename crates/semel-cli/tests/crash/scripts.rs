@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use semel_testkit::tracer::{Blow, Moment, Plan, Point, trace};
 use semel_testkit::{Ran, Scratch};
 
+use crate::sweep::one_of;
+
 /// A function, a loop, an output and a file that is in the way, and a payment.
 const SCRIPT: &str = r#"set -euo pipefail
 eval "$(semel script nightly || echo exit 105)"
@@ -73,7 +75,7 @@ fn goes_on(scratch: &Scratch, reference: &Scratch) -> Result<(), String> {
     }
 }
 
-fn sweep(what: &str, moment: Moment, one_of: usize) {
+fn sweep(what: &str, moment: Moment, usually: usize) {
     let reference = prepared();
     run(&reference).exits(0);
     let is_point = |point: &Point| point.changes;
@@ -85,11 +87,7 @@ fn sweep(what: &str, moment: Moment, one_of: usize) {
         Err(why) => return why.tell(what),
     };
     assert_eq!(quiet.status, 0, "{quiet:?}");
-    let one_of = match std::env::var("SEMEL_SWEEP") {
-        Ok(text) if text == "full" => 1,
-        Ok(text) => text.parse().unwrap(),
-        Err(_) => one_of,
-    };
+    let one_of = one_of(usually);
     let total = quiet.points.len();
     let (next, violations) = (AtomicUsize::new(1 + what.len() % one_of), Mutex::new(Vec::new()));
     let struck = AtomicUsize::new(0);

@@ -10,6 +10,15 @@ use semel_testkit::tracer::{Blow, Plan, Point, Traced, trace};
 
 use crate::scene::Scene;
 
+/// One of how many points is tried, unless `SEMEL_SWEEP` says otherwise.
+pub(crate) fn one_of(usually: usize) -> usize {
+    match std::env::var("SEMEL_SWEEP") {
+        Ok(text) if text == "full" => 1,
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => usually,
+    }
+}
+
 /// How many violations are told whole.
 const TOLD: usize = 8;
 
@@ -59,11 +68,7 @@ impl Sweep<'_> {
         assert_eq!(quiet.status, 0, "{quiet:?}");
         let total = quiet.points.len();
         assert!(total > 0, "{}, {}: nothing is changed", self.scene.name, self.what);
-        let one_of = match std::env::var("SEMEL_SWEEP") {
-            Ok(text) if text == "full" => 1,
-            Ok(text) => text.parse().unwrap(),
-            Err(_) => self.one_of,
-        };
+        let one_of = one_of(self.one_of);
         // Where one of several is tried, each sweep begins with another.
         let first = 1 + (self.what.len() + self.scene.name.len()) % one_of.min(total);
         let next = AtomicUsize::new(first);

@@ -13,9 +13,15 @@ use semel_testkit::{Ran, Scratch};
 /// A scratch folder with a manifest and a script, as people write it: `body` comes after
 /// the line that guards it.
 fn with(body: &str) -> Scratch {
+    let scratch = with_manifest();
+    put(&scratch, body);
+    scratch
+}
+
+/// A scratch folder with a manifest.
+fn with_manifest() -> Scratch {
     let scratch = crate::scratch();
     scratch.semel("init --bare").exits(0);
-    put(&scratch, body);
     scratch
 }
 

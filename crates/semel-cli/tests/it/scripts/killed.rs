@@ -24,14 +24,20 @@ step three --once -- bash -c 'echo three >> outbox'
     );
 }
 
-#[test]
-fn killed_in_the_middle_of_a_step_it_goes_on_there() {
+/// The script, which has come to its second step and waits at the gate in it.
+fn stopped_in_two() -> (Scratch, Gate, Running) {
     let scratch = with("");
     let gate = Gate::new(scratch.path(), "gate");
     three(&scratch, &gate);
     scratch.file("stop", "");
     let running = start(&scratch);
     gate.until_arrived();
+    (scratch, gate, running)
+}
+
+#[test]
+fn killed_in_the_middle_of_a_step_it_goes_on_there() {
+    let (scratch, _gate, running) = stopped_in_two();
     scratch.semel("status").exits(4).says("two       at work");
     running.kill();
     until_kept(&scratch);
@@ -46,12 +52,7 @@ fn killed_in_the_middle_of_a_step_it_goes_on_there() {
 
 #[test]
 fn killed_with_all_that_keeps_it_it_goes_on_there() {
-    let scratch = with("");
-    let gate = Gate::new(scratch.path(), "gate");
-    three(&scratch, &gate);
-    scratch.file("stop", "");
-    let running = start(&scratch);
-    gate.until_arrived();
+    let (scratch, _gate, running) = stopped_in_two();
     keepers(&scratch).into_iter().for_each(kill_tree);
     running.kill();
     scratch.remove("stop");
@@ -64,12 +65,7 @@ fn killed_with_all_that_keeps_it_it_goes_on_there() {
 
 #[test]
 fn run_again_at_once_it_waits_for_what_is_ending() {
-    let scratch = with("");
-    let gate = Gate::new(scratch.path(), "gate");
-    three(&scratch, &gate);
-    scratch.file("stop", "");
-    let running = start(&scratch);
-    gate.until_arrived();
+    let (scratch, _gate, running) = stopped_in_two();
     scratch.remove("stop");
     running.signal(Signal::KILL);
     // Its step is still at work, and is being ended.
@@ -137,12 +133,7 @@ fn a_signal_ends_the_script_and_says_so() {
 
 #[test]
 fn i4_twice_at_once_one_works() {
-    let scratch = with("");
-    let gate = Gate::new(scratch.path(), "gate");
-    three(&scratch, &gate);
-    scratch.file("stop", "");
-    let first = start(&scratch);
-    gate.until_arrived();
+    let (scratch, gate, first) = stopped_in_two();
     run(&scratch)
         .exits(104)
         .says("busy  nightly is at work already")

@@ -1,12 +1,8 @@
 //! `semel write` and `semel lock`.
 
-use semel_testkit::{Gate, Scratch};
+use semel_testkit::Gate;
 
-fn with_manifest() -> Scratch {
-    let scratch = crate::scratch();
-    scratch.semel("init --bare").exits(0);
-    scratch
-}
+use super::with_manifest;
 
 #[test]
 fn i7_what_is_written_is_there_whole_or_as_it_was() {
