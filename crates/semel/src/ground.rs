@@ -1,5 +1,6 @@
 //! Ground: what the deeds stand on. The manifest's stores, and the world.
 
+pub mod database;
 pub mod digests;
 pub mod glob;
 pub mod home;

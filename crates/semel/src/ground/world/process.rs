@@ -91,6 +91,14 @@ impl Stop {
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC)?))
     }
 
+    /// The same switch, for somebody else to hold.
+    ///
+    /// # Errors
+    /// If the system has no descriptor left.
+    pub fn share(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
     /// Ends all commands that wait on it, now and later.
     ///
     /// # Errors
