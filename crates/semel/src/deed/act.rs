@@ -153,7 +153,7 @@ pub fn attempt(
     stop: &Stop,
     telling: &mut Telling<'_>,
 ) -> Attempted {
-    let Some(action) = &job.view.step.action else {
+    let Some(command) = job.view.step.command() else {
         return Attempted::not_begun(Failure::Broken("the step has no command".to_owned()));
     };
     let undo = Undo { workshop, job };
@@ -181,7 +181,7 @@ pub fn attempt(
         Ok(list) => list,
         Err(failure) => return clear(workshop, job, &place, Attempted::not_begun(failure)),
     };
-    let ran = run(workshop, job, &action.command, &place, list.as_deref(), stop, telling);
+    let ran = run(workshop, job, command, &place, list.as_deref(), stop, telling);
     let inspected = match ran.ended_badly {
         None => inspect(workshop.site, job, &place),
         Some(acted) => Err(acted),

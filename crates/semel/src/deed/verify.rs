@@ -437,6 +437,7 @@ fn without_needless_inputs(pipeline: &Pipeline) -> Pipeline {
                 command.templates().iter().chain(equals).collect()
             }
             Some(Probe::All(command)) => command.templates().iter().collect(),
+            Some(Probe::Sql { query, .. }) => vec![query],
             Some(Probe::File { path, sha256 }) => vec![path, sha256],
             None => Vec::new(),
         };

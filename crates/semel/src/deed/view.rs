@@ -489,7 +489,7 @@ pub fn is_older(at: Timestamp, limit: Duration) -> bool {
 /// Files that the command names as its programs, where they lie in the
 /// pipeline's folder. Outputs and databases are none.
 pub(super) fn programs(site: &Site<'_>, step: &Step) -> Result<Vec<Input>, Trouble> {
-    let named = match step.action.as_ref().map(|action| &action.command) {
+    let named = match step.command() {
         None => Vec::new(),
         Some(Command::Shell { text, .. }) => {
             let holes: Vec<_> = text.placeholders().map(|hole| hole.range.clone()).collect();

@@ -8,7 +8,10 @@
 //! reached. An error says what kind it is: a server that is out of reach is another
 //! matter than a statement that is wrong.
 
+pub mod postgres;
 pub mod settings;
+pub mod sqlite;
+pub mod stamps;
 
 use std::time::Instant;
 
@@ -50,6 +53,8 @@ pub enum ErrorKind {
     /// A record does not fit its table; its number, from 1, among those that were
     /// copied, where that is known.
     BadRecord(Option<u64>),
+    /// A row with this key is there already.
+    Duplicate,
     /// The watch said stop.
     Stopped,
     /// The watch's deadline passed.
@@ -68,6 +73,18 @@ impl DbError {
     #[must_use]
     pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into() }
+    }
+}
+
+impl Watch {
+    /// The error that ends the waiting, if it is to end.
+    #[must_use]
+    pub fn over(&self) -> Option<DbError> {
+        if self.stop.is_pulled() {
+            return Some(DbError::new(ErrorKind::Stopped, "it was stopped"));
+        }
+        let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        is_late.then(|| DbError::new(ErrorKind::TimedOut, "its time is over"))
     }
 }
 
@@ -179,6 +196,15 @@ impl From<DbError> for CopyError {
 pub trait Session {
     /// Which database it is.
     fn address(&self) -> &Address;
+
+    /// From now on this ends its waiting.
+    ///
+    /// # Errors
+    /// If the database cannot be told.
+    fn set_watch(&mut self, watch: Watch) -> DbResult<()>;
+
+    /// Whether nothing more can be sent: the connection is lost, or in doubt.
+    fn is_lost(&self) -> bool;
 
     /// Sends one statement and returns its rows. Its parameters stand as
     /// [`crate::words::database::Engine::parameter`] says.

@@ -27,6 +27,17 @@ impl Engine {
         }
     }
 
+    /// The engine that a URL names, where its beginning does.
+    #[must_use]
+    pub fn of_url(url: &str) -> Option<Self> {
+        Some(match url.split_once(':')?.0 {
+            "postgres" | "postgresql" => Self::Postgres,
+            "sqlite" => Self::Sqlite,
+            "mysql" | "mariadb" => Self::MySql,
+            _ => return None,
+        })
+    }
+
     /// How the parameter of a place, from 1, stands in a statement.
     #[must_use]
     pub fn parameter(self, place: usize) -> String {

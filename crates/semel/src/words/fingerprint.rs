@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::words::digest::{Digest, Fields};
-use crate::words::pipeline::{Command, Step};
+use crate::words::pipeline::{ActionKind, Command, SqlText, Step};
 use crate::words::task::Row;
 use crate::words::template::ItemPart;
 use crate::words::verdict::Likeness;
@@ -188,13 +188,19 @@ pub struct How {
     /// The functions of a script that it calls, as they are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub functions: Option<String>,
+    /// The statements for a database, or the file that they stand in, as it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
+    /// How a file is copied into a table, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<String>,
 }
 
 impl How {
     /// How a step does what it does. One that is a check alone does nothing.
     #[must_use]
     pub fn of(step: &Step, programs: BTreeMap<String, String>) -> Self {
-        let command = step.action.as_ref().map(|action| &action.command);
+        let command = step.command();
         let run = command.iter().flat_map(|command| command.templates());
         let run = run.map(|text| text.text.clone()).collect();
         let (shell, prelude) = match command {
@@ -204,7 +210,16 @@ impl How {
         let dir = step.dir.as_ref().map(|dir| dir.text.clone());
         let functions = step.script.as_ref().map(|script| script.functions.clone());
         let functions = functions.filter(|text| !text.is_empty());
-        Self { run, shell, programs, prelude, dir, functions }
+        let (mut sql, mut load) = (None, None);
+        match step.action.as_ref().map(|action| &action.kind) {
+            Some(ActionKind::Sql(action)) => {
+                let (SqlText::Inline(text) | SqlText::File(text)) = &action.text;
+                sql = Some(text.text.clone());
+            }
+            Some(ActionKind::Load(action)) => load = Some(action.to_string()),
+            Some(ActionKind::Command(_)) | None => {}
+        }
+        Self { run, shell, programs, prelude, dir, functions, sql, load }
     }
 
     /// The digest of all fields.
@@ -228,6 +243,12 @@ impl How {
         }
         if let Some(functions) = &self.functions {
             fields.put("functions", functions.as_bytes());
+        }
+        if let Some(sql) = &self.sql {
+            fields.put("sql", sql.as_bytes());
+        }
+        if let Some(load) = &self.load {
+            fields.put("load", load.as_bytes());
         }
         fields.digest()
     }
@@ -335,6 +356,8 @@ mod tests {
             prelude: None,
             dir: None,
             functions: None,
+            sql: None,
+            load: None,
         };
         assert_ne!(how(&["a", "b"]).digest(), how(&["a b"]).digest());
     }
@@ -364,6 +387,8 @@ mod tests {
             prelude: None,
             dir: None,
             functions: None,
+            sql: None,
+            load: None,
         };
         let effect = effect([("", Digest::of(b"z"))]).expect("it has an output");
         let mut left = Left::default();

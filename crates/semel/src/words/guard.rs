@@ -14,8 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::words::pipeline::{
-    Action, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Digested, Durability, Each, EachSource,
-    InPlace, Input, InputSource, Items, Out, Param, ParamValue, Pipeline, Probe, Retry,
+    Action, ActionKind, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Digested, Durability, Each,
+    EachSource, InPlace, Input, InputSource, Items, Out, Param, ParamValue, Pipeline, Probe, Retry,
     ScriptState, Step, is_name,
 };
 use crate::words::task::Item;
@@ -169,7 +169,7 @@ impl Guard {
         self.placeholders_have_values(&words)?;
         self.outputs_are_written(&words)?;
         let mut step = self.step_of(self.item.iter().map(|item| Item::plain(item.as_bytes())));
-        step.action = Some(Action { command: Command::Words(words), span: 0..0 });
+        step.action = Some(Action { kind: ActionKind::Command(Command::Words(words)), span: 0..0 });
         step.check = commands.check.as_ref().map(|text| check(text, commands.equals.as_deref()));
         step.runs_in = Some(commands.folder.clone());
         step.script = commands.script.clone();
@@ -377,6 +377,7 @@ pub fn pipeline(name: &str, params: &[(String, String)], steps: Vec<Step>) -> Pi
         jobs: None,
         timeout: None,
         durability: Durability::Power,
+        databases: Vec::new(),
         steps,
         finally: None,
         on_failure: None,

@@ -15,6 +15,7 @@ mod read;
 mod rules;
 mod value;
 
+use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub(crate) use keys::is_name;
 pub use places::Places;
 pub use rules::find_cycle;
 
+use crate::words::rows::{Format, Packing};
 use crate::words::task::Item;
 use crate::words::template::{Name, Template};
 
@@ -52,6 +54,8 @@ pub struct Pipeline {
     pub timeout: Option<Duration>,
     /// What a receipt outlives.
     pub durability: Durability,
+    /// The databases that it names, in the order of the file.
+    pub databases: Vec<Database>,
     /// The steps, in the order of the file.
     pub steps: Vec<Step>,
     /// What is run at the end of every run.
@@ -64,6 +68,17 @@ pub struct Pipeline {
     pub was: Vec<String>,
     /// Whether a run makes no new memory while there are `once` steps.
     pub refuses_fresh_memory: bool,
+}
+
+/// A database that the file gives a name.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Its name.
+    pub name: String,
+    /// Where it is: `sqlite:flights.db`. Users and passwords are not said here.
+    pub url: Template,
+    /// Where the file says so.
+    pub span: Span,
 }
 
 /// A parameter.
@@ -329,10 +344,129 @@ pub struct Out {
 /// What a task does.
 #[derive(Clone, Debug)]
 pub struct Action {
-    /// The command.
-    pub command: Command,
+    /// What it is.
+    pub kind: ActionKind,
     /// Where the file says so.
     pub span: Span,
+}
+
+/// What kind of action it is.
+#[derive(Clone, Debug)]
+pub enum ActionKind {
+    /// A command, which leaves what it leaves.
+    Command(Command),
+    /// A script for a database: one transaction.
+    Sql(Sql),
+    /// A file that is copied into a table: one transaction.
+    Load(Load),
+}
+
+impl ActionKind {
+    /// The command, where it is one.
+    #[must_use]
+    pub const fn command(&self) -> Option<&Command> {
+        match self {
+            Self::Command(command) => Some(command),
+            Self::Sql(_) | Self::Load(_) => None,
+        }
+    }
+
+    /// The name of the database that it works on, where it does.
+    #[must_use]
+    pub fn database(&self) -> Option<&str> {
+        match self {
+            Self::Command(_) => None,
+            Self::Sql(sql) => Some(&sql.db),
+            Self::Load(load) => Some(&load.db),
+        }
+    }
+
+    /// The texts in it that decide what it does.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let (command, others) = match self {
+            Self::Command(command) => (command.templates(), [None, None, None]),
+            Self::Sql(sql) => {
+                let (SqlText::Inline(text) | SqlText::File(text)) = &sql.text;
+                (&[][..], [Some(text), None, None])
+            }
+            Self::Load(load) => {
+                let (into, file) = (Some(&load.into), load.file.as_ref());
+                (&[][..], [into, file, load.replace_where.as_ref()])
+            }
+        };
+        command.iter().chain(others.into_iter().flatten())
+    }
+}
+
+/// A script for a database.
+#[derive(Clone, Debug)]
+pub struct Sql {
+    /// The name of the database.
+    pub db: String,
+    /// The statements.
+    pub text: SqlText,
+}
+
+/// Where the statements of a script stand.
+#[derive(Clone, Debug)]
+pub enum SqlText {
+    /// In the pipeline file; placeholders are bound parameters.
+    Inline(Template),
+    /// In a file of this path, as they are.
+    File(Template),
+}
+
+/// A file that is copied into a table.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// The name of the database.
+    pub db: String,
+    /// The table, as a statement names it.
+    pub into: Template,
+    /// The file; by default the item.
+    pub file: Option<Template>,
+    /// What is in the file, where its name does not say it.
+    pub format: Option<Format>,
+    /// How it is compressed, where its name does not say it.
+    pub packing: Option<Packing>,
+    /// Columns of the table, and those of the file that go into them; empty: all of
+    /// the file's, by their names.
+    pub columns: Vec<(String, String)>,
+    /// Whether it replaces all that is in the table.
+    pub replaces_all: bool,
+    /// A column that is filled with the task's name, by which its rows are found again.
+    pub tag: Option<String>,
+    /// A condition by which its rows are found again.
+    pub replace_where: Option<Template>,
+}
+
+impl fmt::Display for Load {
+    /// All that decides how the file is copied: `into flight, tag source`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "into {}", self.into.text)?;
+        if let Some(format) = self.format {
+            write!(f, ", format {}", format.name())?;
+        }
+        if let Some(packing) = self.packing {
+            write!(f, ", packing {}", packing.name())?;
+        }
+        for (column, source) in &self.columns {
+            match column == source {
+                true => write!(f, ", column {column}")?,
+                false => write!(f, ", column {column} from {source}")?,
+            }
+        }
+        if self.replaces_all {
+            f.write_str(", replacing all")?;
+        }
+        if let Some(tag) = &self.tag {
+            write!(f, ", tag {tag}")?;
+        }
+        if let Some(text) = &self.replace_where {
+            write!(f, ", replacing where {}", text.text)?;
+        }
+        Ok(())
+    }
 }
 
 /// A command, for an action or a check.
@@ -391,6 +525,13 @@ pub enum Probe {
     },
     /// A command that prints the items for which it holds.
     All(Command),
+    /// A query, whose first row and column must be there and true.
+    Sql {
+        /// The name of the database.
+        db: String,
+        /// The query; placeholders are bound parameters.
+        query: Template,
+    },
     /// A file, which must have this digest.
     File {
         /// Its path.
@@ -406,6 +547,7 @@ impl Probe {
         let (command, others) = match self {
             Self::Command { command, equals } => (command.templates(), [equals.as_ref(), None]),
             Self::All(command) => (command.templates(), [None, None]),
+            Self::Sql { query, .. } => (&[][..], [Some(query), None]),
             Self::File { path, sha256 } => (&[][..], [Some(path), Some(sha256)]),
         };
         command.iter().chain(others.into_iter().flatten())
@@ -488,8 +630,8 @@ impl Bound {
     }
 }
 
-impl std::fmt::Display for Bound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.relation {
             Relation::Equal => "=",
             Relation::AtLeast => ">=",
@@ -627,6 +769,18 @@ impl Step {
         self.dir.is_some() || self.runs_in.is_some()
     }
 
+    /// Its command, where its action is one.
+    #[must_use]
+    pub fn command(&self) -> Option<&Command> {
+        self.action.as_ref().and_then(|action| action.kind.command())
+    }
+
+    /// The name of the database that its action works on, where it does.
+    #[must_use]
+    pub fn database(&self) -> Option<&str> {
+        self.action.as_ref().and_then(|action| action.kind.database())
+    }
+
     /// Whether its items are files, which count by their content.
     #[must_use]
     pub fn has_file_items(&self) -> bool {
@@ -648,7 +802,7 @@ impl Step {
     /// of `env` and of `check`.
     pub fn counting_templates(&self) -> impl Iterator<Item = &Template> {
         let check = self.check.iter().flat_map(|check| check.probe.templates());
-        let action = self.action.iter().flat_map(|action| action.command.templates());
+        let action = self.action.iter().flat_map(|action| action.kind.templates());
         action.chain(self.env.iter().map(|(_, value)| value)).chain(&self.dir).chain(check)
     }
 

@@ -275,6 +275,42 @@ impl Template {
         self.placeholders().next().is_none()
     }
 
+    /// The text with something else in the place of each placeholder, by their order;
+    /// and where that stands.
+    pub fn spell(&self, stand_in: impl Fn(usize) -> String) -> (String, Vec<Range<usize>>) {
+        let (mut text, mut places) = (String::with_capacity(self.text.len()), Vec::new());
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(plain) => text.push_str(plain),
+                Piece::Hole(_) => {
+                    let start = text.len();
+                    text.push_str(&stand_in(places.len()));
+                    places.push(start..text.len());
+                }
+            }
+        }
+        (text, places)
+    }
+
+    /// The values of the placeholders, in order; several of one are joined by blanks.
+    #[must_use]
+    pub fn values(&self, values: &impl Values) -> Vec<Vec<u8>> {
+        let joined = |hole: &Placeholder| hole.filtered(&values.value(&hole.name)).join(&b' ');
+        self.placeholders().map(joined).collect()
+    }
+
+    /// Fills in the values as literals, each by `literal`.
+    #[must_use]
+    pub fn render_literals(
+        &self,
+        values: &impl Values,
+        literal: impl Fn(&str) -> String,
+    ) -> Vec<u8> {
+        self.fill(values, |_, value| {
+            Cow::Owned(literal(&String::from_utf8_lossy(&value)).into_bytes())
+        })
+    }
+
     /// The text before the first placeholder.
     #[must_use]
     pub fn head(&self) -> &str {

@@ -373,10 +373,13 @@ impl Act<'_, '_> {
         let step = self.view.step;
         let asked = step.check.as_ref().and_then(|check| match &check.probe {
             Probe::Command { command, .. } | Probe::All(command) => Some(command),
-            Probe::File { .. } => None,
+            Probe::File { .. } | Probe::Sql { .. } => None,
         });
-        let command = step.action.as_ref().map(|action| &action.command).or(asked);
-        let typed = command.map(|command| command::as_typed(command, bindings));
+        let typed = match step.action.as_ref().map(|action| &action.kind) {
+            Some(ActionKind::Command(command)) => Some(command::as_typed(command, bindings)),
+            Some(kind) => Some(transaction::as_typed(kind, bindings)),
+            None => asked.map(|command| command::as_typed(command, bindings)),
+        };
         self.view.mask.text(&typed.unwrap_or_default()).into_owned()
     }
 

@@ -35,13 +35,13 @@ impl<'a> Script<'a> {
     }
 
     pub(super) fn of_action(step: &'a Step) -> Option<Self> {
-        Some(Self::new(&step.action.as_ref()?.command, &["step", &step.name, "run"]))
+        Some(Self::new(step.command()?, &["step", &step.name, "run"]))
     }
 
     pub(super) fn of_check(step: &'a Step, places: &Places<'_>) -> Option<Self> {
         let command = match &step.check.as_ref()?.probe {
             Probe::Command { command, .. } | Probe::All(command) => command,
-            Probe::File { .. } => return None,
+            Probe::File { .. } | Probe::Sql { .. } => return None,
         };
         let table = ["step", &step.name, "check", "run"];
         let is_table = places.value(&table).is_some();

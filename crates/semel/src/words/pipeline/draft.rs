@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::value::{Placed, Written};
 use super::{Digested, Durability, Expect, InPlace, Retry, Same, Span};
+use crate::words::rows::{Format, Packing};
 
 /// What the file says.
 #[derive(Default)]
@@ -19,12 +20,19 @@ pub(super) struct PipelineDraft {
     pub(super) durability: Durability,
     pub(super) shell: Option<Vec<String>>,
     pub(super) prelude: Option<Placed<String>>,
+    pub(super) databases: Vec<DatabaseDraft>,
     pub(super) steps: Vec<StepDraft>,
     pub(super) finally: Option<HookDraft>,
     pub(super) on_failure: Option<HookDraft>,
     pub(super) on_success: Option<HookDraft>,
     pub(super) was: Vec<Placed<String>>,
     pub(super) refuses_fresh_memory: bool,
+}
+
+/// A database that the file gives a name.
+pub(super) struct DatabaseDraft {
+    pub(super) name: String,
+    pub(super) url: Written,
 }
 
 /// A parameter, and where its value comes from: one of the three, if the file is
@@ -62,7 +70,7 @@ pub(super) struct StepDraft {
     pub(super) digest: Option<Placed<Digested>>,
     pub(super) outs: Vec<OutDraft>,
     pub(super) in_place: Option<Placed<InPlace>>,
-    pub(super) actions: Vec<Placed<CommandDraft>>,
+    pub(super) actions: Vec<Placed<ActDraft>>,
     pub(super) cleanup: Option<Placed<CommandDraft>>,
     pub(super) dir: Option<Written>,
     pub(super) shell: Option<Vec<String>>,
@@ -147,6 +155,66 @@ pub(super) struct OutDraft {
     pub(super) path: Written,
 }
 
+pub(super) enum ActDraft {
+    Command(CommandDraft),
+    Sql(SqlDraft),
+    Load(LoadDraft),
+}
+
+impl ActDraft {
+    pub(super) const fn command(&self) -> Option<&CommandDraft> {
+        match self {
+            Self::Command(command) => Some(command),
+            Self::Sql(_) | Self::Load(_) => None,
+        }
+    }
+
+    /// The database that it names.
+    pub(super) const fn db(&self) -> Option<&Placed<String>> {
+        match self {
+            Self::Command(_) => None,
+            Self::Sql(sql) => sql.db.as_ref(),
+            Self::Load(load) => load.db.as_ref(),
+        }
+    }
+
+    /// All texts whose values decide what it does.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &Written> {
+        let (command, others) = match self {
+            Self::Command(command) => (command.texts(), [None, None, None]),
+            Self::Sql(sql) => (&[][..], [sql.text.as_ref(), sql.file.as_ref(), None]),
+            Self::Load(load) => {
+                (&[][..], [load.into.as_ref(), load.file.as_ref(), load.replace_where.as_ref()])
+            }
+        };
+        command.iter().chain(others.into_iter().flatten())
+    }
+}
+
+/// A script for a database.
+#[derive(Default)]
+pub(super) struct SqlDraft {
+    pub(super) span: Span,
+    pub(super) text: Option<Written>,
+    pub(super) file: Option<Written>,
+    pub(super) db: Option<Placed<String>>,
+}
+
+/// A file that is copied into a table.
+#[derive(Default)]
+pub(super) struct LoadDraft {
+    pub(super) span: Span,
+    pub(super) into: Option<Written>,
+    pub(super) db: Option<Placed<String>>,
+    pub(super) file: Option<Written>,
+    pub(super) format: Option<Format>,
+    pub(super) packing: Option<Packing>,
+    pub(super) columns: Vec<(String, String)>,
+    pub(super) replaces_all: Option<Placed<bool>>,
+    pub(super) tag: Option<Placed<String>>,
+    pub(super) replace_where: Option<Written>,
+}
+
 pub(super) enum CommandDraft {
     Shell(Written),
     Words(Vec<Written>),
@@ -168,6 +236,8 @@ pub(super) struct CheckDraft {
     pub(super) all: Option<Placed<bool>>,
     pub(super) file: Option<Written>,
     pub(super) sha256: Option<Written>,
+    pub(super) sql: Option<Written>,
+    pub(super) db: Option<Placed<String>>,
     pub(super) within: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) retry: Option<Retry>,
@@ -179,7 +249,7 @@ impl CheckDraft {
     /// All texts whose values decide what it asks.
     pub(super) fn texts(&self) -> impl Iterator<Item = &Written> {
         let command = self.command.iter().flat_map(CommandDraft::texts);
-        command.chain(&self.equals).chain(&self.file).chain(&self.sha256)
+        command.chain(&self.equals).chain(&self.file).chain(&self.sha256).chain(&self.sql)
     }
 
     /// Whether it answers for every item in one call.

@@ -8,6 +8,7 @@
 //! are made from these tables and from nothing else.
 
 mod check;
+mod database;
 mod each;
 mod file;
 mod schema;
@@ -73,11 +74,13 @@ pub(super) fn read(table: &Table<'_>, draft: &mut PipelineDraft) -> Read<()> {
 
 /// The keys of all tables as Markdown, as the reference shows them.
 pub(super) fn reference() -> String {
-    let sections: [(&str, &dyn Keys); 9] = [
+    let sections: [(&str, &dyn Keys); 11] = [
         ("The file", &file::PIPELINE),
         ("A parameter as a table", &file::PARAM),
         ("`[finally]`, `[on-failure]`, `[on-success]`", &file::HOOK),
         ("A step, `[step.NAME]`", &step::STEP),
+        ("`sql` as a table", &database::SQL),
+        ("`load`", &database::LOAD),
         ("`each` as a table", &each::EACH),
         ("An input as a table", &each::INPUT),
         ("`check` as a table", &check::CHECK),

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use toml::de::DeTable;
 
 use super::draft::{
-    CheckDraft, CommandDraft, EachDraft, EachSourceDraft, HookDraft, InputSourceDraft, ParamDraft,
-    PipelineDraft, StepDraft,
+    ActDraft, CheckDraft, CommandDraft, EachDraft, EachSourceDraft, HookDraft, InputSourceDraft,
+    ParamDraft, PipelineDraft, StepDraft,
 };
 use super::value::{Placed, Table};
 use super::{
-    Action, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Digested, Each, EachSource, Fault,
-    HOOK_TIMEOUT, Hook, InPlace, Input, InputSource, Items, Out, Param, ParamValue, Pipeline,
-    Probe, Same, Step, StepId, keys, rules,
+    Action, ActionKind, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Database, Digested, Each,
+    EachSource, Fault, HOOK_TIMEOUT, Hook, InPlace, Input, InputSource, Items, Load, Out, Param,
+    ParamValue, Pipeline, Probe, Same, Sql, SqlText, Step, StepId, keys, rules,
 };
 
 pub(super) fn pipeline(text: &str) -> Result<Pipeline, Vec<Fault>> {
@@ -89,9 +89,19 @@ fn resolve(draft: PipelineDraft) -> Pipeline {
         words: draft.shell.unwrap_or_else(|| DEFAULT_SHELL.map(str::to_owned).to_vec()),
         prelude: draft.prelude.map(|line| line.what),
     };
+    // The rules want it said where there are several.
+    let only = draft.databases.first().map(|db| db.name.clone()).unwrap_or_default();
+    let databases = draft.databases.into_iter().map(|database| Database {
+        name: database.name,
+        span: database.url.span,
+        url: database.url.template,
+    });
     let per: Vec<_> = draft.per.into_iter().map(|name| name.what).collect();
-    let mut steps: Vec<_> =
-        draft.steps.into_iter().map(|step| resolve_step(step, &places, &per, &shell)).collect();
+    let mut steps: Vec<_> = draft
+        .steps
+        .into_iter()
+        .map(|step| resolve_step(step, &places, &per, &shell, &only))
+        .collect();
     if draft.by_file {
         for (above, step) in steps.iter_mut().skip(1).enumerate() {
             step.after.push(StepId(above));
@@ -106,6 +116,7 @@ fn resolve(draft: PipelineDraft) -> Pipeline {
         jobs: draft.jobs,
         timeout: draft.timeout,
         durability: draft.durability,
+        databases: databases.collect(),
         steps,
         finally: draft.finally.map(|hook| shell.hook(hook)),
         on_failure: draft.on_failure.map(|hook| shell.hook(hook)),
@@ -137,6 +148,7 @@ fn resolve_step(
     places: &HashMap<String, StepId>,
     per: &[String],
     shell: &Shell,
+    only_db: &str,
 ) -> Step {
     let step_id = |name: &Placed<String>| {
         *places.get(&name.what).expect("the rules found every step that is named")
@@ -159,13 +171,20 @@ fn resolve_step(
         span: out.path.span,
         path: out.path.template,
     });
-    let action = draft
-        .actions
-        .into_iter()
-        .next()
-        .map(|action| Action { command: shell.command(action.what), span: action.span });
+    let action = draft.actions.into_iter().next().map(|action| Action {
+        kind: resolve_act(action.what, &shell, only_db),
+        span: action.span,
+    });
     let ordered = draft.ordered.is_some_and(|ordered| ordered.what);
     let same = draft.same.map(|same| same.what);
+    let is_migrations = is_migrations(action.as_ref(), ordered);
+    let default_same = match action.as_ref().map(|action| &action.kind) {
+        // Two migrations of equal text are two.
+        _ if ordered => Some(Same::NameAndContent),
+        // Rows that are there need not be there twice.
+        Some(ActionKind::Load(_)) => Some(Same::Content),
+        _ => None,
+    };
     Step {
         name: draft.name,
         span: draft.span,
@@ -183,15 +202,14 @@ fn resolve_step(
         dir: draft.dir.map(|dir| dir.template),
         needs: draft.needs.iter().map(&step_id).collect(),
         after: draft.after.iter().map(&step_id).collect(),
-        check: draft.check.map(|check| resolve_check(check, &shell)),
-        once: draft.once,
+        check: draft.check.map(|check| resolve_check(check, &shell, only_db)),
+        once: draft.once || is_migrations,
         safe_exits: draft.safe_exits.map(|exits| exits.what).unwrap_or_default(),
         expect: draft.expect,
         version: draft.version,
         max_age: draft.max_age.map(|age| age.what),
         deterministic: draft.deterministic.is_none_or(|yes| yes.what),
-        // Two migrations of equal text are two.
-        same: same.or(ordered.then_some(Same::NameAndContent)),
+        same: same.or(default_same),
         env: draft.env.into_iter().map(|(name, value)| (name, value.template)).collect(),
         env_counts: draft.env_counts,
         secret_env: draft.secret_env.into_iter().map(|name| (name.what, name.span)).collect(),
@@ -235,13 +253,54 @@ fn resolve_each(
     }
 }
 
-fn resolve_check(draft: CheckDraft, shell: &Shell) -> Check {
+/// Migrations are done once each, in order: one that was done and is edited, or that
+/// comes too late, is refused.
+fn is_migrations(action: Option<&Action>, ordered: bool) -> bool {
+    let sql = match action.map(|action| &action.kind) {
+        Some(ActionKind::Sql(sql)) => sql,
+        _ => return false,
+    };
+    ordered && matches!(&sql.text, SqlText::File(file) if file.names_item())
+}
+
+fn resolve_act(draft: ActDraft, shell: &Shell, only_db: &str) -> ActionKind {
+    let db = |db: Option<Placed<String>>| db.map_or_else(|| only_db.to_owned(), |db| db.what);
+    match draft {
+        ActDraft::Command(command) => ActionKind::Command(shell.command(command)),
+        ActDraft::Sql(sql) => ActionKind::Sql(Sql {
+            db: db(sql.db),
+            text: match (sql.text, sql.file) {
+                (Some(text), _) => SqlText::Inline(text.template),
+                (None, file) => {
+                    SqlText::File(file.expect("the rules want a text or a file").template)
+                }
+            },
+        }),
+        ActDraft::Load(load) => ActionKind::Load(Load {
+            db: db(load.db),
+            into: load.into.expect("the rules want a table").template,
+            file: load.file.map(|file| file.template),
+            format: load.format,
+            packing: load.packing,
+            columns: load.columns,
+            replaces_all: load.replaces_all.is_some_and(|all| all.what),
+            tag: load.tag.map(|tag| tag.what),
+            replace_where: load.replace_where.map(|text| text.template),
+        }),
+    }
+}
+
+fn resolve_check(draft: CheckDraft, shell: &Shell, only_db: &str) -> Check {
     let answers_for_all = draft.answers_for_all();
-    let probe = match (draft.command, draft.file, draft.sha256) {
-        (None, Some(file), Some(sha256)) => {
+    let probe = match (draft.sql, draft.command, draft.file, draft.sha256) {
+        (Some(query), ..) => Probe::Sql {
+            db: draft.db.map_or_else(|| only_db.to_owned(), |db| db.what),
+            query: query.template,
+        },
+        (None, None, Some(file), Some(sha256)) => {
             Probe::File { path: file.template, sha256: sha256.template }
         }
-        (command, ..) => {
+        (None, command, ..) => {
             let command = shell.command(command.expect("the rules want a command or a file"));
             match answers_for_all {
                 true => Probe::All(command),
@@ -342,7 +401,7 @@ run  = "ping {{ item }}"
         let expect = clean.expect.as_ref().expect("it expects something");
         let bound = Bound { relation: Relation::LessThan, number: 1000 };
         assert_eq!((expect.bytes, expect.same_rows_as_in), (Some(bound), true));
-        assert!(matches!(clean.action.as_ref().map(|action| &action.command),
+        assert!(matches!(clean.command(),
                 Some(Command::Shell { shell, .. }) if shell[0] == "dash"));
         assert!(matches!(
             send.each.as_ref().map(|each| &each.source),

@@ -3,6 +3,7 @@
 //! Each rule is a function that looks at what the file says and reports what
 //! contradicts it, with the place and the cure.
 
+mod databases;
 mod placeholders;
 mod together;
 
@@ -31,6 +32,7 @@ pub(super) fn faults(pipeline: &PipelineDraft, is_whole: bool) -> Vec<Fault> {
     }
     faults.parameters_have_a_source();
     faults.per_names_parameters(&pipeline.per);
+    faults.databases_are_named();
     faults.hooks_are_commands();
     faults.former_names_are_gone();
     for step in &pipeline.steps {
@@ -335,7 +337,7 @@ impl<'a> Faults<'a> {
                     |name| matches!(name, Name::Out(asked) if asked.is_none() || asked == key),
                 )
             });
-            if !told && !step.actions.is_empty() {
+            if !told && step.actions.iter().any(|action| action.what.command().is_some()) {
                 let hole = key
                     .as_ref()
                     .map_or_else(|| "{{ out }}".to_owned(), |key| format!("{{{{ out.{key} }}}}"));
@@ -351,7 +353,8 @@ impl<'a> Faults<'a> {
     fn equal_files_are_settled(&mut self, step: &'a StepDraft) {
         let Some(each) = &step.each else { return };
         let is_ordered = step.ordered.as_ref().is_some_and(|ordered| ordered.what);
-        let is_settled = step.same.is_some() || is_ordered || step.actions.is_empty();
+        let is_load = databases::loads(step).next().is_some();
+        let is_settled = step.same.is_some() || is_ordered || is_load || step.actions.is_empty();
         if items_are_files(&self.steps, step) && step.outs.is_empty() && !is_settled {
             let title = format!("two files of equal content: what are they to `{}`?", step.name);
             self.say(

@@ -52,6 +52,24 @@ pub(super) const CHECK: &[Key<CheckDraft>] = &[
         },
     },
     Key {
+        name: "sql",
+        about: "a query that is asked instead: holds if its first row and column is there and true",
+        shape: Shape::Text,
+        read: |check, value| {
+            check.sql = Some(value.filled_template()?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "db",
+        about: "the database that `sql` asks; by default the only one",
+        shape: Shape::Text,
+        read: |check, value| {
+            check.db = Some(value.filled_text()?);
+            Ok(())
+        },
+    },
+    Key {
         name: "within",
         about: "how long after the action it is asked again until it holds; by default it is asked once",
         shape: Shape::Time,

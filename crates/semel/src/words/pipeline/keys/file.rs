@@ -3,7 +3,9 @@
 use super::step::STEP;
 use super::{Key, Read, SHELL_SHAPE, Shape, command, fill, one_of, shell, texts, wants_name};
 use crate::words::pipeline::Durability;
-use crate::words::pipeline::draft::{HookDraft, ParamDraft, PipelineDraft, StepDraft};
+use crate::words::pipeline::draft::{
+    DatabaseDraft, HookDraft, ParamDraft, PipelineDraft, StepDraft,
+};
 use crate::words::pipeline::value::{Value, all};
 
 pub(super) const PIPELINE: &[Key<PipelineDraft>] = &[
@@ -135,6 +137,19 @@ pub(super) const PIPELINE: &[Key<PipelineDraft>] = &[
                 return one_of(value, &["refuse"]);
             }
             pipeline.refuses_fresh_memory = true;
+            Ok(())
+        },
+    },
+    Key {
+        name: "db",
+        about: "databases, each a name and where it is: `sqlite:PATH`, `postgres://HOST/DATABASE`, `mysql://HOST/DATABASE`; who logs in, and how, is said by the variables and files of their own clients",
+        shape: Shape::Named(&Shape::Text),
+        read: |pipeline, value| {
+            pipeline.databases = all(value.table()?.entries().into_iter().map(|entry| {
+                wants_name(entry.name, &entry.name_span)?;
+                let url = entry.value.filled_template()?;
+                Ok(DatabaseDraft { name: entry.name.to_owned(), url })
+            }))?;
             Ok(())
         },
     },

@@ -1,12 +1,13 @@
 //! The keys of a step.
 
 use super::check::{CHECK, check};
+use super::database::{LOAD, SQL, load, sql};
 use super::each::{EACH, INPUTS_SHAPE, each, inputs};
 use super::{
     Key, RETRY_SHAPE, SHELL_SHAPE, Shape, command, fill, is_variable, one_of, retry, shell, texts,
     variables, wants_name,
 };
-use crate::words::pipeline::draft::{OutDraft, StepDraft};
+use crate::words::pipeline::draft::{ActDraft, OutDraft, StepDraft};
 use crate::words::pipeline::value::{Placed, all};
 use crate::words::pipeline::{Digested, Expect, InPlace, Same};
 
@@ -26,7 +27,28 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         about: "the command: a text for the shell, or a list of words without one",
         shape: Shape::Command,
         read: |step, value| {
-            step.actions.push(Placed { what: command(value)?, span: value.span() });
+            let what = ActDraft::Command(command(value)?);
+            step.actions.push(Placed { what, span: value.span() });
+            Ok(())
+        },
+    },
+    Key {
+        name: "sql",
+        about: "a script for a database instead, one transaction: a text, or a table",
+        shape: Shape::Either(&[Shape::Text, Shape::Table(&SQL)]),
+        read: |step, value| {
+            let what = ActDraft::Sql(sql(value)?);
+            step.actions.push(Placed { what, span: value.span() });
+            Ok(())
+        },
+    },
+    Key {
+        name: "load",
+        about: "a file that is copied into a table instead, one transaction",
+        shape: Shape::Table(&LOAD),
+        read: |step, value| {
+            let what = ActDraft::Load(load(value)?);
+            step.actions.push(Placed { what, span: value.span() });
             Ok(())
         },
     },

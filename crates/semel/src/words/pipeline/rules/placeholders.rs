@@ -3,7 +3,9 @@
 
 use super::{Faults, items_of};
 use crate::words::nearest;
-use crate::words::pipeline::draft::{CommandDraft, EachSourceDraft, InputSourceDraft, StepDraft};
+use crate::words::pipeline::draft::{
+    ActDraft, CommandDraft, EachSourceDraft, InputSourceDraft, StepDraft,
+};
 use crate::words::pipeline::value::Written;
 use crate::words::pipeline::{Fault, Items, Span};
 use crate::words::shell::{self, Place};
@@ -46,8 +48,15 @@ impl<'a> Faults<'a> {
         for (_, value) in &step.env {
             self.names_exist(step, value, "env", &[Item, Inputs, InputList, Outputs, RunId]);
         }
-        for text in step.actions.iter().flat_map(|action| action.what.texts()) {
-            self.names_exist(step, text, "run", &all);
+        for action in &step.actions {
+            let (key, offers) = match &action.what {
+                ActDraft::Command(_) => ("run", &all[..]),
+                ActDraft::Sql(_) => ("sql", &[Item, Environment, RunId][..]),
+                ActDraft::Load(_) => ("load", &[Item, Environment][..]),
+            };
+            for text in action.what.texts() {
+                self.names_exist(step, text, key, offers);
+            }
         }
         for text in step.cleanup.iter().flat_map(|cleanup| cleanup.what.texts()) {
             self.names_exist(step, text, "cleanup", &[Item, Inputs, Outputs, Environment, RunId]);
@@ -64,7 +73,8 @@ impl<'a> Faults<'a> {
             for text in check.command.iter().flat_map(CommandDraft::texts) {
                 self.names_exist(step, text, "check", offers);
             }
-            for text in check.equals.iter().chain(&check.file).chain(&check.sha256) {
+            let texts = check.equals.iter().chain(&check.file).chain(&check.sha256);
+            for text in texts.chain(&check.sql) {
                 self.names_exist(step, text, "check", &[Item, Environment]);
             }
         }
@@ -177,8 +187,9 @@ impl<'a> Faults<'a> {
             _ => None,
         });
         let checks = step.check.iter().filter_map(|check| check.command.as_ref());
-        let placed = step.actions.iter().chain(&step.cleanup).map(|command| &command.what);
-        for command in placed.chain(checks).chain(lists) {
+        let actions = step.actions.iter().filter_map(|action| action.what.command());
+        let cleanup = step.cleanup.iter().map(|command| &command.what);
+        for command in actions.chain(cleanup).chain(checks).chain(lists) {
             self.stands_free(command);
         }
     }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::databases::loads;
 use super::{Faults, counting_texts, items_are_files, items_of};
 use crate::words::digest::Digest;
 use crate::words::pipeline::draft::{
     CheckDraft, CommandDraft, EachSourceDraft, OutDraft, StepDraft,
 };
+use crate::words::pipeline::value::Written;
 use crate::words::pipeline::{Digested, Fault, InPlace, Items, Span};
 use crate::words::template::Name;
 
@@ -23,6 +25,7 @@ impl<'a> Faults<'a> {
             return;
         }
         if let Some(check) = &step.check
+            && check.sql.is_none()
             && check.equals.is_none()
             && check.command.is_some()
             && !check.answers_for_all()
@@ -95,6 +98,7 @@ impl<'a> Faults<'a> {
             self.a_check_alone_makes_nothing(step);
         }
         self.prelude_has_a_shell(step);
+        self.works_on_a_database(step);
         for secret in &step.secret_env {
             let is_set = step.env.iter().any(|(name, _)| *name == secret.what);
             if is_set || step.env_counts.contains(&secret.what) {
@@ -110,8 +114,14 @@ impl<'a> Faults<'a> {
 
     fn expectations_have_outputs(&mut self, step: &'a StepDraft) {
         let Some(expect) = &step.expect else { return };
-        let has_input = !step.inputs.is_empty() || items_are_files(&self.steps, step);
-        if step.outs.is_empty() {
+        let has_input = !step.inputs.is_empty()
+            || items_are_files(&self.steps, step)
+            || loads(step).any(|load| load.file.is_some());
+        let is_load = loads(step).next().is_some();
+        if is_load && expect.bytes.is_some() {
+            let title = "`bytes` of rows";
+            self.say(Fault::new(title, &expect.span, "of what is loaded there are `rows`"));
+        } else if step.outs.is_empty() && !is_load {
             self.without("expect", &expect.span, "out", "there is no output to look at");
         } else if expect.same_rows_as_in && !has_input {
             let title = "`same-rows-as = \"in\"` without inputs";
@@ -241,10 +251,18 @@ impl<'a> Faults<'a> {
 
     fn check_asks_one_thing(&mut self, step: &'a StepDraft, check: &'a CheckDraft) {
         let asks_file = check.file.is_some() || check.sha256.is_some();
+        if let Some(db) = check.db.as_ref().filter(|_| check.sql.is_none()) {
+            self.without("db", &db.span, "sql", "nothing is asked of it");
+        }
+        if let Some(sql) = &check.sql {
+            self.check_asks_a_database(step, check, sql);
+            return;
+        }
         match (&check.command, asks_file) {
             (None, false) => self.say(
                 Fault::new("a check without a command", &check.span, "say what to `run`")
-                    .help("or which file must have which digest:  check = { file = \"…\", sha256 = \"…\" }"),
+                    .help("or what to ask a database:  check = { sql = \"…\", db = \"…\" }")
+                .help("or which file must have which digest:  check = { file = \"…\", sha256 = \"…\" }"),
             ),
             (Some(_), true) => self.say(Fault::new(
                 "a check that asks two things",
@@ -271,6 +289,26 @@ impl<'a> Faults<'a> {
                     .also(&all.span, "it answers for all"),
             );
         }
+    }
+
+    fn check_asks_a_database(
+        &mut self,
+        step: &'a StepDraft,
+        check: &'a CheckDraft,
+        sql: &'a Written,
+    ) {
+        if check.command.is_some() || check.file.is_some() || check.sha256.is_some() {
+            let other = if check.command.is_some() { "a command" } else { "a file" };
+            let label = format!("a query and {other}");
+            self.say(Fault::new("a check that asks two things", &check.span, label));
+        }
+        if let Some(equals) = &check.equals {
+            self.without("equals", &equals.span, "run", "the query itself says what holds");
+        }
+        if let Some(all) = check.all.as_ref().filter(|all| all.what) {
+            self.without("all", &all.span, "run", "only a command can answer for all items");
+        }
+        self.is_good_sql(step, sql, check.db.as_ref(), true);
     }
 
     fn file_has_a_digest(&mut self, check: &'a CheckDraft) {
@@ -344,7 +382,7 @@ impl<'a> Faults<'a> {
         let has_shell = step
             .actions
             .iter()
-            .map(|action| &action.what)
+            .filter_map(|action| action.what.command())
             .chain(step.check.iter().filter_map(|check| check.command.as_ref()))
             .any(is_shell);
         if let Some(prelude) = step.prelude.as_ref().filter(|_| !has_shell) {
