@@ -7,4 +7,5 @@ pub mod home;
 pub mod manifest;
 pub mod once_log;
 pub mod one_writer;
+pub mod records;
 pub mod world;
