@@ -6,6 +6,7 @@ pub mod at_work;
 mod capture;
 pub mod check;
 pub mod command;
+pub mod databases;
 mod displace;
 mod explain;
 pub mod former;
@@ -28,10 +29,12 @@ pub mod publish;
 pub mod rebuild;
 pub mod record;
 pub mod recover;
+pub mod rows;
 pub mod run;
 pub mod script;
 pub mod stage;
 pub mod step;
+pub mod transaction;
 pub mod transfer;
 mod trees;
 mod undo;
@@ -45,6 +48,7 @@ use std::sync::Mutex;
 
 use self::journal::AllUnsettled;
 use crate::deed::at_work::AtWork;
+use crate::deed::databases::Databases;
 use crate::ground::digests::{self, Content, Digests};
 use crate::ground::home::Home;
 use crate::ground::manifest::{Manifest, ManifestError, ManifestResult};
@@ -92,6 +96,8 @@ pub struct Site<'a> {
     pub leases: &'a [PathBuf],
     /// The standard streams of the script whose task it is.
     pub stdio: Option<command::Stdio<'a>>,
+    /// Its databases.
+    pub databases: Databases<'a>,
     /// A connection to the manifest for those who look; `None` where there is
     /// no manifest yet.
     pub manifest: Option<&'a Mutex<Box<dyn Manifest>>>,

@@ -395,6 +395,7 @@ impl Preparation<'_> {
             unsettled: &recovery.unsettled,
             orphans: &recovery.orphans,
             fence: held.as_ref().and_then(|(_, access)| access.pulse()).map(|pulse| &**pulse),
+            databases: Databases::new(pipeline, params, env, disk.root().to_owned()),
             stdio: self.part.task().map(|part| part.stdio),
             leases: &self.leases(),
             manifest: asked.as_ref(),

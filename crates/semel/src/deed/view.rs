@@ -10,16 +10,20 @@ use jiff::Timestamp;
 
 use crate::deed::check::AllAnswered;
 use crate::deed::lease::Lease;
+use crate::deed::rows::Rows;
 use crate::deed::{Site, Trouble, command, lease, list};
 use crate::ground::digests::Content;
 use crate::ground::manifest::{OpenAttempt, Remembered, Said, StepMemory};
 use crate::ground::world::disk::{DiskError, Kind, Meta};
+use crate::ground::world::process::Stop;
 use crate::thought::bind::Bindings;
 use crate::thought::mask::Mask;
 use crate::words::digest::{Digest, Fields};
 use crate::words::fingerprint::{Fingerprint, Given, How, put_input};
 use crate::words::path::{bytes_of, normal, show};
-use crate::words::pipeline::{Command, Digested, Fault, InputSource, Same, Step, StepId};
+use crate::words::pipeline::{
+    ActionKind, Command, Digested, Fault, InputSource, Same, SqlText, Step, StepId,
+};
 use crate::words::shell;
 use crate::words::task::{Instance, Task, decode, encode};
 use crate::words::template::{ItemPart, Name};
@@ -99,6 +103,8 @@ pub struct StepView<'a> {
     pub(super) all_answered: Mutex<Option<AllAnswered>>,
     /// The last of its items that was done, where they go in order.
     last_done: Option<Vec<u8>>,
+    /// What is known of its rows, where it makes some.
+    pub rows: Option<Rows>,
     /// Receipts by what they did, for those who look for a twin.
     twins: OnceLock<HashMap<Digest, Vec<usize>>>,
 }
@@ -164,6 +170,7 @@ impl<'a> StepView<'a> {
         memory: Arc<StepMemory>,
         hold: Arc<Hold>,
         manner: Manner,
+        stop: &Stop,
     ) -> Result<Self, Trouble> {
         let step = site.pipeline.step(id);
         let env = site.environment(step);
@@ -187,6 +194,7 @@ impl<'a> StepView<'a> {
             .cloned()
             .collect();
         let instance = site.params.instance(&step.per);
+        let rows = Rows::of(site, step, &instance, stop)?;
         let at_work = site.orphans.iter().filter(|orphan| {
             let task = &orphan.task;
             orphan.pipeline == site.pipeline.name
@@ -221,6 +229,7 @@ impl<'a> StepView<'a> {
             parts: parts(step),
             alive,
             at_work,
+            rows,
             twins: OnceLock::new(),
         })
     }
@@ -490,7 +499,7 @@ pub fn is_older(at: Timestamp, limit: Duration) -> bool {
 /// pipeline's folder. Outputs and databases are none.
 pub(super) fn programs(site: &Site<'_>, step: &Step) -> Result<Vec<Input>, Trouble> {
     let named = match step.command() {
-        None => Vec::new(),
+        None => scripts_of(site, step),
         Some(Command::Shell { text, .. }) => {
             let holes: Vec<_> = text.placeholders().map(|hole| hole.range.clone()).collect();
             shell::read(&text.text, &holes).programs
@@ -526,6 +535,20 @@ pub(super) fn programs(site: &Site<'_>, step: &Step) -> Result<Vec<Input>, Troub
         programs.push(Input { key: None, path: inside.to_owned(), seen: Seen { meta, content } });
     }
     Ok(programs)
+}
+
+/// The file that the statements of a step stand in, where it is the same for all items.
+fn scripts_of(site: &Site<'_>, step: &Step) -> Vec<String> {
+    let Some(ActionKind::Sql(sql)) = step.action.as_ref().map(|action| &action.kind) else {
+        return Vec::new();
+    };
+    match &sql.text {
+        SqlText::File(file) if !file.names_item() => {
+            let path = file.render(&Bindings::of(site.params, Some(step)));
+            vec![String::from_utf8_lossy(&path).into_owned()]
+        }
+        SqlText::File(_) | SqlText::Inline(_) => Vec::new(),
+    }
 }
 
 /// The files of `in`, in the order of the file.

@@ -575,6 +575,12 @@ pub trait Manifest: Send {
     /// does whatever writes.
     fn verify_lease(&self) -> ManifestResult<()>;
 
+    /// The lease of a run: what it is a lease of, and its token.
+    ///
+    /// # Errors
+    /// If it was taken over, or cannot be asked for.
+    fn token_of(&self, run: i64) -> ManifestResult<(String, i64)>;
+
     /// Writes entries in one transaction. An entry that cannot be written leaves
     /// the others alone; the results are in the order of the entries.
     fn write(&mut self, pipeline: &str, entries: &[Entry]) -> Vec<ManifestResult<()>>;

@@ -280,9 +280,7 @@ impl Completed {
     pub fn receipt(&self, task: TaskName, at: Timestamp, run: i64, once: bool) -> Option<Receipt> {
         let files = self.files.iter().map(|file| {
             Some(FileRecord {
-                role: [FileRole::In, FileRole::Out]
-                    .into_iter()
-                    .find(|role| role.name() == file.role)?,
+                role: FileRole::ALL.into_iter().find(|role| role.name() == file.role)?,
                 name: file.name.clone(),
                 path: path_of(decode(&file.path)?),
                 bytes: file.bytes,

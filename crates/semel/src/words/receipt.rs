@@ -49,15 +49,22 @@ pub enum FileRole {
     In,
     /// It was written.
     Out,
+    /// It is no file, but rows of a database: its name is the table, its path the
+    /// database.
+    Rows,
 }
 
 impl FileRole {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::In, Self::Out, Self::Rows];
+
     /// The word that is stored.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::In => "in",
             Self::Out => "out",
+            Self::Rows => "rows",
         }
     }
 }
@@ -128,6 +135,11 @@ impl Receipt {
         self.files.iter().filter(|file| file.role == FileRole::Out)
     }
 
+    /// The rows that were written to databases.
+    pub fn rows(&self) -> impl Iterator<Item = &FileRecord> {
+        self.files.iter().filter(|file| file.role == FileRole::Rows)
+    }
+
     /// The files that were read.
     pub fn ins(&self) -> impl Iterator<Item = &FileRecord> {
         self.files.iter().filter(|file| file.role == FileRole::In)
@@ -175,11 +187,21 @@ pub enum Failure {
     BadInput(String),
     /// It ended well, and the effect is not what it must be.
     BadEffect(String),
+    /// A database said no.
+    Sql(String),
+    /// What it would do cannot be made safe: a human must settle it.
+    Refused(String),
     /// Something semel relies on did not work.
     Broken(String),
 }
 
 impl Failure {
+    /// Whether a human must settle it.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+
     /// Whether it is semel or its surroundings that failed, not the command.
     #[must_use]
     pub const fn is_broken(&self) -> bool {
@@ -197,7 +219,11 @@ impl std::fmt::Display for Failure {
             },
             Self::TimedOut(limit) => write!(f, "timed out after {}", crate::words::clock(*limit)),
             Self::NotStarted(why) => write!(f, "could not be started: {why}"),
-            Self::BadInput(what) | Self::BadEffect(what) | Self::Broken(what) => f.write_str(what),
+            Self::BadInput(what)
+            | Self::BadEffect(what)
+            | Self::Sql(what)
+            | Self::Refused(what)
+            | Self::Broken(what) => f.write_str(what),
         }
     }
 }

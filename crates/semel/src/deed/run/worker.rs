@@ -297,8 +297,15 @@ impl<'a> Shop<'_, 'a> {
             let _ = self.tasks[step.0].set(tasks);
         }
         let (hold, memory) = self.hold(step, memory, messages)?;
-        let view =
-            StepView::prepare(site, step, before, Arc::new(memory), Arc::new(hold), self.manner)?;
+        let view = StepView::prepare(
+            site,
+            step,
+            before,
+            Arc::new(memory),
+            Arc::new(hold),
+            self.manner,
+            self.stop,
+        )?;
         let changed = self.changed(step, &view)?;
         self.set_view(step, view);
         Ok(changed)
@@ -347,7 +354,7 @@ impl<'a> Shop<'_, 'a> {
     ) -> Message<'a> {
         let old = self.view(step);
         let (memory, hold) = (Arc::clone(&old.memory), Arc::clone(&old.hold));
-        match StepView::prepare(self.site, step, before, memory, hold, self.manner) {
+        match StepView::prepare(self.site, step, before, memory, hold, self.manner, self.stop) {
             Ok(view) => {
                 self.set_view(step, view);
                 let known = Known { changed, ..Known::default() };

@@ -215,6 +215,47 @@ fn stamp(row: &Row) -> DbResult<RowStamp> {
     })
 }
 
+/// Takes away the stamps of a table that is empty, where they tell of rows. Nobody
+/// stamps anything meanwhile, and those who are about to are waited for; whether it is
+/// empty is asked once they are gone.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub fn void(session: &mut dyn Session, table: &str) -> DbResult<()> {
+    let engine = session.address().engine;
+    if engine == Engine::MySql {
+        session.execute(&format!("lock tables semel_stamp write, {table} read"), &[])?;
+        let voided = void_locked(session, table);
+        session.execute("unlock tables", &[])?;
+        return voided;
+    }
+    session.begin()?;
+    let locked = match engine {
+        Engine::Postgres => {
+            session.execute("lock table semel_stamp in exclusive mode", &[]).map(|_| ())
+        }
+        Engine::Sqlite | Engine::MySql => Ok(()),
+    };
+    match locked.and_then(|()| void_locked(session, table)) {
+        Ok(()) => session.commit(),
+        Err(error) => {
+            session.rollback();
+            Err(error)
+        }
+    }
+}
+
+fn void_locked(session: &mut dyn Session, table: &str) -> DbResult<()> {
+    if !session.query(&format!("select 1 from {table} limit 1"), &[])?.is_empty() {
+        return Ok(());
+    }
+    let place = session.address().engine.parameter(1);
+    let sql = format!(
+        "delete from semel_stamp where target = {place} and (row_count is null or row_count > 0)"
+    );
+    session.execute(&sql, &[Some(table)]).map(|_| ())
+}
+
 /// Whose turn it is: a manifest's, in a scope, under a token that only grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {

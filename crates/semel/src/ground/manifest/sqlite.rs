@@ -173,7 +173,7 @@ impl Manifest for SqliteManifest {
                 };
                 let sha256: String = row.get(5)?;
                 Ok(FileRecord {
-                    role: if role == FileRole::In.name() { FileRole::In } else { FileRole::Out },
+                    role: role_of(&role),
                     name: row.get(1)?,
                     path: path_of(path),
                     bytes: row.get(3).map(unsigned)?,
@@ -546,6 +546,11 @@ impl Manifest for SqliteManifest {
         transaction.commit().doing(doing)
     }
 
+    fn token_of(&self, run: i64) -> ManifestResult<(String, i64)> {
+        let lease = Lease::of_run(&self.connection, run)?;
+        Ok((lease.scope(), lease.token()))
+    }
+
     fn verify_lease(&self) -> ManifestResult<()> {
         if let Some(fence) = &self.fence {
             fence().map_err(|why| ManifestError::Expired(Some(why)))?;
@@ -653,4 +658,9 @@ impl Manifest for SqliteManifest {
         }
         transaction.commit().doing(doing)
     }
+}
+
+/// What a file was to a task, as it is stored.
+fn role_of(name: &str) -> FileRole {
+    FileRole::ALL.into_iter().find(|role| role.name() == name).unwrap_or(FileRole::Out)
 }

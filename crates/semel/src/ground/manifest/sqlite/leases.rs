@@ -52,6 +52,16 @@ impl Lease {
         found.ok_or(ManifestError::Fenced { by: None })
     }
 
+    /// What it is a lease of, in one text.
+    pub(super) fn scope(&self) -> String {
+        format!("{}\n{}", self.pipeline, self.instance)
+    }
+
+    /// The token.
+    pub(super) const fn token(&self) -> i64 {
+        self.token
+    }
+
     /// Fails unless the token is the present one.
     pub(super) fn verify(&self, connection: &Connection) -> ManifestResult<()> {
         let sql = "select token, run from lease where pipeline = ? and instance = ?";
