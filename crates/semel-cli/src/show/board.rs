@@ -9,7 +9,8 @@ use semel::words::pipeline::{Pipeline, Step};
 use semel::words::verdict::Reason;
 
 use super::style::Styles;
-use super::text::{WIDTH, bytes, count, fit, shorten, thousands};
+use super::text::{WIDTH, bytes, count, fit, shorten};
+use semel::words::thousands;
 
 /// How wide the column of the steps' names is.
 pub(crate) fn name_width<'a>(names: impl Iterator<Item = &'a str>) -> usize {

@@ -23,9 +23,10 @@ use super::board::{ended_line, name_width};
 use super::busy::write_orphan;
 use super::renamed;
 use super::style::Styles;
-use super::text::{WIDTH, count, instance, next, shorten, thousands, visible, when_here};
+use super::text::{WIDTH, count, instance, next, shorten, visible, when_here};
 use crate::exit::Exit;
 use crate::place::Place;
+use semel::words::thousands;
 
 /// How many tasks in trouble are told in full.
 const MOST: usize = 3;

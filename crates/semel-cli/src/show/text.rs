@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use semel::words::clock;
 use semel::words::event::Event;
 use semel::words::task::Instance;
+use semel::words::thousands;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::place::Place;

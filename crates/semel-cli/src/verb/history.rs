@@ -17,7 +17,8 @@ use crate::exit::Exit;
 use crate::place::Place;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
-use crate::show::text::{fit, thousands, visible, when_here};
+use crate::show::text::{fit, visible, when_here};
+use semel::words::thousands;
 
 pub(crate) fn history(place: &Place, options: &args::History) -> Result<Exit, Failed> {
     let broken = |error| Failed::Manifest(place.home.manifest(), error);

@@ -21,7 +21,8 @@ use crate::place::Place;
 use crate::show::busy::Busy;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
-use crate::show::text::{bytes, count, in_home, next, thousands, visible, when_here};
+use crate::show::text::{bytes, count, in_home, next, visible, when_here};
+use semel::words::thousands;
 
 /// How many conflicts, or paths, are named.
 const MOST: usize = 50;

@@ -17,7 +17,8 @@ use crate::show::board::name_width;
 use crate::show::fail::Failed;
 use crate::show::json;
 use crate::show::style::Styles;
-use crate::show::text::{self, count, fit, thousands};
+use crate::show::text::{self, count, fit};
+use semel::words::thousands;
 
 /// How many tasks are named.
 const MOST: usize = 20;

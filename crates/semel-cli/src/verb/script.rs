@@ -39,8 +39,9 @@ use crate::place::whoever_we_are;
 use crate::show::busy::Kind;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
-use crate::show::text::{memory as of_memory, notice_of, thousands};
+use crate::show::text::{memory as of_memory, notice_of};
 use crate::verb::step::home_of;
+use semel::words::thousands;
 
 /// The code for each shell.
 const BASH: &str = include_str!("script/bash.sh");

@@ -25,7 +25,8 @@ use crate::place::Place;
 use crate::show::board::name_width;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
-use crate::show::text::{ago, fit, instance, named, next, shorten, thousands, when_here};
+use crate::show::text::{ago, fit, instance, named, next, shorten, when_here};
+use semel::words::thousands;
 
 /// How many of the last runs are looked at, to find those of other instances.
 const MOST_RUNS: u32 = 1000;

@@ -17,8 +17,9 @@ use crate::exit::Exit;
 use crate::place::Place;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
-use crate::show::text::{fit, thousands, visible, when_here};
+use crate::show::text::{fit, visible, when_here};
 use crate::verb::status::TO_REDO;
+use semel::words::thousands;
 
 /// How many tasks are named; JSON names all.
 const MOST: usize = 100;

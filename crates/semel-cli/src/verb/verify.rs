@@ -15,7 +15,8 @@ use crate::exit::Exit;
 use crate::place::Place;
 use crate::show::fail::Failed;
 use crate::show::style::Styles;
-use crate::show::text::{bytes, count, fit, next, shorten, thousands, visible};
+use crate::show::text::{bytes, count, fit, next, shorten, visible};
+use semel::words::thousands;
 
 /// How many that are not as they should be are named.
 const MOST: usize = 50;

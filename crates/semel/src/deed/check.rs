@@ -10,8 +10,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::deed::capture::{self, Answer, Question};
+use crate::deed::databases::{self, Purpose};
 use crate::deed::view::{Input, StepView};
 use crate::deed::{Site, command};
+use crate::ground::database::{DbError, DbResult, ErrorKind, Session};
 use crate::ground::world::disk::Kind;
 use crate::ground::world::process::Stop;
 use crate::thought::bind::Bindings;
@@ -19,7 +21,9 @@ use crate::thought::retry;
 use crate::words::path::{path_of, show};
 use crate::words::pipeline::{Check, Command, Probe};
 use crate::words::receipt::Failure;
+use crate::words::sql::{self, SqlFault};
 use crate::words::task::Task;
+use crate::words::template::Template;
 
 /// How much of what a check of one task prints is looked at.
 const MOST: usize = 1 << 20;
@@ -199,7 +203,61 @@ fn ask_one(site: &Site<'_>, asked: &Asked<'_>, check: &Check, stop: &Stop) -> Re
                 }
             }
         }
+        Probe::Sql { db, query: text } => {
+            let bindings = Bindings { for_command: false, ..bindings };
+            let watch = databases::watch(stop, Some(check.timeout));
+            let session = watch.and_then(|watch| site.databases.session(db, Purpose::Look, watch));
+            let mut session = session.map_err(|error| error.to_string())?;
+            let holds = query(&mut *session, text, &bindings).map_err(|error| error.to_string())?;
+            holds.map(|holds| if holds { Told::Holds } else { Told::Not(String::new()) })
+        }
         Probe::All(_) => Err("it answers for all items".to_owned()),
+    }
+}
+
+/// Asks a database whether a query holds: its first row and column is there and true.
+/// The inner error is that its answer is neither yes nor no.
+///
+/// # Errors
+/// If the database cannot be asked, or does not understand it.
+pub(in crate::deed) fn query(
+    session: &mut dyn Session,
+    query: &Template,
+    bindings: &Bindings<'_>,
+) -> DbResult<Result<bool, String>> {
+    let not_a_query = |fault: SqlFault| {
+        DbError::new(ErrorKind::Other, format!("{}: {}", fault.title, fault.label))
+    };
+    let statements = sql::read(session.address().engine, query).map_err(not_a_query)?;
+    let statement = sql::one_query(&statements).map_err(not_a_query)?;
+    let values = query.values(bindings);
+    let values = statement.parameters.iter().map(|at| {
+        let value = values.get(*at).map(|value| std::str::from_utf8(value));
+        value.transpose().map_err(|_| {
+            DbError::new(ErrorKind::Other, "a value that is not UTF-8 cannot be a parameter")
+        })
+    });
+    let values = values.collect::<DbResult<Vec<_>>>()?;
+    let rows = session.query(&statement.text, &values)?;
+    let Some(answer) = rows.first().and_then(|row| row.first()) else {
+        return Ok(Ok(false));
+    };
+    Ok(is_true(answer.as_deref()))
+}
+
+/// Whether a value is true, as SQL has it: NULL is not, and of numbers only 0 is not.
+fn is_true(value: Option<&str>) -> Result<bool, String> {
+    let Some(value) = value else { return Ok(false) };
+    match value.to_ascii_lowercase().as_str() {
+        "t" | "true" | "y" | "yes" | "on" => Ok(true),
+        "" | "f" | "false" | "n" | "no" | "off" => Ok(false),
+        other => match other.parse::<f64>() {
+            Ok(number) => Ok(number != 0.0),
+            Err(_) => Err(format!(
+                "its query answered `{}`, which is neither true nor false",
+                start_of(value.as_bytes())
+            )),
+        },
     }
 }
 

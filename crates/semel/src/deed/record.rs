@@ -25,6 +25,7 @@ use crate::deed::stage::{Place, Staging};
 use crate::deed::view::{Input, Seen, StepView};
 use crate::ground::manifest::{Entry, Manifest, ManifestError};
 use crate::ground::world::disk::Disk;
+use crate::words::digest::Digest;
 use crate::words::fingerprint::{ENCODING, Fingerprint, effect};
 use crate::words::pipeline::Durability;
 use crate::words::receipt::{Attempt, AttemptEnd, FileRecord, FileRole, Origin, Receipt};
@@ -75,6 +76,11 @@ pub struct Particulars<'a> {
 }
 
 impl Completion {
+    /// What the task left, if that leaves anything to look at.
+    pub(crate) const fn effect(&self) -> Option<Digest> {
+        self.receipt.effect
+    }
+
     /// A task whose outputs were published.
     pub fn published(
         particulars: &Particulars<'_>,
@@ -114,6 +120,26 @@ impl Completion {
             hurries: particulars.view.step.once,
             is_ours: false,
         })
+    }
+
+    /// A task whose rows are committed, with their stamp.
+    pub(crate) fn rows(
+        particulars: &Particulars<'_>,
+        rows: FileRecord,
+        origin: Origin,
+        took: Duration,
+        attempt: Option<(Attempt, AttemptEnd)>,
+    ) -> Self {
+        Self {
+            receipt: receipt(particulars, vec![rows], origin, took),
+            attempt,
+            said: particulars.said,
+            ends: particulars.ends,
+            unsynced: Vec::new(),
+            place: None,
+            hurries: particulars.view.step.once,
+            is_ours: true,
+        }
     }
 
     /// A task whose effect was found in place: proven, claimed by its check, or

@@ -55,7 +55,8 @@ pub fn glance(setting: &Setting<'_>, part: &TaskPart<'_>) -> Option<Verdict> {
     let site = site_for_looking(setting, &home, &digests, &outputs, &asked);
     let (memory, hold) = (Arc::new(memory), Arc::new(Hold::Ours));
     let manner = Manner::default();
-    let view = StepView::prepare(&site, StepId(0), &Before::default(), memory, hold, manner);
+    let stop = Stop::new().ok()?;
+    let view = StepView::prepare(&site, StepId(0), &Before::default(), memory, hold, manner, &stop);
     let mut view = view.ok()?;
     view.ages.receipts.insert(item, at);
     let items = step.each.as_ref().and_then(|each| match &each.source {
@@ -66,7 +67,6 @@ pub fn glance(setting: &Setting<'_>, part: &TaskPart<'_>) -> Option<Verdict> {
     let [task] = &*tasks.tasks else {
         return None;
     };
-    let stop = Stop::new().ok()?;
     let looked =
         look(&site, &view, task, Known::default(), manner, &stop, &mut Hints::default()).ok()?;
     let is_done = looked.verdict.ruling == Ruling::Skip && holds();

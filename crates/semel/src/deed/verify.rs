@@ -349,7 +349,8 @@ impl<'a> Subjects<'a> {
             }
         }
         let (memory, hold) = (Arc::new(StepMemory::default()), Arc::new(Hold::Ours));
-        StepView::prepare(site, id, &before, memory, hold, Manner::default())
+        let stop = Stop::new().map_err(|error| error.to_string())?;
+        StepView::prepare(site, id, &before, memory, hold, Manner::default(), &stop)
             .map_err(|trouble| trouble.title().to_owned())
     }
 

@@ -13,8 +13,10 @@ pub mod settings;
 pub mod sqlite;
 pub mod stamps;
 
+use std::path::Path;
 use std::time::Instant;
 
+use self::settings::Settings;
 use crate::ground::world::process::Stop;
 use crate::words::database::Address;
 
@@ -165,6 +167,35 @@ impl Record {
             (!is_null).then_some(field)
         })
     }
+}
+
+/// Connects to a database. `root` is where the relative path of a file begins; `writes`
+/// says whether a file that is not there is made.
+///
+/// # Errors
+/// If it cannot be reached, or does not let us in.
+pub fn connect(
+    settings: &Settings,
+    root: &Path,
+    writes: bool,
+    watch: Watch,
+) -> DbResult<Box<dyn Session + Send>> {
+    let address = settings.address();
+    let connected: DbResult<Box<dyn Session + Send>> = match settings {
+        Settings::Sqlite(path) => {
+            Ok(Box::new(sqlite::Sqlite::open(&root.join(path), &address.database, writes, watch)?))
+        }
+        Settings::Postgres(to) => postgres::Postgres::connect(to, address, watch)
+            .map(|session| Box::new(session) as Box<dyn Session + Send>),
+        Settings::MySql(_) => Err(DbError::new(ErrorKind::Other, "not yet")),
+    };
+    connected.map_err(|error| match (error.kind, settings.warnings()) {
+        // What was passed over may be why.
+        (ErrorKind::Denied, [warning, ..]) => {
+            DbError { text: format!("{}; {warning}", error.text), ..error }
+        }
+        _ => error,
+    })
 }
 
 /// Where records come from.

@@ -244,6 +244,7 @@ impl Report {
                     report.only_output = Some(only.to_string_lossy().into_owned());
                 }
             }
+            Outcome::Failed(failure) if failure.is_refusal() => counts.refused += 1,
             Outcome::Failed(_) => counts.failed += 1,
             Outcome::Refused(_) => counts.refused += 1,
             Outcome::Busy => counts.busy += 1,

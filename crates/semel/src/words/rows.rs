@@ -77,6 +77,9 @@ impl Format {
         Some((format, packing))
     }
 
+    /// Their names.
+    pub const NAMES: [&str; 3] = ["csv", "tsv", "jsonl"];
+
     /// The format of a name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
@@ -106,6 +109,25 @@ pub enum Packing {
 }
 
 impl Packing {
+    /// Their names.
+    pub const NAMES: [&str; 3] = ["none", "gzip", "zstd"];
+
+    /// The packing of a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::None, Self::Gzip, Self::Zstd].into_iter().find(|packing| packing.name() == name)
+    }
+
+    /// Its name in a pipeline.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
     /// What the ending of a file's name says.
     #[must_use]
     pub fn of_name(path: &Path) -> Self {

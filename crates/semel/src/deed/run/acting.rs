@@ -16,11 +16,11 @@ use crate::deed::look::Sight;
 use crate::deed::publish::{Paper, Published, make_durable, publish};
 use crate::deed::record::{Completion, Orders, Particulars};
 use crate::deed::view::{Seen, StepView};
-use crate::deed::{check, command};
+use crate::deed::{check, command, transaction};
+use crate::ground::world::process::Stop;
 use crate::thought::bind::Bindings;
 use crate::words::event::Made;
-use crate::words::fingerprint::effect;
-use crate::words::pipeline::{InPlace, Probe, StepId};
+use crate::words::pipeline::{ActionKind, InPlace, Probe, StepId};
 use crate::words::receipt::{Attempt, AttemptEnd, Ending, Failure, Origin};
 use crate::words::verdict::{Reason, Ruling, Verdict};
 
@@ -50,9 +50,12 @@ impl Act<'_, '_> {
             return Some(self.failed(why, Vec::new()));
         }
         match self.verdict.ruling {
+            Ruling::Adopt if self.view.rows.is_some() => self.adopt_rows(),
+            Ruling::Reuse if self.view.rows.is_some() => self.reuse_rows(),
             Ruling::Adopt => self.adopt(),
             Ruling::Reuse => self.reuse(),
             _ if self.view.step.action.is_none() => self.ask(),
+            _ if self.view.rows.is_some() => self.transact(),
             _ => self.run(),
         }
     }
@@ -70,7 +73,7 @@ impl Act<'_, '_> {
         })
     }
 
-    fn job(&self) -> Job<'_> {
+    pub(super) fn job(&self) -> Job<'_> {
         Job {
             view: self.view,
             task: &self.shop.tasks(self.step).tasks[self.task],
@@ -80,11 +83,11 @@ impl Act<'_, '_> {
         }
     }
 
-    fn workshop(&self) -> &Workshop<'_> {
+    pub(super) fn workshop(&self) -> &Workshop<'_> {
         self.shop.workshop.as_ref().expect("acts are ordered only where acting is allowed")
     }
 
-    fn particulars<'p>(&'p self, job: &Job<'p>) -> Particulars<'p> {
+    pub(super) fn particulars<'p>(&'p self, job: &Job<'p>) -> Particulars<'p> {
         let inputs = job.sight.item.iter().chain(&job.view.inputs).chain(&job.sight.own_inputs);
         Particulars {
             view: job.view,
@@ -97,7 +100,7 @@ impl Act<'_, '_> {
         }
     }
 
-    fn said(&self) -> Option<i64> {
+    pub(super) fn said(&self) -> Option<i64> {
         self.sight.said.as_ref().map(|said| said.id)
     }
 
@@ -194,15 +197,7 @@ impl Act<'_, '_> {
     fn run(&self) -> Option<FailedAct> {
         let job = self.job();
         let step = job.view.step;
-        let began = Attempt {
-            task: job.task.name(&step.name, &job.view.instance),
-            run: self.shop.run,
-            number: self.number,
-            tries: self.tries,
-            fingerprint: self.sight.fingerprint,
-            began: Timestamp::now(),
-            once: step.once,
-        };
+        let began = self.attempt(&job);
         // What must be undone after a crash must be known to have begun; and so must
         // that of which half could pass for all.
         let is_announced = step.once
@@ -217,32 +212,12 @@ impl Act<'_, '_> {
             self.recorder.begin(began.clone(), self.said());
             Ok(())
         };
-        let stop = if step.once { self.shop.stop_all } else { self.shop.stop };
-        let permit = match self.turn {
-            Some(turn) => self.shop.turns.in_turn(turn, || self.shop.permits.1.recv()),
-            None => self.shop.permits.1.recv(),
+        let stop = self.stop();
+        let permit = match self.admit() {
+            Ok(permit) => permit,
+            Err(failed) => return Some(failed),
         };
-        if stop.is_pulled() {
-            // Whoever waits for it must hear of the end too.
-            self.give_back(&mut permit.ok());
-            return Some(self.failed(WhyNot::Stopped, Vec::new()));
-        }
-        if let Err(why) = self.shop.site.may_go_on() {
-            self.give_back(&mut permit.ok());
-            let why = WhyNot::Failed { failure: Failure::Broken(why), provably_undone: true };
-            return Some(self.failed(why, Vec::new()));
-        }
-        if let Some((ledger, debt)) = &self.shop.debt
-            && let Err(error) = ledger.owe(debt)
-        {
-            self.give_back(&mut permit.ok());
-            let failure = Failure::Broken(format!("that `[finally]` is owed: {error}"));
-            return Some(
-                self.failed(WhyNot::Failed { failure, provably_undone: true }, Vec::new()),
-            );
-        }
-        let (at, tries) = (self.task, self.tries);
-        let _ = self.messages.send(Message::Began { step: self.step, task: at, tries });
+        let at = self.task;
         let mut printed = |bytes: &[u8]| {
             if self.shop.passes_on {
                 let bytes = bytes.to_vec();
@@ -250,7 +225,7 @@ impl Act<'_, '_> {
             }
         };
         // The permit is for the command only; publishing is our own time.
-        let mut give_back = permit.ok();
+        let mut give_back = permit;
         let mut telling = act::Telling {
             intend: &mut intend,
             printed: &mut printed,
@@ -289,7 +264,52 @@ impl Act<'_, '_> {
         Some(FailedAct { kept, ..self.failed(why, tail) })
     }
 
-    fn give_back(&self, permit: &mut Option<()>) {
+    /// The attempt that is made.
+    pub(super) fn attempt(&self, job: &Job<'_>) -> Attempt {
+        Attempt {
+            task: job.task.name(&job.view.step.name, &job.view.instance),
+            run: self.shop.run,
+            number: self.number,
+            tries: self.tries,
+            fingerprint: self.sight.fingerprint,
+            began: Timestamp::now(),
+            once: job.view.step.once,
+        }
+    }
+
+    /// What ends it.
+    pub(super) fn stop(&self) -> &Stop {
+        if self.view.step.once { self.shop.stop_all } else { self.shop.stop }
+    }
+
+    /// Waits until it may begin, notes what the run owes from then on, and tells of it.
+    pub(super) fn admit(&self) -> Result<Option<()>, FailedAct> {
+        let permit = match self.turn {
+            Some(turn) => self.shop.turns.in_turn(turn, || self.shop.permits.1.recv()),
+            None => self.shop.permits.1.recv(),
+        };
+        let mut permit = permit.ok();
+        let undone = |why| WhyNot::Failed { failure: Failure::Broken(why), provably_undone: true };
+        let why_not = if self.stop().is_pulled() {
+            Some(WhyNot::Stopped)
+        } else if let Err(why) = self.shop.site.may_go_on() {
+            Some(undone(why))
+        } else {
+            let owed = self.shop.debt.as_ref().map(|(ledger, debt)| ledger.owe(debt));
+            let owed = owed.and_then(Result::err);
+            owed.map(|error| undone(format!("that `[finally]` is owed: {error}")))
+        };
+        if let Some(why_not) = why_not {
+            // Whoever waits for it must hear of the end too.
+            self.give_back(&mut permit);
+            return Err(self.failed(why_not, Vec::new()));
+        }
+        let (task, tries) = (self.task, self.tries);
+        let _ = self.messages.send(Message::Began { step: self.step, task, tries });
+        Ok(permit)
+    }
+
+    pub(super) fn give_back(&self, permit: &mut Option<()>) {
         if permit.take().is_some() {
             let _ = self.shop.permits.0.send(());
         }
@@ -332,7 +352,11 @@ impl Act<'_, '_> {
         }
     }
 
-    fn made(&self, files: &[crate::words::receipt::FileRecord], took: Option<Duration>) -> Made {
+    pub(super) fn made(
+        &self,
+        files: &[crate::words::receipt::FileRecord],
+        took: Option<Duration>,
+    ) -> Made {
         let rows: Vec<_> = files.iter().filter_map(|file| file.rows).collect();
         Made {
             took: took.unwrap_or_default(),
@@ -343,26 +367,20 @@ impl Act<'_, '_> {
         }
     }
 
-    fn record(
+    pub(super) fn record(
         &self,
         completion: Completion,
         outs: Vec<Seen>,
         made: Made,
         displaced: Vec<(PathBuf, PathBuf)>,
     ) {
-        let roles = self.view.roles.iter().map(String::as_str);
-        let digests = outs.iter().map(|seen| seen.content.digest);
         let done = Done {
             step: self.step,
             task: self.task,
             ruling: self.verdict.ruling,
             reason: self.verdict.reason,
             made,
-            left: Left {
-                fingerprint: self.sight.fingerprint,
-                effect: effect(roles.zip(digests)),
-                outs,
-            },
+            left: Left { fingerprint: self.sight.fingerprint, effect: completion.effect(), outs },
             displaced,
         };
         self.recorder.complete(Box::new(done), completion);
@@ -383,7 +401,7 @@ impl Act<'_, '_> {
         self.view.mask.text(&typed.unwrap_or_default()).into_owned()
     }
 
-    fn failed(&self, why: WhyNot, tail: Vec<u8>) -> FailedAct {
+    pub(super) fn failed(&self, why: WhyNot, tail: Vec<u8>) -> FailedAct {
         let job = self.job();
         let inputs = job.view.input_paths(&self.sight.own_inputs);
         // People know the output by where it will be, not by where it is staged.

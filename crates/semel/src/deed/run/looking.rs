@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::selection::{self, Reach, Wanted};
 use super::{CannotBegin, Setting};
+use crate::deed::databases::Databases;
 use crate::deed::journal::nothing_unsettled;
 use crate::deed::{Asked, Site, Trouble, list};
 use crate::ground::digests::Digests;

@@ -1,12 +1,12 @@
 //! A file that is copied into a table.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Ended, Transaction, rows_of};
 use crate::ground::database::{CopyError, DbError, ErrorKind, Record, Records, Session, Table};
 use crate::ground::digests;
 use crate::ground::records::{Others, Reader};
+use crate::ground::world::disk::Disk;
 use crate::words::database::Engine;
 use crate::words::nearest;
 use crate::words::path::{path_of, show};
@@ -126,14 +126,14 @@ impl<'a> Loading<'a> {
             others: if load.columns.is_empty() { Others::Refuse } else { Others::Ignore },
             tag: load.tag.as_ref().map(|_| transaction.task_name().to_string()),
         };
-        let reader = loading.open(transaction.site().disk.root())?;
+        let reader = loading.open(transaction.site().disk)?;
         loading.choose_columns(&reader, &target.table)?;
         Ok(loading)
     }
 
-    fn open(&self, root: &Path) -> Result<Reader, Failure> {
+    fn open(&self, disk: &dyn Disk) -> Result<Reader, Failure> {
         let wrong = |why: String| Failure::BadInput(format!("{}: {why}", show(&self.path)));
-        let file = File::open(root.join(&self.path)).map_err(|error| wrong(error.to_string()))?;
+        let file = disk.open(&self.path).map_err(|error| Failure::BadInput(error.to_string()))?;
         Reader::open(file, self.format, self.packing).map_err(wrong)
     }
 
@@ -199,7 +199,7 @@ impl<'a> Loading<'a> {
         session: &mut dyn Session,
     ) -> Result<u64, Ended> {
         let site = transaction.site();
-        let mut reader = self.open(site.disk.root())?;
+        let mut reader = self.open(site.disk)?;
         let wrong = |why: String| Failure::BadInput(format!("{}: {why}", show(&self.path)));
         // One without records has no columns, if it is JSON.
         if !self.sources.is_empty() {
@@ -210,7 +210,7 @@ impl<'a> Loading<'a> {
         let copied = match session.copy(&self.table, &columns, &mut records) {
             Ok(copied) => copied,
             Err(CopyError::Source(why)) => return Err(wrong(why).into()),
-            Err(CopyError::Database(error)) => return Err(self.with_place(site.disk.root(), error)),
+            Err(CopyError::Database(error)) => return Err(self.with_place(site.disk, error)),
         };
         let sent = records.reader.rows();
         if copied != sent {
@@ -263,12 +263,12 @@ impl<'a> Loading<'a> {
     }
 
     /// Says where in the file the record is that the database does not take.
-    fn with_place(&self, root: &Path, error: DbError) -> Ended {
+    fn with_place(&self, disk: &dyn Disk, error: DbError) -> Ended {
         let ErrorKind::BadRecord(number) = error.kind else {
             return Ended::Database(error);
         };
         let place = number.and_then(|number| {
-            let found = self.open(root).ok()?.find(number, None).ok()??;
+            let found = self.open(disk).ok()?.find(number, None).ok()??;
             Some(format!(", line {}", found.line))
         });
         let text = format!("{}{}: {}", show(&self.path), place.unwrap_or_default(), error.text);

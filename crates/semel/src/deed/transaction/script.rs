@@ -1,5 +1,8 @@
 //! A script for a database.
 
+use std::io::Read as _;
+use std::path::Path;
+
 use super::{Ended, Transaction};
 use crate::deed::databases::failure;
 use crate::ground::database::{DbError, ErrorKind, Session};
@@ -36,9 +39,7 @@ impl Script {
             SqlText::Inline(template) => (template.clone(), "its SQL".to_owned()),
             SqlText::File(path) => {
                 let path = path_of(path.render(&bindings));
-                let read = transaction.site().disk.read(&path);
-                let bytes = read.map_err(|error| Failure::BadInput(error.to_string()))?;
-                let text = String::from_utf8(bytes)
+                let text = String::from_utf8(read(transaction, &path)?)
                     .map_err(|_| Failure::BadInput(format!("{} is not UTF-8", show(&path))))?;
                 if let Some(at) = text.find("{{") {
                     let line = line_of(&text, at);
@@ -91,6 +92,16 @@ impl Script {
             })?;
         }
         Ok(changed)
+    }
+}
+
+fn read(transaction: &Transaction<'_>, path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let mut file =
+        transaction.site().disk.open(path).map_err(|error| Failure::BadInput(error.to_string()))?;
+    match file.read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Failure::BadInput(format!("{}: {error}", show(path)))),
     }
 }
 

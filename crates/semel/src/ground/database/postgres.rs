@@ -17,10 +17,14 @@ use std::time::Duration;
 use futures_util::SinkExt as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
+use tokio_postgres::config::{self as client, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, CopyInSink, Error, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::settings::postgres::ChannelBinding;
+use super::settings::tls::{self, Tls};
+use super::settings::{Host, Postgres as Settings};
 use super::{
     Column, CopyError, DbError, DbResult, ErrorKind, Record, Records, Row, Session, Table, Watch,
 };
@@ -31,6 +35,9 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// How long the server may take to give up.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long a server may take to let us in, unless it is said.
+const CONNECT: Duration = Duration::from_secs(30);
 
 /// How much is sent at a time.
 const CHUNK: usize = 128 * 1024;
@@ -58,12 +65,11 @@ impl Postgres {
     ///
     /// # Errors
     /// If it cannot be reached, or does not let us in.
-    pub fn connect(
-        config: Config,
-        tls: rustls::ClientConfig,
-        address: Address,
-        watch: Watch,
-    ) -> DbResult<Self> {
+    pub fn connect(to: &Settings, address: Address, watch: Watch) -> DbResult<Self> {
+        let config = config(to);
+        let tls = tls::config(&to.tls, to.identity.as_ref());
+        let tls =
+            tls.map_err(|why| DbError::new(ErrorKind::Denied, format!("{address}: {why}")))?;
         let tls = MakeRustlsConnect::new(tls);
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| DbError::new(ErrorKind::Other, error.to_string()))?;
@@ -180,6 +186,41 @@ impl Postgres {
         };
         Ok(rows_of(&answer))
     }
+}
+
+/// What the client wants to know to connect.
+fn config(to: &Settings) -> Config {
+    let mut config = Config::new();
+    match &to.host {
+        Host::Name(name) => config.host(name),
+        Host::Socket(folder) => config.host_path(folder),
+    };
+    if let Some(address) = to.address {
+        config.hostaddr(address);
+    }
+    config.port(to.port).user(&to.user).dbname(&to.database);
+    config.application_name(&to.application_name);
+    if let Some(password) = &to.password {
+        config.password(password.reveal());
+    }
+    if !to.options.is_empty() {
+        config.options(&to.options);
+    }
+    config.ssl_mode(match (&to.host, &to.tls) {
+        (Host::Socket(_), _) | (_, Tls::Disable) => SslMode::Disable,
+        (_, Tls::Prefer) => SslMode::Prefer,
+        (_, Tls::Require | Tls::VerifyCa { .. } | Tls::VerifyFull { .. }) => SslMode::Require,
+    });
+    config.channel_binding(match to.channel_binding {
+        ChannelBinding::Disable => client::ChannelBinding::Disable,
+        ChannelBinding::Prefer => client::ChannelBinding::Prefer,
+        ChannelBinding::Require => client::ChannelBinding::Require,
+    });
+    if to.must_be_writable {
+        config.target_session_attrs(client::TargetSessionAttrs::ReadWrite);
+    }
+    config.connect_timeout(to.connect_timeout.unwrap_or(CONNECT));
+    config
 }
 
 /// Waits for an answer; `None` where the watch said stop before.

@@ -77,10 +77,10 @@ pub(super) const LOAD: &[Key<LoadDraft>] = &[
     Key {
         name: "format",
         about: "what is in the file, where its name does not say it: `csv`, `tsv` (both with a header), `jsonl`",
-        shape: Shape::Word(&Format::WORDS),
+        shape: Shape::Word(&Format::NAMES),
         read: |load, value| {
-            let Some(format) = Format::of_word(value.text()?) else {
-                return one_of(value, &Format::WORDS);
+            let Some(format) = Format::parse(value.text()?) else {
+                return one_of(value, &Format::NAMES);
             };
             load.format = Some(format);
             Ok(())
@@ -89,10 +89,10 @@ pub(super) const LOAD: &[Key<LoadDraft>] = &[
     Key {
         name: "packing",
         about: "how the file is compressed, where its name does not say it: `none`, `gzip`, `zstd`",
-        shape: Shape::Word(&Packing::WORDS),
+        shape: Shape::Word(&Packing::NAMES),
         read: |load, value| {
-            let Some(packing) = Packing::of_word(value.text()?) else {
-                return one_of(value, &Packing::WORDS);
+            let Some(packing) = Packing::parse(value.text()?) else {
+                return one_of(value, &Packing::NAMES);
             };
             load.packing = Some(packing);
             Ok(())
