@@ -12,12 +12,14 @@
 
 pub mod aftermath;
 pub mod contract;
+pub mod cut;
 mod kill;
 pub mod library;
 mod moment;
 pub mod power;
 pub mod recorded;
 mod scratch;
+pub mod servers;
 pub mod tracer;
 
 pub use kill::{keepers_of, kill_tree, kill_without_commands, stop_tree};
