@@ -9,11 +9,13 @@
 //! encrypts where `allow` need not; `prefer` never verifies; lists of revoked certificates
 //! are not read; and the account's name is taken from `USER` first.
 
+mod encryption;
+
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::sources::{Around, Layer, Layers, Said, or_near};
+use super::sources::{Around, Layer, Layers, Said};
 use super::tls::{Identity, Tls};
 use super::url::{self, Dialect};
 use super::{Host, Secret, passfile, service_file};
@@ -157,8 +159,6 @@ const OF_THE_SESSION: [(&str, &str); 3] =
 /// Where Debian's libpq, and the original, look for the socket.
 const SOCKETS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
-const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
-
 impl Postgres {
     pub(super) fn find(rest: &str, around: &Around<'_>) -> Result<Self, String> {
         let layers = layers(rest, around)?;
@@ -188,13 +188,13 @@ impl Postgres {
             Some(password) => Some(password),
             None => asked.password(&layers, around, &mut warnings)?,
         };
-        let tls = match tls(&layers, around, &mut warnings)? {
+        let tls = match encryption::tls(&layers, around, &mut warnings)? {
             _ if matches!(host, Host::Socket(_)) => Tls::Disable,
             tls => tls,
         };
         let identity = match tls {
             Tls::Disable => None,
-            _ => identity(&layers, around, &mut warnings)?,
+            _ => encryption::identity(&layers, around, &mut warnings)?,
         };
         Ok(Self {
             host,
@@ -250,7 +250,7 @@ fn layers(rest: &str, around: &Around<'_>) -> Result<Layers, String> {
 }
 
 /// Where the server is, and its address if that is given on its own.
-fn place(layers: &Layers, default: &std::path::Path) -> Result<(Host, Option<IpAddr>), String> {
+fn place(layers: &Layers, default: &Path) -> Result<(Host, Option<IpAddr>), String> {
     for name in ["host", "hostaddr", "port"] {
         if let Some(said) = layers.find(name).filter(|said| said.text.contains(',')) {
             return Err(format!("{}: semel connects to one host, not to several", said.by));
@@ -303,85 +303,6 @@ impl Asked<'_> {
                 Err(_) => Err(format!("the password in {} is not UTF-8", path.display())),
             },
         }
-    }
-}
-
-/// How the connection is encrypted.
-fn tls(layers: &Layers, around: &Around<'_>, warnings: &mut Vec<String>) -> Result<Tls, String> {
-    let of_system = layers.find("sslrootcert").filter(|said| said.text == "system");
-    let mode = layers.find("sslmode");
-    let default = if of_system.is_some() { "verify-full" } else { "prefer" };
-    let text = mode.map_or(default, |said| said.text.as_str());
-    if let Some(said) = mode.filter(|said| !SSL_MODES.contains(&said.text.as_str())) {
-        let help = or_near(text, &SSL_MODES);
-        return Err(format!("{}: there is no `sslmode` `{text}`; {help}", said.by));
-    }
-    if let Some(said) = of_system {
-        // Anyone can have a certificate that some authority of the world has signed.
-        return match text {
-            "verify-full" => Ok(Tls::VerifyFull { root: around.system_roots()? }),
-            _ => Err(format!(
-                "{}: `sslrootcert=system` goes with `sslmode=verify-full` only, not with `{text}`",
-                said.by
-            )),
-        };
-    }
-    let named = layers.text("sslrootcert").map(PathBuf::from);
-    let is_named = named.is_some();
-    let root = named.or_else(|| Some(around.home()?.join(".postgresql/root.crt")));
-    let is_there = root.as_ref().is_some_and(|root| root.exists());
-    let shown = root
-        .as_ref()
-        .map_or_else(|| "~/.postgresql/root.crt".to_owned(), |root| root.display().to_string());
-    match (text, root) {
-        ("disable", _) => Ok(Tls::Disable),
-        ("allow" | "prefer", _) => Ok(Tls::Prefer),
-        // As with libpq, a root that is there is one to be used.
-        ("require", Some(root)) if is_there => Ok(Tls::VerifyCa { root }),
-        ("require", _) => {
-            if is_named {
-                warnings.push(format!(
-                    "the root certificate {shown} is not there, and the server's was not verified"
-                ));
-            }
-            Ok(Tls::Require)
-        }
-        ("verify-ca", Some(root)) if is_there => Ok(Tls::VerifyCa { root }),
-        ("verify-full", Some(root)) if is_there => Ok(Tls::VerifyFull { root }),
-        _ => Err(format!(
-            "`sslmode={text}` needs the root certificate {shown}, which is not there; \
-             `sslrootcert=system` takes those of the system"
-        )),
-    }
-}
-
-/// The certificate that is shown to the server.
-fn identity(
-    layers: &Layers,
-    around: &Around<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Identity>, String> {
-    let of_home = |name: &str| around.home().map(|home| home.join(".postgresql").join(name));
-    let named = layers.text("sslcert").map(PathBuf::from);
-    let is_named = named.is_some();
-    let Some(certificate) = named.or_else(|| of_home("postgresql.crt")) else { return Ok(None) };
-    if !certificate.exists() {
-        if is_named {
-            let shown = certificate.display();
-            warnings.push(format!("the certificate {shown} is not there, and was not shown"));
-        }
-        return Ok(None);
-    }
-    match layers.text("sslkey").map(PathBuf::from).or_else(|| of_home("postgresql.key")) {
-        Some(key) if key.exists() => Ok(Some(Identity { certificate, key })),
-        key => Err(format!(
-            "there is a certificate, {}, and its key is not there: {}",
-            certificate.display(),
-            key.map_or_else(
-                || "~/.postgresql/postgresql.key".into(),
-                |key| key.display().to_string()
-            )
-        )),
     }
 }
 
