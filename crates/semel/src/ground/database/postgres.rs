@@ -298,8 +298,9 @@ impl Session for Postgres {
         }
         // It is taken back even where the watch says stop; if it cannot be, the
         // connection takes it along.
-        let taken_back =
-            self.runtime.block_on(timeout(GRACE, self.client.batch_execute("rollback")));
+        let taken_back = self
+            .runtime
+            .block_on(async { timeout(GRACE, self.client.batch_execute("rollback")).await });
         if !matches!(taken_back, Ok(Ok(()))) {
             self.is_lost.set(true);
         }
