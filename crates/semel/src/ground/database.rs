@@ -8,6 +8,7 @@
 //! reached. An error says what kind it is: a server that is out of reach is another
 //! matter than a statement that is wrong.
 
+pub mod mysql;
 pub mod settings;
 
 use std::time::Instant;
@@ -47,6 +48,9 @@ pub enum ErrorKind {
     Conflict,
     /// A table or a column is not there.
     NotThere,
+    /// A row is there already whose key is the same. Of a record that is copied it is
+    /// [`ErrorKind::BadRecord`] instead.
+    Duplicate,
     /// A record does not fit its table; its number, from 1, among those that were
     /// copied, where that is known.
     BadRecord(Option<u64>),
