@@ -24,8 +24,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Params, SslOpts, Value};
+use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Params, SslOpts, Value};
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 use self::feed::Feed;
 use self::load::Refused;
@@ -125,8 +126,6 @@ pub struct MySql {
     server: Server,
     /// The savepoint that stands at the beginning of the transaction that was begun.
     begun: Option<String>,
-    /// How many were.
-    count: u64,
     /// Whether the server was found to refuse `LOAD DATA LOCAL`.
     refuses_local: bool,
 }
@@ -134,8 +133,8 @@ pub struct MySql {
 /// What is known of the server.
 #[derive(Clone, Debug)]
 struct Server {
-    /// The number of our connection.
-    connection: u64,
+    /// The number of our connection, if it told.
+    connection: Option<u64>,
     /// What tells it from others behind the same address.
     identity: String,
     /// The largest packet that it takes.
@@ -177,12 +176,16 @@ impl MySql {
         if let Some(end) = waiter.end() {
             return Err(end.into());
         }
-        let patience = waiter.remaining().map_or(LOCK_WAIT, |left| left.as_secs() + 1);
-        let connecting = timeout(options.connect_timeout, async {
-            let mut conn = Conn::new(opts.clone()).await?;
-            let server = set_up(&mut conn, patience).await?;
-            Ok::<_, mysql_async::Error>((conn, server))
-        });
+        // A little longer than the watch allows, so that it is the watch that ends it.
+        let patience = waiter.remaining().map_or(LOCK_WAIT, |left| left.as_secs() + 2);
+        let connecting = async {
+            let connecting = async {
+                let mut conn = Conn::new(opts.clone()).await?;
+                let server = set_up(&mut conn, patience).await?;
+                Ok::<_, mysql_async::Error>((conn, server))
+            };
+            timeout(options.connect_timeout, connecting).await
+        };
         let (conn, server) = match waiter.run(connecting, std::future::ready(())) {
             Wait::Done(Ok(connected)) | Wait::Late(_, Ok(connected)) => {
                 connected.map_err(|error| error::of(&error))?
@@ -201,7 +204,6 @@ impl MySql {
             conn: Some(conn),
             server,
             begun: None,
-            count: 0,
             refuses_local: false,
         })
     }
@@ -320,8 +322,7 @@ impl Session for MySql {
             let text = "a transaction is begun while another is open";
             return Err(DbError::new(ErrorKind::Other, text));
         }
-        self.count += 1;
-        let savepoint = format!("semel_{}_{}", self.server.connection, self.count);
+        let savepoint = format!("semel_{}", Uuid::now_v7().simple());
         self.run(Then::Cancel, async |conn| {
             conn.query_drop("start transaction").await?;
             conn.query_drop(format!("savepoint {savepoint}")).await
@@ -435,14 +436,18 @@ impl Drop for MySql {
 
 /// Makes a session what the others count on.
 async fn set_up(conn: &mut Conn, lock_wait: u64) -> mysql_async::Result<Server> {
-    let statement =
-        format!("select connection_id(), {IDENTITY}, @@max_allowed_packet, @@sql_mode");
-    let (connection, identity, max_packet, modes) = conn
-        .query_first::<(u64, Option<String>, usize, String), _>(statement)
-        .await?
-        .ok_or(mysql_async::DriverError::ConnectionClosed)?;
+    let statement = format!("select connection_id(), {IDENTITY}, @@max_allowed_packet, @@sql_mode");
+    let rows = lossy(conn, &statement).await?;
+    let Some([connection, identity, max_packet, modes]) = rows.first().map(Vec::as_slice) else {
+        return Err(DriverError::UnexpectedPacket { payload: Vec::new() }.into());
+    };
+    // Without its number a connection is not cancelled, but dropped.
+    let connection = connection.parse().ok();
+    // What every server takes.
+    let max_packet = max_packet.parse().unwrap_or(1024);
+    let identity = identity.clone();
     conn.query_drop("set names utf8mb4").await?;
-    let modes = Engine::MySql.literal(&strict(&modes));
+    let modes = Engine::MySql.literal(&strict(modes));
     conn.query_drop(format!(
         // Notes are how it says that something was cut short that is not an error.
         "set session sql_mode = {modes}, autocommit = 1, sql_notes = 1, \
@@ -451,17 +456,15 @@ async fn set_up(conn: &mut Conn, lock_wait: u64) -> mysql_async::Result<Server> 
     .await?;
     // A server that logs statements refuses to write at READ COMMITTED. One that does not
     // know the variables does not log.
-    let logs_statements = conn
-        .query_first::<Option<bool>, _>("select @@log_bin and @@binlog_format = 'STATEMENT'")
-        .await;
-    match logs_statements {
-        Ok(Some(Some(true))) => {}
+    let logs = lossy(conn, "select @@log_bin and @@binlog_format = 'STATEMENT'").await;
+    match logs {
+        Ok(rows) if rows.first().is_some_and(|row| row[..] == ["1"]) => {}
         Ok(_) | Err(mysql_async::Error::Server(_)) => {
             conn.query_drop("set session transaction isolation level read committed").await?;
         }
         Err(error) => return Err(error),
     }
-    Ok(Server { connection, identity: identity.unwrap_or_default(), max_packet })
+    Ok(Server { connection, identity, max_packet })
 }
 
 /// Modes of SQL, with those that turn what does not fit into errors, and without the one
@@ -478,12 +481,23 @@ fn strict(modes: &str) -> String {
 /// servers, and the number of our connection is somebody else's on each of them.
 async fn cancel(opts: &Opts, server: &Server) -> mysql_async::Result<()> {
     let mut conn = Conn::new(opts.clone()).await?;
-    let identity =
-        conn.query_first::<Option<String>, _>(format!("select {IDENTITY}")).await?.flatten();
-    if identity.is_some_and(|identity| identity == server.identity) {
-        conn.query_drop(format!("kill query {}", server.connection)).await?;
+    let rows = lossy(&mut conn, &format!("select {IDENTITY}")).await?;
+    let is_same = rows.first().is_some_and(|row| row[..] == [server.identity.as_str()]);
+    if let (Some(connection), true) = (server.connection, is_same) {
+        conn.query_drop(format!("kill query {connection}")).await?;
     }
     conn.disconnect().await
+}
+
+/// The rows of a statement without parameters, whatever bytes are in them; NULL as the
+/// empty text.
+async fn lossy(conn: &mut Conn, statement: &str) -> mysql_async::Result<Vec<Vec<String>>> {
+    let rows: Vec<mysql_async::Row> = conn.query(statement).await?;
+    let text = |value| match value {
+        Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        _ => String::new(),
+    };
+    Ok(rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect())
 }
 
 /// Sends a statement, and reads all that is answered.

@@ -55,8 +55,22 @@ fn kind(error: &ServerError) -> ErrorKind {
         1049 | 1051 | 1054 | 1109 | 1146 => ErrorKind::NotThere,
         1022 | 1062 | 1586 => ErrorKind::Duplicate,
         // Too many connections; not ready; shutting down; killed; lost.
-        1040 | 1047 | 1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1203 | 1927 | 2002
-        | 2003 | 2006 | 2013 | 3169 | 4031 => ErrorKind::Unreachable,
+        1040
+        | 1047
+        | 1053
+        | 1077
+        | 1079
+        | 1152
+        | 1158..=1161
+        | 1184
+        | 1203
+        | 1927
+        | 2002
+        | 2003
+        | 2006
+        | 2013
+        | 3169
+        | 4031 => ErrorKind::Unreachable,
         _ => ErrorKind::Other,
     }
 }

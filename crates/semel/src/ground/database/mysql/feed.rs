@@ -42,7 +42,10 @@ impl Fit {
         }
         if self.is_whole && has_fraction(bytes) {
             let text = String::from_utf8_lossy(bytes);
-            return Err(format!("{text} is not a whole number, as the column `{}` takes", self.name));
+            return Err(format!(
+                "{text} is not a whole number, as the column `{}` takes",
+                self.name
+            ));
         }
         Ok(Some(bytes))
     }
@@ -95,9 +98,9 @@ impl<'a> Feed<'a> {
         self.count
     }
 
-    /// Whether there are no more.
-    pub(super) const fn has_ended(&self) -> bool {
-        self.has_ended
+    /// Whether something went wrong on this side.
+    pub(super) const fn is_faulty(&self) -> bool {
+        self.fault.is_some()
     }
 
     /// What went wrong on this side.

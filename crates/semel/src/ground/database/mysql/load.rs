@@ -10,6 +10,7 @@
 //! the connection stays usable.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -20,6 +21,7 @@ use mysql_async::prelude::Queryable;
 
 use super::error;
 use super::feed::{Feed, Fit};
+use super::lossy;
 use crate::ground::database::{DbError, DbResult, ErrorKind};
 use crate::words::database::Engine;
 
@@ -39,11 +41,17 @@ pub(super) struct Refused;
 pub(super) fn statement(table: &str, columns: &[&str], feed: &Feed<'_>) -> String {
     let mut places = Vec::new();
     let mut sets = Vec::new();
+    let has_sets = feed.fits().iter().any(|fit| fit.is_bits);
     for (at, (column, fit)) in columns.iter().zip(feed.fits()).enumerate() {
         let column = Engine::MySql.quoted(column);
         if fit.is_bits {
             places.push(format!("@semel_{at}"));
             sets.push(format!("{column} = cast(@semel_{at} as unsigned)"));
+        } else if has_sets && fit.counts {
+            // Where anything is set, MariaDB forgets of what is not that it was given, and
+            // a 0 becomes the next number after all.
+            places.push(format!("@semel_{at}"));
+            sets.push(format!("{column} = @semel_{at}"));
         } else {
             places.push(column);
         }
@@ -71,6 +79,9 @@ enum Slot {
     Full(Vec<u8>),
     /// There are no more.
     Ended,
+    /// Nobody is there any more who could read one: another statement asks, of which the
+    /// server says that it loads.
+    Closed,
 }
 
 /// A slot, as two hold it.
@@ -84,15 +95,19 @@ impl Shared {
     }
 
     /// Takes the piece that is there, or asks for one.
-    fn take(&self) -> Poll<Option<Vec<u8>>> {
+    fn take(&self) -> Poll<Option<io::Result<Vec<u8>>>> {
         self.with(|slot| match std::mem::replace(slot, Slot::Wanted) {
             Slot::Full(piece) => {
                 *slot = Slot::Idle;
-                Poll::Ready(Some(piece))
+                Poll::Ready(Some(Ok(piece)))
             }
             Slot::Ended => {
                 *slot = Slot::Ended;
                 Poll::Ready(None)
+            }
+            Slot::Closed => {
+                *slot = Slot::Closed;
+                Poll::Ready(Some(Err(io::Error::other("there is nothing to load"))))
             }
             Slot::Idle | Slot::Wanted => Poll::Pending,
         })
@@ -110,12 +125,12 @@ pub(super) async fn load(
     let taken = shared.clone();
     conn.set_infile_handler(async move {
         let pieces = stream::poll_fn(move |_| {
-            taken.take().map(|piece| piece.map(|piece| Ok(piece.into())))
+            taken.take().map(|piece| piece.map(|piece| piece.map(Into::into)))
         });
         Ok(Box::pin(pieces) as Pin<Box<_>>)
     });
     let mut pieces = Pieces { feed, buffer: Vec::new(), at: 0, size: piece };
-    {
+    let loaded = {
         let mut loading = pin!(conn.query_drop(statement));
         // Whoever asks for a piece need not be woken: the slot is looked at each time the
         // driver comes to rest.
@@ -131,8 +146,10 @@ pub(super) async fn load(
                 shared.with(|slot| *slot = piece.map_or(Slot::Ended, Slot::Full));
             }
         })
-        .await?;
-    }
+        .await
+    };
+    shared.with(|slot| *slot = Slot::Closed);
+    loaded?;
     let sent = feed.count();
     let (loaded, warnings) = (conn.affected_rows(), conn.get_warnings());
     if warnings == 0 && loaded == sent {
@@ -149,31 +166,43 @@ async fn explain(
     warnings: u16,
     first: u64,
 ) -> mysql_async::Result<DbResult<u64>> {
-    // MariaDB since 10.7 knows the row also where the message does not tell it.
-    let mut row = None;
-    if conn.query_drop("get diagnostics condition 1 @semel_row = row_number").await.is_ok() {
-        row = conn.query_first::<Option<u64>, _>("select @semel_row").await?.flatten();
+    let row = first_row(conn).await?;
+    let mut shown = Vec::new();
+    for mut row in lossy(conn, "show warnings").await? {
+        let text = row.pop().unwrap_or_default();
+        let code = row.pop().unwrap_or_default().parse().unwrap_or_default();
+        shown.push((code, text));
     }
-    let shown: Vec<(String, u16, String)> = conn.query("show warnings").await?;
-    let of_records = shown.iter().position(|(_, code, _)| *code != OF_THE_LOG);
+    let of_records = shown.iter().position(|(code, _)| *code != OF_THE_LOG);
     Ok(match of_records {
         None if taken == sent && shown.len() == usize::from(warnings) => Ok(taken),
         Some(place) => {
-            let (_, code, text) = &shown[place];
+            let (code, text) = &shown[place];
             let mut error = error::bad_record(text, *code, |row| first + row - 1);
             if error.kind == ErrorKind::BadRecord(None) && place == 0 {
-                let row = row.filter(|row| *row > 0).map(|row| first + row - 1);
-                error.kind = ErrorKind::BadRecord(row);
+                error.kind = ErrorKind::BadRecord(row.map(|row| first + row - 1));
             }
             Err(error)
         }
         None => {
-            let text = format!(
-                "the database took {taken} of {sent} records, with {warnings} warnings"
-            );
+            let text =
+                format!("the database took {taken} of {sent} records, with {warnings} warnings");
             Err(DbError::new(ErrorKind::BadRecord(None), text))
         }
     })
+}
+
+/// The row, from 1, that the first thing that was wrong with a statement is about.
+/// MariaDB knows it since 10.7, also where its message does not tell.
+async fn first_row(conn: &mut Conn) -> mysql_async::Result<Option<u64>> {
+    match conn.query_drop("get diagnostics condition 1 @semel_row = row_number").await {
+        Ok(()) => {}
+        Err(mysql_async::Error::Server(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let rows = lossy(conn, "select @semel_row").await?;
+    let row = rows.first().and_then(|row| row.first()?.parse().ok());
+    Ok(row.filter(|row| *row > 0))
 }
 
 /// Records as text, in pieces.
@@ -254,10 +283,9 @@ pub(super) async fn insert(
         if let Some(last) = row.last_mut() {
             *last = b')';
         }
-        let is_full = statement.len() + row.len() + 1 > limit;
-        if waiting > 0 && (is_full || !has_row) {
+        if waiting > 0 && (!has_row || statement.len() + row.len() + 1 > limit) {
             feed.look();
-            if feed.has_ended() && has_row {
+            if feed.is_faulty() {
                 return Ok(Ok(inserted));
             }
             match flush(conn, &statement, waiting, inserted + 1).await? {
@@ -300,31 +328,18 @@ async fn flush(
             explain(conn, sent, taken, warnings, first).await
         }
         Err(error @ mysql_async::Error::Server(_)) => {
-            let of_record = error::of_record(&error, first);
+            let mut of_record = error::of_record(&error, first);
             if of_record.kind == ErrorKind::BadRecord(None) {
-                return explain_error(conn, of_record, first).await;
+                let row = first_row(conn).await?;
+                of_record.kind = ErrorKind::BadRecord(row.map(|row| first + row - 1));
             }
-            if matches!(of_record.kind, ErrorKind::BadRecord(_)) {
-                return Ok(Err(of_record));
+            match of_record.kind {
+                ErrorKind::BadRecord(_) => Ok(Err(of_record)),
+                _ => Err(error),
             }
-            Err(error)
         }
         Err(error) => Err(error),
     }
-}
-
-/// Finds the record of an error whose message does not tell it, where the server knows.
-async fn explain_error(
-    conn: &mut Conn,
-    mut error: DbError,
-    first: u64,
-) -> mysql_async::Result<DbResult<u64>> {
-    if conn.query_drop("get diagnostics condition 1 @semel_row = row_number").await.is_ok() {
-        let row = conn.query_first::<Option<u64>, _>("select @semel_row").await?.flatten();
-        let row = row.filter(|row| *row > 0).map(|row| first + row - 1);
-        error.kind = ErrorKind::BadRecord(row);
-    }
-    Ok(Err(error))
 }
 
 /// Adds a field as a literal, with what stands around it: `(` before the first of a row,

@@ -105,7 +105,11 @@ fn float(number: f64, scientific: &str) -> String {
             format!("{sign}{text}")
         }
         Ok(_) if number == 0.0 => {
-            if number.is_sign_negative() { "-0".to_owned() } else { "0".to_owned() }
+            if number.is_sign_negative() {
+                "-0".to_owned()
+            } else {
+                "0".to_owned()
+            }
         }
         _ => format!("{digits}e{exponent}"),
     }
