@@ -16,6 +16,12 @@ pub(super) struct Fit {
     pub(super) is_boolean: bool,
     /// It is of whole numbers: the server rounds others.
     pub(super) is_whole: bool,
+    /// It is of times, with so many digits after the second: the server cuts others off,
+    /// or rounds.
+    pub(super) second_digits: Option<usize>,
+    /// It is of these words: the server takes a number that is none of them for a place
+    /// among them.
+    pub(super) words: Option<Vec<String>>,
     /// It is of bits: the server would take the digits of a number for them.
     pub(super) is_bits: bool,
     /// It makes a NULL the present time.
@@ -40,14 +46,17 @@ impl Fit {
                 }
             }
         }
-        if self.is_whole && has_fraction(bytes) {
-            let text = String::from_utf8_lossy(bytes);
-            return Err(format!(
-                "{text} is not a whole number, as the column `{}` takes",
-                self.name
-            ));
-        }
-        Ok(Some(bytes))
+        let what = if self.is_whole && has_fraction(bytes) {
+            "no whole number, as"
+        } else if self.second_digits.is_some_and(|digits| has_finer_second(bytes, digits)) {
+            "a finer time than"
+        } else if self.words.as_ref().is_some_and(|words| is_place(bytes, words)) {
+            "none of the words that"
+        } else {
+            return Ok(Some(bytes));
+        };
+        let text = String::from_utf8_lossy(bytes);
+        Err(format!("{text} is {what} the column `{}` takes", self.name))
     }
 }
 
@@ -64,6 +73,22 @@ fn has_fraction(bytes: &[u8]) -> bool {
         return number.fract() != 0.0;
     }
     text.split_once('.').is_some_and(|(_, after)| after.bytes().any(|byte| byte != b'0'))
+}
+
+/// Whether a time tells more of its second than so many digits. A point before the first
+/// colon is one of a date.
+fn has_finer_second(bytes: &[u8], digits: usize) -> bool {
+    let Some(colon) = memchr::memchr(b':', bytes) else { return false };
+    let Some(point) = memchr::memchr(b'.', &bytes[colon..]) else { return false };
+    let after = bytes[colon + point + 1..].iter().take_while(|byte| byte.is_ascii_digit());
+    after.skip(digits).any(|byte| *byte != b'0')
+}
+
+/// Whether it is a number, and none of the words.
+fn is_place(bytes: &[u8], words: &[String]) -> bool {
+    !bytes.is_empty()
+        && bytes.iter().all(u8::is_ascii_digit)
+        && !words.iter().any(|word| word.as_bytes() == bytes)
 }
 
 /// Records on their way.
@@ -164,6 +189,15 @@ impl<'a> Feed<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_has_as_many_digits_as_its_column() {
+        assert!(has_finer_second(b"2013-01-02 10:00:00.7", 0));
+        assert!(has_finer_second(b"10:00:00.1234", 3));
+        for (text, digits) in [("10:00:00.1230Z", 3), ("2013.01.02 10:00:00", 0), ("1.5", 0)] {
+            assert!(!has_finer_second(text.as_bytes(), digits), "{text}");
+        }
+    }
 
     #[test]
     fn only_a_number_has_a_fraction() {

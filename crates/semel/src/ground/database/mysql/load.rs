@@ -398,6 +398,8 @@ mod tests {
             name: "a".to_owned(),
             is_boolean: false,
             is_whole: false,
+            second_digits: None,
+            words: None,
             is_bits: false,
             makes_null_now: false,
             counts: false,

@@ -140,9 +140,26 @@ pub(super) fn fit(name: &str, columns: &[Row]) -> DbResult<Fit> {
                 "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint"
             ),
         is_bits,
+        second_digits: matches!(data_type.as_str(), "datetime" | "timestamp" | "time")
+            .then(|| second_digits(&of)),
+        words: matches!(data_type.as_str(), "enum" | "set")
+            .then(|| words(found[1].as_deref().unwrap_or_default())),
         makes_null_now: data_type == "timestamp" && nullable == "no",
         counts: extra.contains("auto_increment"),
     })
+}
+
+/// How many digits after the second a type has: the 3 of `datetime(3)`.
+fn second_digits(of: &str) -> usize {
+    let digits = of.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
+    digits.and_then(|(digits, _)| digits.parse().ok()).unwrap_or_default()
+}
+
+/// The words of a type that are numbers: `1` and `2` of `enum('1','2','many')`. No quote
+/// is in them.
+fn words(of: &str) -> Vec<String> {
+    let inner = of.split_once('(').map_or("", |(_, rest)| rest).trim_end_matches(')');
+    inner.split(',').map(|word| word.trim_matches('\'').to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -162,6 +179,13 @@ mod tests {
         for wrong in ["", ".", "a.", ".a", "a.b.c", "`a", "``", "`a`b"] {
             assert_eq!(About::of(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_type_is_taken_apart() {
+        assert_eq!(second_digits("datetime(3)"), 3);
+        assert_eq!(second_digits("time"), 0);
+        assert_eq!(words("enum('1','20','a')"), ["1", "20", "a"]);
     }
 
     #[test]
