@@ -1,5 +1,6 @@
 //! A session of MySQL or MariaDB, against a server: `SEMEL_TEST_MYSQL` is
-//! `host:port:user:database`, and `SEMEL_TEST_MYSQL_PASSWORD` the password.
+//! `host:port:user:database`, and `SEMEL_TEST_MYSQL_PASSWORD` the password. With
+//! `SEMEL_TEST_MYSQL_CA`, a certificate, all connections are encrypted.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mysql_async::SslOpts;
 use semel::ground::database::mysql::{MySql, Options};
 use semel::ground::database::{CopyError, DbError, ErrorKind, Record, Records, Session, Watch};
 use semel::ground::world::process::Stop;
@@ -22,7 +24,8 @@ fn options() -> Options {
         user: parts[2].to_owned(),
         password: std::env::var("SEMEL_TEST_MYSQL_PASSWORD").ok(),
         database: Some(parts[3].to_owned()),
-        tls: None,
+        tls: std::env::var_os("SEMEL_TEST_MYSQL_CA")
+            .map(|ca| SslOpts::default().with_root_certs(vec![PathBuf::from(ca).into()])),
         connect_timeout: Duration::from_secs(10),
     }
 }
@@ -171,7 +174,11 @@ fn a_session_is_strict_and_reads_what_is_committed() {
     let modes = one(&mut session, "select @@sql_mode").unwrap();
     assert!(modes.contains("STRICT_ALL_TABLES") && !modes.contains("NO_BACKSLASH"), "{modes}");
     assert_eq!(one(&mut session, "select @@autocommit").unwrap(), "1");
-    assert_eq!(one(&mut session, "select @@tx_isolation").unwrap(), "READ-COMMITTED");
+    let logs = one(&mut session, "select @@log_bin and @@binlog_format = 'STATEMENT'").unwrap();
+    let isolation = if logs == "1" { "REPEATABLE-READ" } else { "READ-COMMITTED" };
+    assert_eq!(one(&mut session, "select @@tx_isolation").unwrap(), isolation);
+    let cipher = session.query("show status like 'Ssl_cipher'", &[]).unwrap()[0][1].clone();
+    assert_eq!(cipher.unwrap() != "", options().tls.is_some());
     assert_eq!(one(&mut session, "select @@innodb_lock_wait_timeout").unwrap(), "3600");
     assert_eq!(one(&mut session, "select @@character_set_client").unwrap(), "utf8mb4");
     assert_eq!(session.address().to_string().split("://").next(), Some("mysql"));
@@ -291,6 +298,12 @@ fn errors_have_kinds() {
     }
     let error = session.query("select 1", &[]).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+    let mut session = connect();
+    let limit: usize = one(&mut session, "select @@max_allowed_packet").unwrap().parse().unwrap();
+    let error = session.query(&format!("select '{}'", "x".repeat(limit)), &[]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Other, "{error}");
+    let error = session.execute("load data local infile 'x' into table printed", &[]).unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Other | ErrorKind::NotThere), "{error}");
 
     let wrong = Options { password: Some("wrong".to_owned()), ..options() };
     let error = try_connect(&wrong, watch()).unwrap_err();

@@ -58,6 +58,9 @@ const READ_WAIT: u64 = 600;
 /// After how long of silence the system asks whether the server is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// The largest packet there is, in bytes.
+const LARGEST: usize = 1024 * 1024 * 1024;
+
 /// What it takes to connect.
 #[derive(Clone)]
 pub struct Options {
@@ -111,6 +114,8 @@ impl Options {
             .pass(self.password.as_deref())
             .db_name(self.database.as_deref())
             .ssl_opts(self.tls.clone())
+            // What is sent is held against the server's own limit; it may answer more.
+            .max_allowed_packet(Some(LARGEST))
             .tcp_keepalive(Some(KEEPALIVE));
         Ok(built.into())
     }
@@ -268,6 +273,15 @@ impl MySql {
     }
 
     fn ask(&mut self, statement: &str, values: &[Option<&str>]) -> DbResult<Answer> {
+        let values_len: usize = values.iter().flatten().map(|value| value.len()).sum();
+        let (len, limit) = (statement.len() + values_len, self.server.max_packet);
+        if len >= limit {
+            // The server would hang up.
+            let text = format!(
+                "the statement has {len} bytes, and the server takes {limit} (max_allowed_packet)"
+            );
+            return Err(DbError::new(ErrorKind::Other, text));
+        }
         self.run(Then::Cancel, async |conn| answer(conn, statement, values).await)
     }
 

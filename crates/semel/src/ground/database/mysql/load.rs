@@ -166,13 +166,13 @@ async fn explain(
     warnings: u16,
     first: u64,
 ) -> mysql_async::Result<DbResult<u64>> {
-    let row = first_row(conn).await?;
     let mut shown = Vec::new();
     for mut row in lossy(conn, "show warnings").await? {
         let text = row.pop().unwrap_or_default();
         let code = row.pop().unwrap_or_default().parse().unwrap_or_default();
         shown.push((code, text));
     }
+    let row = first_row(conn).await?;
     let of_records = shown.iter().position(|(code, _)| *code != OF_THE_LOG);
     Ok(match of_records {
         None if taken == sent && shown.len() == usize::from(warnings) => Ok(taken),
@@ -193,7 +193,8 @@ async fn explain(
 }
 
 /// The row, from 1, that the first thing that was wrong with a statement is about.
-/// MariaDB knows it since 10.7, also where its message does not tell.
+/// MariaDB knows it since 10.7, also where its message does not tell. On others that is
+/// an error, which takes the place of all warnings.
 async fn first_row(conn: &mut Conn) -> mysql_async::Result<Option<u64>> {
     match conn.query_drop("get diagnostics condition 1 @semel_row = row_number").await {
         Ok(()) => {}
