@@ -2,7 +2,7 @@
 //! `host:port:user:database`, and `SEMEL_TEST_MYSQL_PASSWORD` the password. With
 //! `SEMEL_TEST_MYSQL_CA`, a certificate, all connections are encrypted.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::path::PathBuf;
 use std::thread;
