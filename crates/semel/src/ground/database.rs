@@ -8,6 +8,7 @@
 //! reached. An error says what kind it is: a server that is out of reach is another
 //! matter than a statement that is wrong.
 
+pub mod mysql;
 pub mod postgres;
 pub mod settings;
 pub mod sqlite;
@@ -55,7 +56,8 @@ pub enum ErrorKind {
     /// A record does not fit its table; its number, from 1, among those that were
     /// copied, where that is known.
     BadRecord(Option<u64>),
-    /// A row with this key is there already.
+    /// A row is there already whose key is the same. Of a record that is copied it is
+    /// [`ErrorKind::BadRecord`] instead.
     Duplicate,
     /// The watch said stop.
     Stopped,
@@ -187,7 +189,8 @@ pub fn connect(
         }
         Settings::Postgres(to) => postgres::Postgres::connect(to, address, watch)
             .map(|session| Box::new(session) as Box<dyn Session + Send>),
-        Settings::MySql(_) => Err(DbError::new(ErrorKind::Other, "not yet")),
+        Settings::MySql(to) => mysql::MySql::to(to, address, watch)
+            .map(|session| Box::new(session) as Box<dyn Session + Send>),
     };
     connected.map_err(|error| match (error.kind, settings.warnings()) {
         // What was passed over may be why.
