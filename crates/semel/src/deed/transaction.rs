@@ -730,7 +730,7 @@ impl Transaction<'_> {
 }
 
 /// So many rows, in words.
-fn rows_of(number: u64) -> String {
+pub(in crate::deed) fn rows_of(number: u64) -> String {
     match number {
         1 => "1 row".to_owned(),
         _ => format!("{} rows", crate::words::thousands(number)),
