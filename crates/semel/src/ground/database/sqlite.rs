@@ -239,7 +239,7 @@ impl Session for Sqlite {
                 };
                 bound.map_err(|error| of(&error))?;
             }
-            insert.raw_execute().map_err(|error| {
+            let inserted = insert.raw_execute().map_err(|error| {
                 let wrong = of(&error);
                 let kind = match wrong.kind {
                     ErrorKind::Other | ErrorKind::Duplicate => ErrorKind::BadRecord(Some(copied)),
@@ -247,6 +247,10 @@ impl Session for Sqlite {
                 };
                 DbError { kind, ..wrong }
             })?;
+            if inserted == 0 {
+                let text = "the table ignores it (ON CONFLICT IGNORE, or a trigger)";
+                return Err(DbError::new(ErrorKind::BadRecord(Some(copied)), text).into());
+            }
         }
         Ok(copied)
     }
