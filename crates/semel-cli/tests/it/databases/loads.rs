@@ -8,7 +8,7 @@ fn files_are_loaded_once_and_receipts_tell_how_many_rows() {
         on.sql(FLIGHTS);
         on.file("clean/1.csv", "day,number\n2013-01-01,842\n2013-01-01,943\n");
         on.file("clean/2.csv", "day,number\n2013-01-02,914\n");
-        on.pipeline(TAGGED).semel("run").exits(0).says("2 loaded");
+        on.pipeline(TAGGED).semel("run").exits(0).says("3 rows");
         assert_eq!(on.sql(ROWS), ["2013-01-01 842", "2013-01-01 943", "2013-01-02 914"]);
         assert_eq!(
             on.sql("select distinct source from flights order by source"),
@@ -51,11 +51,8 @@ fn nothing_is_null_and_quoted_nothing_is_an_empty_text() {
         on.file("clean/1.csv", "id,a,b\n1,,\"\"\n2,\"\",\n3,NULL,\\N\n4,\" \",\"a\"\"b\n,\"\n");
         on.pipeline(&APPENDED.replace("flights", "t")).semel("run").exits(0);
         let asked = "select id, a is null, b is null, length(a), length(b) from t order by id";
-        let said: Vec<_> = on
-            .sql(asked)
-            .iter()
-            .map(|row| row.replace(" t", " 1").replace(" f", " 0"))
-            .collect();
+        let said: Vec<_> =
+            on.sql(asked).iter().map(|row| row.replace(" t", " 1").replace(" f", " 0")).collect();
         assert_eq!(
             said,
             ["1 1 0 NULL 0", "2 0 1 0 NULL", "3 0 0 4 2", "4 0 0 1 5"],
@@ -112,7 +109,10 @@ fn other_formats_and_what_is_packed() {
     on_each(|on| {
         on.sql(FLIGHTS);
         on.file("in/a.tsv", "day\tnumber\na, b\t1\n");
-        on.file("in/b.jsonl", "{\"number\": 2, \"day\": \"b\\tc\"}\n{\"day\": null, \"number\": 3}\n");
+        on.file(
+            "in/b.jsonl",
+            "{\"number\": 2, \"day\": \"b\\tc\"}\n{\"day\": null, \"number\": 3}\n",
+        );
         on.file("in/c.csv", "day,number\nc,4\n").at.sh("gzip in/c.csv");
         on.file("in/d.csv", "day,number\nd,5\n").at.sh("zstd -q --rm in/d.csv");
         on.file("in/e.jsonl", "{\"day\":\"e\",\"number\":6}").at.sh("gzip in/e.jsonl");
@@ -124,7 +124,8 @@ fn other_formats_and_what_is_packed() {
         on.semel("run").exits(0);
         assert_eq!(
             on.sql("select number, day from flights order by number"),
-            ["1 a, b", "2 b\tc", "3 NULL", "4 c", "5 d", "6 e", "7 f"].map(|row| row.replace('\t', if on.engine == super::Sqlite { "\t" } else { " " }))
+            ["1 a, b", "2 b\tc", "3 NULL", "4 c", "5 d", "6 e", "7 f"]
+                .map(|row| row.replace('\t', if on.engine == super::Sqlite { "\t" } else { " " }))
         );
         on.loads_nothing_again();
     });
@@ -168,7 +169,7 @@ fn what_is_expected_of_a_load_holds_before_it_is_committed() {
         on.sql(FLIGHTS);
         on.file("clean/1.csv", "day,number\na,1\n\"b\nc\",2\n");
         on.pipeline(&format!("{TAGGED}expect = {{ rows = '>= 3' }}"));
-        on.semel("run").exits(1).says("2 rows were loaded from clean/1.csv; expected >= 3");
+        on.semel("run").exits(1).says("2 rows were loaded from `clean/1.csv`; expected >= 3");
         assert_eq!(on.sql("select count(*) from flights"), ["0"]);
         assert_eq!(on.sql("select count(*) from semel_stamp"), ["0"]);
         on.pipeline(&format!("{TAGGED}expect = {{ rows = 2, same-rows-as = 'in' }}"));

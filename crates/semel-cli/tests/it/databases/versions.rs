@@ -15,7 +15,7 @@ fn f4a_a_new_version_is_not_appended_to_the_old_one() {
         on.semel("run").exits(3);
         // A human deletes the old rows, and says so.
         on.sql("delete from flights");
-        on.semel("redo load:clean/1.csv --because 'deleted'").exits(0);
+        on.semel("redo load:clean/1.csv --because deleted").exits(0);
         on.semel("run").exits(0);
         assert_eq!(on.sql(ROWS), ["a 1", "b 3"]);
         on.loads_nothing_again();
@@ -128,7 +128,9 @@ fn f4d_a_condition_changed_in_the_file_deletes_by_the_old_one() {
     on_each(|on| {
         on.sql(FLIGHTS);
         on.file("clean/a.csv", "day,number\na,1\na,2\n").pipeline(WHERE).semel("run").exits(0);
-        on.pipeline(&WHERE.replace("day = {{ item.stem }}", "{{ item.stem }} = day and number > 0"));
+        on.pipeline(
+            &WHERE.replace("day = {{ item.stem }}", "{{ item.stem }} = day and number > 0"),
+        );
         on.file("clean/a.csv", "day,number\na,3\n").semel("run").exits(0);
         assert_eq!(on.sql(ROWS), ["a 3"]);
         on.loads_nothing_again();
@@ -159,7 +161,7 @@ fn rows_that_somebody_else_changed_are_neither_deleted_nor_loaded_again() {
         assert_eq!(on.sql(ROWS), ["a 1"]);
         let status = on.semel("status");
         let why = on.semel("why load:clean/1.csv");
-        on.semel("redo load:clean/1.csv --because 'they may go'").exits(0);
+        on.semel("redo load:clean/1.csv --because stale").exits(0);
         on.semel("run").exits(0);
         assert_eq!(on.sql(ROWS), ["a 7"]);
         on.loads_nothing_again();
@@ -168,7 +170,7 @@ fn rows_that_somebody_else_changed_are_neither_deleted_nor_loaded_again() {
         on.file("clean/1.csv", "day,number\na,8\n");
         on.semel("run").exits(3).says("2 rows").says("1 row ");
         assert_eq!(on.sql(ROWS), ["a 7", "mine 0"]);
-        on.semel("done load:clean/1.csv --because 'it is as it should be'").exits(0);
+        on.semel("done load:clean/1.csv --because checked").exits(0);
         on.semel("run").exits(0);
         assert_eq!(on.sql(ROWS), ["a 7", "mine 0"]);
         on.loads_nothing_again();
@@ -284,7 +286,10 @@ fn f4f_another_name_of_the_same_host_loads_nothing_again() {
         on.loads_nothing_again();
         assert_eq!(on.sql("select count(*) from semel_stamp"), ["1"]);
         // And back, with a parameter in its place.
-        on.at.pipeline(&format!("[params]\nhost = '127.0.0.1'\n[db]\nmain = '{}'\n{TAGGED}", on.url().replace("127.0.0.1", "{{ params.host }}")));
+        on.at.pipeline(&format!(
+            "[params]\nhost = '127.0.0.1'\n[db]\nmain = '{}'\n{TAGGED}",
+            on.url().replace("127.0.0.1", "{{ params.host }}")
+        ));
         on.semel("run").exits(0);
         assert_eq!(on.sql(ROWS), ["a 1"]);
         assert_eq!(on.sql("select count(*) from semel_stamp"), ["1"]);
