@@ -185,8 +185,8 @@ impl Summary<'_> {
         let tries =
             if trouble.tries > 1 { format!(", {} tries", trouble.tries) } else { String::new() };
         let word = match failure {
-            _ if failure.is_broken() => "broken",
-            _ if failure.is_refusal() => "refused",
+            Failure::Broken(_) => "broken",
+            Failure::Refused(_) => "refused",
             _ => "failed",
         };
         writeln!(
@@ -411,9 +411,7 @@ impl Summary<'_> {
             .map(|target| format!(" {}", quote_words([target.as_str()])))
             .collect();
         let has_printed = troubles.iter().any(|trouble| !trouble.tail.is_empty());
-        let has_failed = troubles.iter().any(
-            |trouble| matches!(&trouble.outcome, Outcome::Failed(failure) if !failure.is_refusal()),
-        );
+        let has_failed = troubles.iter().any(|trouble| is_to_be_mended(&trouble.outcome));
         writeln!(out, "  next")?;
         if has_printed {
             writeln!(out, "{}", next(&format!("semel log{again}"), "all it printed, every try"))?;
@@ -438,9 +436,9 @@ impl Summary<'_> {
     /// would do those again.
     fn mendable(&self, troubles: &[&Trouble]) -> BTreeMap<String, u64> {
         let pipeline = &self.place.file.pipeline;
-        let failed = troubles.iter().filter(|trouble| {
-            matches!(trouble.outcome, Outcome::Failed(_)) && !trouble.command.is_empty()
-        });
+        let failed = troubles
+            .iter()
+            .filter(|trouble| is_to_be_mended(&trouble.outcome) && !trouble.command.is_empty());
         let ordinary = failed.filter_map(|trouble| {
             let id = pipeline.step_named(&trouble.task.step)?;
             let done = self.report().step(id)?.counts.reached();
@@ -488,6 +486,12 @@ impl Summary<'_> {
         };
         format!("{run} {} in {time}; {facts}; exit {status}", self.styles.state(word))
     }
+}
+
+/// Whether a task ended so that something must be mended first. A refusal is settled by a
+/// word.
+fn is_to_be_mended(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(failure) if !failure.is_refusal())
 }
 
 fn last_attempt(manifest: &dyn Manifest, pipeline: &str, task: &TaskName) -> Option<AttemptRecord> {

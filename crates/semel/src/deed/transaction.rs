@@ -150,8 +150,11 @@ pub fn accept(
     stop: &Stop,
 ) -> Result<RowStamp, Failure> {
     let seen = &job.sight.rows;
+    // That of another version tells of other rows than those that are accepted.
+    let is_of_this =
+        |stamp: &RowStamp| stamp.is_whole && stamp.fingerprint.what == job.sight.fingerprint.what;
     if let Some(known) =
-        seen.stamped.as_ref().filter(|known| !known.is_void && known.stamp.is_whole)
+        seen.stamped.as_ref().filter(|known| !known.is_void && is_of_this(&known.stamp))
     {
         return Ok(known.stamp.clone());
     }

@@ -61,9 +61,14 @@ impl Sqlite {
         let connection = opened.map_err(in_words)?;
         connection.busy_timeout(SHORT).map_err(in_words)?;
         let mut session = Self { connection, address: address.clone(), is_writer: writes, watch };
-        // What is committed outlives a power cut.
+        // What is committed outlives a power cut. This reads the file, and whoever commits at
+        // the moment locks it.
         session
-            .with_patience(|connection| connection.pragma_update(None, "synchronous", "full"))?;
+            .with_patience(|connection| connection.pragma_update(None, "synchronous", "full"))
+            .map_err(|error| DbError {
+            text: format!("{address} cannot be opened: {error}"),
+            ..error
+        })?;
         session.watch_statements()?;
         Ok(session)
     }
