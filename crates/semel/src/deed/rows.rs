@@ -94,7 +94,7 @@ impl Rows {
         self.0.lock().expect("nobody panics while holding it").emptied.contains(table)
     }
 
-    /// Notes that the stamps of an emptied table were taken away.
+    /// Notes that the stamps of an emptied table were voided.
     pub fn forget_emptied(&self, table: &str) {
         let mut known = self.0.lock().expect("nobody panics while holding it");
         known.emptied.remove(table);
@@ -135,7 +135,8 @@ fn known(
     let pipelines = site.pipeline.was.iter().chain([&site.pipeline.name]);
     for pipeline in pipelines {
         for name in step.was.iter().chain([&step.name]) {
-            for stamp in stamps::of_step(&mut *session, pipeline, name, instance)? {
+            let stamps = stamps::of_step(&mut *session, pipeline, name, instance)?;
+            for stamp in stamps.into_iter().filter(|stamp| !stamp.is_voided()) {
                 known.take(Stamped { stamp, is_void: false });
             }
         }

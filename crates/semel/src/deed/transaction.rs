@@ -358,12 +358,12 @@ impl Transaction<'_> {
     ) -> Result<Option<RowStamp>, Ended> {
         self.stand_behind(session, fence)?;
         match stamps::claim(session, &stamp)? {
-            Claim::First => self.first(session, &stamp)?,
+            Claim::First => self.first(session, &stamp, false)?,
+            Claim::Taken(found) if found.is_voided() && found.table == stamp.table => {
+                self.first(session, &stamp, true)?;
+            }
             Claim::Taken(found) => {
-                if found.proves(&stamp.fingerprint, self.job.view.step.once)
-                    && !self.is_void(&found)
-                    && !self.said_redo
-                {
+                if self.is_done(&found, &stamp) {
                     return Ok(None);
                 }
                 self.supersede(session, &found, &stamp)?;
@@ -398,6 +398,16 @@ impl Transaction<'_> {
         Err(Failure::Broken(why).into())
     }
 
+    /// Whether a stamp says that somebody else did, since we looked, what we are about to do.
+    /// One that was there when we looked was no reason not to: its check said no, or it is
+    /// to be done afresh.
+    fn is_done(&self, found: &RowStamp, ours: &RowStamp) -> bool {
+        let seen = self.job.sight.rows.stamped.as_ref();
+        found.proves(&ours.fingerprint, self.job.view.step.once)
+            && !self.said_redo
+            && seen.is_none_or(|seen| seen.stamp != *found)
+    }
+
     /// Whether a stamp was seen to tell of rows that are not there, and is still the
     /// same.
     fn is_void(&self, found: &RowStamp) -> bool {
@@ -405,8 +415,14 @@ impl Transaction<'_> {
         seen.is_some_and(|seen| seen.is_void && seen.stamp == *found)
     }
 
-    /// There was no stamp of the task: are there rows of it all the same?
-    fn first(&self, session: &mut dyn Session, stamp: &RowStamp) -> Result<(), Ended> {
+    /// There was no stamp of the task, or one that was voided: are there rows of it all the
+    /// same?
+    fn first(
+        &self,
+        session: &mut dyn Session,
+        stamp: &RowStamp,
+        was_voided: bool,
+    ) -> Result<(), Ended> {
         if let Some(before) = self.before(session)? {
             self.delete_rows(session, &before, stamp)?;
             if before.slot() != stamp.slot() {
@@ -419,7 +435,7 @@ impl Transaction<'_> {
         }
         let Some(found_by) = &stamp.found_by else {
             let says_loaded = self.job.sight.rows.has_receipt;
-            if says_loaded && rows::has_rows(session, &stamp.table)? {
+            if says_loaded && !was_voided && rows::has_rows(session, &stamp.table)? {
                 let why = format!(
                     "its stamp is gone, and {} has rows: whether they are its own cannot be told",
                     stamp.table
@@ -594,8 +610,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Where a table was emptied, its stamps are void; they go before the first rows come,
-    /// or they would be believed once there are some.
+    /// Where a table was emptied, its stamps are void; that is written down before the first
+    /// rows come, or they would be believed once there are some.
     fn void_emptied(&self, session: &mut dyn Session, table: &str) -> Result<(), Ended> {
         let Some(rows) = self.job.view.rows.as_ref().filter(|rows| rows.is_emptied(table)) else {
             return Ok(());
@@ -652,12 +668,7 @@ impl Transaction<'_> {
         let marked = self.stand_behind(session, fence).and_then(|()| {
             match stamps::claim(session, &begun)? {
                 Claim::First => Ok(None),
-                Claim::Taken(found)
-                    if found.proves(&whole.fingerprint, self.job.view.step.once)
-                        && !self.said_redo =>
-                {
-                    Ok(Some(*found))
-                }
+                Claim::Taken(found) if self.is_done(&found, &whole) => Ok(Some(*found)),
                 Claim::Taken(_) => Ok(stamps::replace(session, &begun).map(|()| None)?),
             }
         });
@@ -678,10 +689,7 @@ impl Transaction<'_> {
             );
             Ended::Wrong(Wrong::Unsettled(failure(DbError { text, ..error })))
         };
-        let rows = script.run(session).map_err(|ended| match ended {
-            Ended::Database(error) => half_done(error),
-            other => other,
-        })?;
+        let rows = script.run(session).map_err(half_done)?;
         let whole = RowStamp { rows: Some(rows), ..whole };
         session.begin().map_err(half_done)?;
         stamps::replace(session, &whole).map_err(half_done)?;

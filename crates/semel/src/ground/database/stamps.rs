@@ -215,7 +215,7 @@ fn stamp(row: &Row) -> DbResult<RowStamp> {
     })
 }
 
-/// Takes away the stamps of a table that is empty, where they tell of rows. Nobody
+/// Voids the stamps of a table that is empty, where they tell of rows. Nobody
 /// stamps anything meanwhile, and those who are about to are waited for; whether it is
 /// empty is asked once they are gone.
 ///
@@ -251,7 +251,8 @@ fn void_locked(session: &mut dyn Session, table: &str) -> DbResult<()> {
     }
     let place = session.address().engine.parameter(1);
     let sql = format!(
-        "delete from semel_stamp where target = {place} and (row_count is null or row_count > 0)"
+        "update semel_stamp set whole = 0, row_count = 0 \
+         where target = {place} and (row_count is null or row_count > 0)"
     );
     session.execute(&sql, &[Some(table)]).map(|_| ())
 }
