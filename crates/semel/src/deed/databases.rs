@@ -134,7 +134,12 @@ impl<'a> Databases<'a> {
             }
             None => {
                 let settings = self.settings(name)?;
-                database::connect(&settings, &self.root, purpose == Purpose::Act, watch)?
+                let acts = purpose == Purpose::Act;
+                let mut session = database::connect(&settings, &self.root, acts, watch)?;
+                if !acts {
+                    session.execute(read_only(session.address().engine), &[])?;
+                }
+                session
             }
         };
         Ok(Lent { session: Some(session), key, idle: &self.idle })
@@ -180,6 +185,15 @@ impl<'a> Databases<'a> {
             token,
         };
         Ok(fence.insert(asked).clone())
+    }
+}
+
+/// From now on a session only looks: a check is asked by those, too, who change nothing.
+const fn read_only(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Postgres => "set session characteristics as transaction read only",
+        Engine::Sqlite => "pragma query_only = on",
+        Engine::MySql => "set session transaction read only",
     }
 }
 
