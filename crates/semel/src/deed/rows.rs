@@ -63,7 +63,10 @@ impl Rows {
                 .filter(|_| error.kind == ErrorKind::Unreachable && !stop.is_pulled());
             match pause {
                 Some(pause) => stop.wait(pause),
-                None => return Err(Trouble::Broken(failure(error).to_string())),
+                None => {
+                    let tries = if tries > 1 { format!(", {tries} tries") } else { String::new() };
+                    return Err(Trouble::Broken(format!("{}{tries}", failure(error))));
+                }
             }
         }
     }
