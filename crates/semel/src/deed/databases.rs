@@ -20,6 +20,7 @@ use crate::words::database::{Address, Engine};
 use crate::words::digest::Digest;
 use crate::words::pipeline::Pipeline;
 use crate::words::receipt::Failure;
+use crate::words::template::Name;
 
 /// What a session is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -195,6 +196,29 @@ const fn read_only(engine: Engine) -> &'static str {
         Engine::Sqlite => "pragma query_only = on",
         Engine::MySql => "set session transaction read only",
     }
+}
+
+/// Whether the URLs of a pipeline's databases are good ones, those aside that name a
+/// parameter that is not known yet. Whoever has a password in one is told before anything
+/// is begun, and in particular before the parameter that it came by is written down.
+///
+/// # Errors
+/// What is wrong with one, without what stands in it.
+pub fn are_named_well(
+    pipeline: &Pipeline,
+    params: &Params,
+    unknown: &[String],
+) -> Result<(), String> {
+    for database in &pipeline.databases {
+        let is_unknown = |name: &Name| matches!(name, Name::Param(name) if unknown.contains(name));
+        if database.url.placeholders().any(|hole| is_unknown(&hole.name)) {
+            continue;
+        }
+        let url = database.url.render(&Bindings::of(params, None));
+        Settings::check(&String::from_utf8_lossy(&url))
+            .map_err(|why| format!("database `{}`: {why}", database.name))?;
+    }
+    Ok(())
 }
 
 /// What ends the waiting for a database.
