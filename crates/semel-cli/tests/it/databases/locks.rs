@@ -29,7 +29,7 @@ impl Holder {
         client.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut client = client.spawn().unwrap();
         let marker = "select 'it holds';";
-        let mut stdin = client.stdin.as_ref().unwrap();
+        let stdin = client.stdin.as_mut().unwrap();
         let extra = if on.engine == MariaDb { "\n" } else { "" };
         writeln!(stdin, "begin;\n{statements};\n{marker}{extra}").unwrap();
         stdin.flush().unwrap();

@@ -146,9 +146,9 @@ fn stamps_that_were_dropped_cannot_tell_whose_rows_are_there() {
         all_are_there(on);
         on.loads_nothing_again();
         assert_eq!(on.sql("select count(*) from semel_stamp"), ["3"]);
-        on.shown(&ran)
+        on.shown(&ran).replace(", [time]", "")
     });
-    assert!(said.iter().all(|text| *text == said[0]));
+    assert!(said.iter().all(|text| *text == said[0]), "{said:?}");
     insta::assert_snapshot!("stamps_dropped", said[0]);
 }
 
@@ -222,15 +222,11 @@ fn what_may_not_make_the_table_of_stamps_is_told_what_to_ask_for() {
         let ran = on.semel("run").exits(5);
         assert_eq!(on.sql(ROWS), [""; 0]);
         // Somebody types what it says.
-        for statement in ran.stderr.split("type  ").skip(1).take(1) {
-            on.sql(statement.split(';').next().unwrap());
+        let line = ran.stderr.lines().find(|line| line.contains("make it type")).unwrap();
+        on.sql(line.split_once("make it type").unwrap().1);
+        for table in ["semel_stamp", "semel_fence"] {
+            grant(on, table, &user);
         }
-        grant(on, "semel_stamp", &user);
-        let ran_again = on.semel("run").exits(5).says("create table semel_fence");
-        for statement in ran_again.stderr.split("type  ").skip(1).take(1) {
-            on.sql(statement.split(';').next().unwrap());
-        }
-        grant(on, "semel_fence", &user);
         on.semel("run").exits(0);
         on.loads_nothing_again();
         on.shown(&ran).replace(&user, "[user]")

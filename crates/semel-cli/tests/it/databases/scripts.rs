@@ -195,7 +195,7 @@ fn whatever_would_break_a_transaction_is_refused_before_it_begins() {
         on(&[engine], |on| {
             for sql in scripts {
                 of(on, &format!("insert into t values (1, 'x'); {sql}"));
-                let ran = on.semel("plan").exits(0);
+                let ran = on.semel("plan").exits(2);
                 assert!(ran.stderr.contains("semel.toml:"), "{sql}: {ran:?}");
             }
             // The same in a file, which is read when its turn comes.
