@@ -37,6 +37,12 @@ pub(crate) struct Step {
     /// What the check must print to hold
     #[arg(long, value_name = "TEXT")]
     pub(crate) equals: Option<String>,
+    /// A query that tells it instead: its first row and column is there and true
+    #[arg(long, value_name = "QUERY", requires = "db", conflicts_with = "check")]
+    pub(crate) check_sql: Option<String>,
+    /// The database that is asked: `sqlite:PATH`, `postgres://HOST/DATABASE`, `mysql:…`
+    #[arg(long, value_name = "URL", requires = "check_sql")]
+    pub(crate) db: Option<String>,
     /// Unsafe to repeat: never twice without a human's word
     #[arg(long)]
     pub(crate) once: bool,

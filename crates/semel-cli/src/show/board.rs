@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use semel::thought::report::{Report, StepReport};
 use semel::words::clock;
-use semel::words::pipeline::{Pipeline, Step};
+use semel::words::pipeline::{ActionKind, Pipeline, Step};
 use semel::words::verdict::Reason;
 
 use super::style::Styles;
@@ -83,11 +83,23 @@ pub(crate) fn ending(report: &StepReport, step: &Step) -> (String, String) {
         facts.extend(report.reasons.keys().next().map(ToString::to_string));
     }
     match report.rows {
-        Some(rows) => facts.push(count(rows, "row")),
+        Some(rows) => facts.push(rows_of(rows, step)),
         None if report.bytes > 0 => facts.push(bytes(report.bytes)),
         None => {}
     }
     (first, facts.join("; "))
+}
+
+/// So many rows, and where they went if that is a table: `24,951 rows into flight`.
+pub(super) fn rows_of(rows: u64, step: &Step) -> String {
+    let rows = count(rows, "row");
+    match step.action.as_ref().map(|action| &action.kind) {
+        Some(ActionKind::Load(load)) => match load.into.as_plain() {
+            Some(table) => format!("{rows} into {table}"),
+            None => rows,
+        },
+        _ => rows,
+    }
 }
 
 fn of(some: u64, all: u64) -> String {

@@ -100,7 +100,8 @@ impl<'a, W: Write> Plain<'a, W> {
                     None if *tries > 1 => format!(", {tries} tries"),
                     None => String::new(),
                 };
-                self.tell(&format!("{task} failed: {failure}{after}"));
+                let word = if failure.is_refusal() { "refused" } else { "failed" };
+                self.tell(&format!("{task} {word}: {failure}{after}"));
             }
             Event::Void { task, input } => {
                 let again = if task.step.once { "" } else { "; again" };

@@ -184,7 +184,11 @@ impl Summary<'_> {
     ) -> std::io::Result<()> {
         let tries =
             if trouble.tries > 1 { format!(", {} tries", trouble.tries) } else { String::new() };
-        let word = if failure.is_broken() { "broken" } else { "failed" };
+        let word = match failure {
+            Failure::Broken(_) => "broken",
+            Failure::Refused(_) => "refused",
+            _ => "failed",
+        };
         writeln!(
             out,
             "{}  {}  {failure}{tries}",
@@ -209,7 +213,9 @@ impl Summary<'_> {
         for line in self.still_good(&trouble.task, manifest) {
             writeln!(out, "  {line}\n")?;
         }
-        if self.leaves_a_question(&trouble.task, failure) {
+        if failure.is_refusal() {
+            self.write_ways_of_rows(out, &trouble.task)?;
+        } else if self.leaves_a_question(&trouble.task, failure) {
             writeln!(
                 out,
                 "  It is a `once` step, so the next run does not try it again by itself."
@@ -230,7 +236,9 @@ impl Summary<'_> {
             Failure::NotStarted(_) | Failure::BadInput(_) => true,
             _ => false,
         };
-        step.is_some_and(|step| step.once && step.check.is_none() && !is_undone(step))
+        // What was done to a database its stamp tells.
+        let can_ask = |step: &Step| step.check.is_some() || step.database().is_some();
+        step.is_some_and(|step| step.once && !can_ask(step) && !is_undone(step))
     }
 
     /// What settles a task, one way or the other.
@@ -242,6 +250,22 @@ impl Summary<'_> {
             writeln!(out, "    {words}{} --because '...'", self.place_of_file())?;
         }
         Ok(())
+    }
+
+    /// What settles rows that semel would not touch by itself.
+    fn write_ways_of_rows(&self, out: &mut impl Write, task: &TaskName) -> std::io::Result<()> {
+        writeln!(out, "  nothing was changed; look at the rows, then type one of")?;
+        let task = task.to_string();
+        let ways = [
+            ("done", "they are right as they are"),
+            ("redo", "load it again, and delete what its condition finds"),
+        ];
+        for (verb, about) in ways {
+            let words = quote_words(["semel", verb, &task]);
+            let command = format!("{words}{} --because '...'", self.place_of_file());
+            writeln!(out, "{}", next(&command, about))?;
+        }
+        writeln!(out)
     }
 
     /// Outputs of an earlier receipt that a failed task left in place.
@@ -341,14 +365,21 @@ impl Summary<'_> {
         let safe: Vec<_> = steps
             .iter()
             .filter(|step| step.counts.reached() > 0)
-            .map(|step| match step.has_items {
-                true => format!(
-                    "{} {} of {}",
-                    step.name,
-                    thousands(step.counts.reached()),
-                    thousands(step.counts.total)
-                ),
-                false => step.name.clone(),
+            .map(|step| {
+                let name = match step.has_items {
+                    true => format!(
+                        "{} {} of {}",
+                        step.name,
+                        thousands(step.counts.reached()),
+                        thousands(step.counts.total)
+                    ),
+                    false => step.name.clone(),
+                };
+                let makes_rows = self.place.file.pipeline.step(step.id).database().is_some();
+                match step.rows.filter(|rows| makes_rows && *rows > 0) {
+                    Some(rows) => format!("{name}, {} committed", count(rows, "row")),
+                    None => name,
+                }
             })
             .collect();
         let blocked: Vec<_> = steps
@@ -380,8 +411,7 @@ impl Summary<'_> {
             .map(|target| format!(" {}", quote_words([target.as_str()])))
             .collect();
         let has_printed = troubles.iter().any(|trouble| !trouble.tail.is_empty());
-        let has_failed =
-            troubles.iter().any(|trouble| matches!(trouble.outcome, Outcome::Failed(_)));
+        let has_failed = troubles.iter().any(|trouble| is_to_be_mended(&trouble.outcome));
         writeln!(out, "  next")?;
         if has_printed {
             writeln!(out, "{}", next(&format!("semel log{again}"), "all it printed, every try"))?;
@@ -406,13 +436,15 @@ impl Summary<'_> {
     /// would do those again.
     fn mendable(&self, troubles: &[&Trouble]) -> BTreeMap<String, u64> {
         let pipeline = &self.place.file.pipeline;
-        let failed = troubles.iter().filter(|trouble| {
-            matches!(trouble.outcome, Outcome::Failed(_)) && !trouble.command.is_empty()
-        });
+        let failed = troubles
+            .iter()
+            .filter(|trouble| is_to_be_mended(&trouble.outcome) && !trouble.command.is_empty());
         let ordinary = failed.filter_map(|trouble| {
             let id = pipeline.step_named(&trouble.task.step)?;
             let done = self.report().step(id)?.counts.reached();
-            (!pipeline.step(id).once && done > 0).then(|| (trouble.task.step.clone(), done))
+            let step = pipeline.step(id);
+            let is_mended = !step.once && step.database().is_none();
+            (is_mended && done > 0).then(|| (trouble.task.step.clone(), done))
         });
         ordinary.collect()
     }
@@ -454,6 +486,12 @@ impl Summary<'_> {
         };
         format!("{run} {} in {time}; {facts}; exit {status}", self.styles.state(word))
     }
+}
+
+/// Whether a task ended so that something must be mended first. A refusal is settled by a
+/// word.
+fn is_to_be_mended(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(failure) if !failure.is_refusal())
 }
 
 fn last_attempt(manifest: &dyn Manifest, pipeline: &str, task: &TaskName) -> Option<AttemptRecord> {

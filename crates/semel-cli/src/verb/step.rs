@@ -178,6 +178,7 @@ fn said(options: &args::Step, here: &Path) -> Result<Said, Failed> {
         words,
         check: options.check.clone(),
         equals: options.equals.clone(),
+        check_sql: options.check_sql.clone().zip(options.db.clone()),
         folder: here.to_owned(),
         script: None,
     };

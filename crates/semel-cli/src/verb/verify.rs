@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use semel::deed::verify::rows::{Counted, Found};
 use semel::deed::verify::{Altered, Asked, Finding, Output, Verified, verify as read_anew};
 use semel::ground::manifest::ManifestError;
 use semel::words::clock;
@@ -53,6 +54,11 @@ struct Tally {
     unreadable: u64,
     /// What was read of those that are as they should be.
     bytes: u64,
+    /// Tasks whose rows were counted.
+    loads: u64,
+    loaded: u64,
+    lost: u64,
+    uncounted: u64,
     checks: u64,
     holding: u64,
     failing: u64,
@@ -74,6 +80,14 @@ impl Tally {
                 Finding::CannotTell(_) => tally.unreadable += 1,
             }
         }
+        for counted in &verified.rows {
+            tally.loads += 1;
+            match counted.found {
+                Found::Same => tally.loaded += 1,
+                Found::NoStamp | Found::Others(_) => tally.lost += 1,
+                Found::CannotTell(_) => tally.uncounted += 1,
+            }
+        }
         for asked in &verified.checks {
             tally.checks += 1;
             match asked.answer {
@@ -87,9 +101,9 @@ impl Tally {
 
     /// 5 where something cannot be told, 1 where something is not as a receipt says.
     const fn exit(&self) -> Exit {
-        if self.unreadable + self.silent > 0 {
+        if self.unreadable + self.silent + self.uncounted > 0 {
             Exit::BROKEN
-        } else if self.missing + self.altered + self.failing > 0 {
+        } else if self.missing + self.altered + self.failing + self.lost > 0 {
             Exit::FAILED
         } else {
             Exit::DONE
@@ -101,7 +115,7 @@ impl Tally {
         let outputs = count(self.outputs, "output");
         let mut parts = Vec::new();
         if self.same == self.outputs {
-            if self.outputs > 0 || self.checks == 0 {
+            if self.outputs > 0 || self.checks + self.loads == 0 {
                 parts.push(format!(
                     "{} of {outputs} are as their receipts say, {} read in {}",
                     thousands(self.same),
@@ -125,6 +139,19 @@ impl Tally {
                 "{wrong} of {outputs} are not as their receipts say: {}",
                 kinds.join(", ")
             ));
+        }
+        if self.loads > 0 {
+            let loads = count(self.loads, "task");
+            parts.push(match (self.lost, self.uncounted) {
+                (0, 0) => format!("the rows of {loads} are there"),
+                (lost, 0) => format!(
+                    "the rows of {} of {loads} are not as their receipts say",
+                    thousands(lost)
+                ),
+                (_, uncounted) => {
+                    format!("the rows of {} of {loads} cannot be counted", thousands(uncounted))
+                }
+            });
         }
         if self.checks > 0 {
             let checks = count(self.checks, "check");
@@ -152,6 +179,9 @@ fn write(
     let mut lines = Vec::new();
     for output in verified.outputs.iter().filter(|output| output.finding != Finding::Same) {
         lines.push(line(output, styles));
+    }
+    for counted in verified.rows.iter().filter(|counted| counted.found != Found::Same) {
+        lines.push(rows_line(counted, styles));
     }
     for asked in verified.checks.iter().filter(|asked| asked.answer != Ok(true)) {
         lines.push(check_line(asked, styles));
@@ -207,6 +237,25 @@ fn line(output: &Output, styles: Styles) -> String {
     )
 }
 
+fn rows_line(counted: &Counted, styles: Styles) -> String {
+    let rows = |number: Option<u64>| number.map_or("rows".to_owned(), |rows| count(rows, "row"));
+    let was = rows(counted.rows.rows);
+    let (word, what) = match &counted.found {
+        Found::Same => ("same", was),
+        Found::NoStamp => ("missing", format!("{was}: no stamp tells of them")),
+        Found::Others(now) => ("altered", format!("{was} -> {}", thousands(*now))),
+        Found::CannotTell(why) => ("broken", visible(why)),
+    };
+    let table = if counted.rows.name.is_empty() { "stamp" } else { &counted.rows.name };
+    format!(
+        "  {}  {}  {what}\n           made by {} in run {}",
+        styles.state(&fit(word, 7)),
+        visible(&format!("{table} in {}", counted.rows.path.to_string_lossy())),
+        visible(&counted.task.to_string()),
+        counted.run,
+    )
+}
+
 fn check_line(asked: &Asked, styles: Styles) -> String {
     let (word, what) = match &asked.answer {
         Ok(_) => ("missing", "its check does not hold".to_owned()),
@@ -255,9 +304,17 @@ fn write_next(out: &mut impl Write, verified: &Verified, place: &Place) -> std::
         wrong().filter(|output| output.once).map(|one| &one.task).collect();
     once.extend(failing().filter(|asked| asked.once).map(|asked| &asked.task));
     once.dedup();
-    let mends = wrong().any(|one| !one.once && !one.gone) || failing().any(|asked| !asked.once);
+    let lost = |found: &Found| matches!(found, Found::NoStamp | Found::Others(_));
+    let rows: Vec<_> = verified.rows.iter().filter(|counted| lost(&counted.found)).collect();
+    once.extend(rows.iter().filter(|counted| counted.once).map(|counted| &counted.task));
+    // A run sees a stamp that is gone, and counts nothing.
+    let unseen =
+        rows.iter().find(|counted| !counted.once && matches!(counted.found, Found::Others(_)));
+    let is_seen = rows.iter().any(|counted| !counted.once && counted.found == Found::NoStamp);
+    let mends =
+        is_seen || wrong().any(|one| !one.once && !one.gone) || failing().any(|asked| !asked.once);
     let gone = wrong().any(|one| one.gone && !one.once);
-    if !mends && !gone && once.is_empty() {
+    if !mends && !gone && once.is_empty() && unseen.is_none() {
         return Ok(());
     }
     writeln!(out, "\n  next")?;
@@ -271,6 +328,12 @@ fn write_next(out: &mut impl Write, verified: &Verified, place: &Place) -> std::
     if gone {
         let command = format!("semel prune{again}");
         writeln!(out, "{}", next(&command, "shows what nobody makes any more"))?;
+    }
+    if let Some(first) = unseen {
+        let task = quote_words([first.task.to_string().as_str()]);
+        let again = place.again_beside(&first.task.instance);
+        let command = format!("semel redo {task}{again} --because '...'");
+        writeln!(out, "{}", next(&command, "the next run loads it again"))?;
     }
     if let Some(first) = once.first() {
         let task = quote_words([first.to_string().as_str()]);
@@ -323,6 +386,20 @@ fn write_json(
         }
         writeln!(out, "{line}")?;
     }
+    for counted in &verified.rows {
+        let (verdict, now, why) = match &counted.found {
+            Found::Same => ("same", None, None),
+            Found::NoStamp => ("missing", None, None),
+            Found::Others(now) => ("altered", Some(*now), None),
+            Found::CannotTell(why) => ("cannot tell", None, Some(why)),
+        };
+        let line = json!({
+            "verdict": verdict, "task": counted.task.to_string(), "run": counted.run,
+            "table": counted.rows.name, "database": counted.rows.path.to_string_lossy(),
+            "rows": counted.rows.rows, "now": now, "once": counted.once, "why": why,
+        });
+        writeln!(out, "{line}")?;
+    }
     for asked in &verified.checks {
         let (verdict, why) = match &asked.answer {
             Ok(true) => ("same", None),
@@ -340,7 +417,8 @@ fn write_json(
         "{}",
         json!({
             "exit": exit.0, "outputs": tally.outputs, "same": tally.same, "missing": tally.missing,
-            "altered": tally.altered, "cannot-tell": tally.unreadable + tally.silent, "bytes": tally.bytes,
+            "altered": tally.altered, "cannot-tell": tally.unreadable + tally.silent + tally.uncounted, "bytes": tally.bytes,
+            "loads": tally.loads, "loaded": tally.loaded,
             "checks": tally.checks, "holding": tally.holding, "without-receipt": verified.without_receipt,
             "gone": verified.gone, "unlisted": unlisted, "at-work": verified.holder.is_some(),
         })

@@ -11,6 +11,7 @@
 mod bad_input;
 mod boring;
 mod content;
+mod databases;
 mod deploy;
 mod docs;
 mod draft;

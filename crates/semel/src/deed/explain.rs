@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::deed::Site;
+use crate::deed::transaction::rows_of;
 use crate::deed::view::{Input, Seen, StepView};
 use crate::thought::decide::Case;
 use crate::words::digest::Digest;
@@ -48,6 +49,7 @@ pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Fa
         _ => json_cues(Part::How, &view.how, how, &mut cues),
     }
     output_cues(found, receipt.as_ref(), &mut cues);
+    rows_cue(site, found, receipt.as_ref(), &mut cues);
     if let Some(answer) = found.case.check {
         cues.push(Cue {
             part: Part::Truth,
@@ -63,7 +65,7 @@ pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Fa
     if view.step.check.is_some() && found.case.check.is_none() {
         not_seen.push("its check: the answer could not change the verdict".to_owned());
     }
-    if view.step.outs.is_empty() && view.step.check.is_none() {
+    if view.step.outs.is_empty() && view.step.check.is_none() && view.rows.is_none() {
         not_seen.push("its effect: the step shows nothing to look at".to_owned());
     }
     let open = view.open_attempt(&found.task.item_name());
@@ -179,6 +181,8 @@ fn flat(json: &str) -> BTreeMap<String, String> {
                         .map(|(name, value)| (format!("{field} {name}"), text(field, value))),
                 );
             }
+            // What is no command has no words.
+            Value::Array(words) if words.is_empty() => {}
             Value::Array(words) => {
                 let words: Vec<_> = words.into_iter().map(|word| text(&field, word)).collect();
                 fields.insert(field, words.join(" "));
@@ -202,6 +206,37 @@ fn text(field: &str, value: Value) -> String {
         Value::String(text) => text,
         value => value.to_string(),
     }
+}
+
+/// The rows, by their table and the database that it is in.
+fn rows_cue(site: &Site<'_>, found: &Found<'_>, receipt: Option<&Receipt>, cues: &mut Vec<Cue>) {
+    let Some(rows) = &found.view.rows else { return };
+    let counted = |rows: Option<u64>, digest: Digest| match rows {
+        Some(rows) => format!("{}  {}", digest.short(), rows_of(rows)),
+        None => digest.short(),
+    };
+    let item = found.task.item_name();
+    let own = rows.of_item(Some(&*item).filter(|item| !item.is_empty()));
+    let now = own.filter(|known| !known.is_void).map(|known| known.stamp);
+    let was = receipt.and_then(|receipt| receipt.rows().next());
+    // Those of another item of the same content are its own, too.
+    let now = now.or_else(|| {
+        let stamps = receipt.map(|receipt| rows.of_what(&receipt.fingerprint.what));
+        stamps.into_iter().flatten().next()
+    });
+    let db = found.view.step.database().unwrap_or_default();
+    let address = site.databases.address(db).map(|address| address.to_string());
+    let table = now.as_ref().map(|stamp| stamp.table.clone()).or(was.map(|was| was.name.clone()));
+    let name = match table.filter(|table| !table.is_empty()) {
+        Some(table) => format!("rows {table} in {}", address.unwrap_or_default()),
+        None => format!("stamp in {}", address.unwrap_or_default()),
+    };
+    cues.push(Cue {
+        part: Part::Truth,
+        name,
+        recorded: was.map(|was| counted(was.rows, was.digest)),
+        now: now.map(|stamp| counted(stamp.rows, stamp.digest())),
+    });
 }
 
 /// The outputs, by their paths.

@@ -495,8 +495,8 @@ fn hold_rows(
     let proves = |stamp: &RowStamp| stamp.proves(present, any_how);
     let proof = own.iter().find(|stamp| proves(stamp)).cloned();
     let proof = proof.or_else(|| {
-        let is_remembered = is_this && view.step.same == Some(Same::Content);
-        let others = is_remembered.then(|| rows.of_what(&present.what));
+        let is_shared = view.step.same == Some(Same::Content);
+        let others = is_shared.then(|| rows.of_what(&present.what));
         others.into_iter().flatten().find(proves)
     });
     let stamp = proof.as_ref().or(own.as_ref());

@@ -88,6 +88,14 @@ impl Rows {
         stamps.filter(|known| !known.is_void).map(|known| known.stamp.clone()).collect()
     }
 
+    /// All stamps whose rows are there.
+    #[must_use]
+    pub fn all(&self) -> Vec<RowStamp> {
+        let known = self.0.lock().expect("nobody panics while holding it");
+        let there = known.stamps.values().filter(|known| !known.is_void);
+        there.map(|known| known.stamp.clone()).collect()
+    }
+
     /// Whether a table is empty though stamps tell of rows in it.
     #[must_use]
     pub fn is_emptied(&self, table: &str) -> bool {

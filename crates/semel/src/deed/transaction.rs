@@ -29,7 +29,7 @@ use crate::ground::database::{DbError, ErrorKind, Session};
 use crate::ground::world::process::Stop;
 use crate::thought::bind::Bindings;
 use crate::words::path::show;
-use crate::words::pipeline::{ActionKind, Load, Probe};
+use crate::words::pipeline::{ActionKind, Load, Probe, Same};
 use crate::words::receipt::{Failure, FileRecord, FileRole};
 use crate::words::row_stamp::{self, RowStamp};
 use crate::words::sql::Atomicity;
@@ -150,10 +150,21 @@ pub fn accept(
     stop: &Stop,
 ) -> Result<RowStamp, Failure> {
     let seen = &job.sight.rows;
+    // That of another version tells of other rows than those that are accepted.
+    let is_of_this =
+        |stamp: &RowStamp| stamp.is_whole && stamp.fingerprint.what == job.sight.fingerprint.what;
     if let Some(known) =
-        seen.stamped.as_ref().filter(|known| !known.is_void && known.stamp.is_whole)
+        seen.stamped.as_ref().filter(|known| !known.is_void && is_of_this(&known.stamp))
     {
         return Ok(known.stamp.clone());
+    }
+    // Those of an item of equal content are its own, too.
+    let present = &job.sight.fingerprint;
+    let others = job.view.rows.iter().flat_map(|rows| rows.of_what(&present.what));
+    if job.view.step.same == Some(Same::Content)
+        && let Some(other) = others.into_iter().find(|stamp| stamp.proves(present, true))
+    {
+        return Ok(other);
     }
     let deadline = job.view.step.timeout.map(|limit| Instant::now() + limit);
     let transaction = Transaction { workshop, job, run, stop, said_redo: false, deadline };
@@ -357,10 +368,7 @@ impl Transaction<'_> {
         match stamps::claim(session, &stamp)? {
             Claim::First => self.first(session, &stamp)?,
             Claim::Taken(found) => {
-                if found.proves(&stamp.fingerprint, self.job.view.step.once)
-                    && !self.is_void(&found)
-                    && !self.said_redo
-                {
+                if self.was_done_meanwhile(&found, &stamp) {
                     return Ok(None);
                 }
                 self.supersede(session, &found, &stamp)?;
@@ -371,9 +379,12 @@ impl Transaction<'_> {
             Work::Load(load) => load.copy(self, session)?,
         };
         stamp.rows = Some(rows);
-        if let Some(change) = inputs::changed(self.site(), self.job)? {
-            let (Change::Bytes(path) | Change::Rewritten(path)) = change;
-            return Err(Wrong::Void(path).into());
+        match inputs::changed(self.site(), self.job)? {
+            Some(Change::Bytes(path)) => return Err(Wrong::Void(path).into()),
+            Some(Change::Rewritten(path)) if !self.job.takes_rewritten => {
+                return Err(Wrong::Void(path).into());
+            }
+            Some(Change::Rewritten(_)) | None => {}
         }
         stamps::replace(session, &stamp)?;
         self.check_within(session)?;
@@ -393,6 +404,14 @@ impl Transaction<'_> {
         }
         let why = format!("{}: its lease was taken over, nothing is written", session.address());
         Err(Failure::Broken(why).into())
+    }
+
+    /// Whether a stamp is of what is to be done, and was written since the task was looked
+    /// at: by somebody else, or by ourselves in a commit that nobody answered. One that was
+    /// seen then was no reason not to do it.
+    fn was_done_meanwhile(&self, found: &RowStamp, wanted: &RowStamp) -> bool {
+        let seen = self.job.sight.rows.stamped.as_ref().map(|seen| &seen.stamp);
+        found.proves(&wanted.fingerprint, self.job.view.step.once) && seen != Some(found)
     }
 
     /// Whether a stamp was seen to tell of rows that are not there, and is still the
@@ -502,7 +521,7 @@ impl Transaction<'_> {
                 return Ok(());
             }
             let why = format!(
-                "another version of it was appended to {} ({}), and nothing tells its rows from others: \
+                "it was appended to {} before ({}), and nothing tells its rows from others: \
                  with `tag` or `replace-where` they could be replaced",
                 old.table,
                 old.rows.map_or("rows that nobody counted".to_owned(), rows_of)
@@ -649,12 +668,7 @@ impl Transaction<'_> {
         let marked = self.stand_behind(session, fence).and_then(|()| {
             match stamps::claim(session, &begun)? {
                 Claim::First => Ok(None),
-                Claim::Taken(found)
-                    if found.proves(&whole.fingerprint, self.job.view.step.once)
-                        && !self.said_redo =>
-                {
-                    Ok(Some(*found))
-                }
+                Claim::Taken(found) if self.was_done_meanwhile(&found, &whole) => Ok(Some(*found)),
                 Claim::Taken(_) => Ok(stamps::replace(session, &begun).map(|()| None)?),
             }
         });
@@ -730,7 +744,7 @@ impl Transaction<'_> {
 }
 
 /// So many rows, in words.
-fn rows_of(number: u64) -> String {
+pub(in crate::deed) fn rows_of(number: u64) -> String {
     match number {
         1 => "1 row".to_owned(),
         _ => format!("{} rows", crate::words::thousands(number)),

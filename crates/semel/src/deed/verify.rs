@@ -7,6 +7,8 @@
 //! Invariant: *I5* nothing is changed. A run may be at work meanwhile: what is not as
 //! a receipt says counts only if the receipt is still the same.
 
+pub mod rows;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -112,6 +114,8 @@ pub struct Verified {
     pub outputs: Vec<Output>,
     /// The checks, likewise.
     pub checks: Vec<Asked>,
+    /// Rows, likewise.
+    pub rows: Vec<rows::Counted>,
     /// Present tasks without a receipt: nothing is known of them.
     pub without_receipt: usize,
     /// Outputs of gone tasks that are gone too.
@@ -149,10 +153,12 @@ pub fn verify(
     subjects.find(manifest, &mut verified).map_err(no_manifest)?;
     let outs = subjects.outputs(manifest, &mut verified).map_err(no_manifest)?;
     let checks = subjects.checks(&lean);
+    let to_count = subjects.rows(manifest).map_err(no_manifest)?;
     subjects.are_all_there(&outs)?;
     let stop = Stop::new()
         .map_err(|error| CannotBegin::Broken(format!("no descriptor is left: {error}")))?;
     verified.checks = in_parallel(checks, |subject| ask(&lean, subject, &stop));
+    verified.rows = rows::count_all(&site, to_count, &stop);
     verified.outputs = in_parallel(outs, |output: Output| read(&site, output));
     subjects.follow(manifest, &mut verified.outputs).map_err(no_manifest)?;
     let remembered = digests::Digests::at(home.digests(), true);

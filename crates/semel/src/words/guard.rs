@@ -14,9 +14,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::words::pipeline::{
-    Action, ActionKind, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Digested, Durability, Each,
-    EachSource, InPlace, Input, InputSource, Items, Out, Param, ParamValue, Pipeline, Probe, Retry,
-    ScriptState, Step, is_name,
+    Action, ActionKind, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Database, Digested,
+    Durability, Each, EachSource, InPlace, Input, InputSource, Items, Out, Param, ParamValue,
+    Pipeline, Probe, Retry, ScriptState, Step, is_name,
 };
 use crate::words::task::Item;
 use crate::words::template::{Name, Template};
@@ -126,11 +126,16 @@ pub struct Commands {
     pub check: Option<String>,
     /// What that must print to hold.
     pub equals: Option<String>,
+    /// A query that tells it instead, and the URL of the database that is asked.
+    pub check_sql: Option<(String, String)>,
     /// Where it runs.
     pub folder: PathBuf,
     /// The functions and variables of the script, where it has any that are needed.
     pub script: Option<ScriptState>,
 }
+
+/// What the database that a check asks is called.
+const CHECKED: &str = "db";
 
 /// What is wrong with a guard, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,10 +175,16 @@ impl Guard {
         self.outputs_are_written(&words)?;
         let mut step = self.step_of(self.item.iter().map(|item| Item::plain(item.as_bytes())));
         step.action = Some(Action { kind: ActionKind::Command(Command::Words(words)), span: 0..0 });
-        step.check = commands.check.as_ref().map(|text| check(text, commands.equals.as_deref()));
+        step.check = commands.check();
         step.runs_in = Some(commands.folder.clone());
         step.script = commands.script.clone();
-        Ok(pipeline(script, &self.per, vec![step]))
+        let mut pipeline = pipeline(script, &self.per, vec![step]);
+        pipeline.databases.extend(commands.check_sql.iter().map(|(_, url)| Database {
+            name: CHECKED.to_owned(),
+            url: Template::plain(url),
+            span: 0..0,
+        }));
+        Ok(pipeline)
     }
 
     /// The step, with these items if it has any. Of its commands nothing is known.
@@ -264,6 +275,9 @@ impl Guard {
     /// What is said goes together, as in a pipeline file.
     fn goes_together(&self, commands: &Commands) -> Result<(), GuardFault> {
         let fault = |title: &str, help: &[&str]| Err(GuardFault::new(title, help));
+        if commands.check.is_some() && commands.check_sql.is_some() {
+            return fault("--check with --check-sql", &["one of them tells whether it is done"]);
+        }
         if commands.equals.is_some() && commands.check.is_none() {
             return fault("--equals without --check", &["it is what the check must print"]);
         }
@@ -387,19 +401,30 @@ pub fn pipeline(name: &str, params: &[(String, String)], steps: Vec<Step>) -> Pi
     }
 }
 
-fn check(text: &str, equals: Option<&str>) -> Check {
-    let command = Command::Shell {
-        shell: DEFAULT_SHELL.map(str::to_owned).to_vec(),
-        prelude: None,
-        text: Template::of_script(text),
-    };
-    Check {
-        probe: Probe::Command { command, equals: equals.map(Template::plain) },
-        within: Duration::ZERO,
-        timeout: CHECK_TIMEOUT,
-        retry: Retry::default(),
-        max_age: None,
-        span: 0..0,
+impl Commands {
+    /// The state check, if one is said.
+    fn check(&self) -> Option<Check> {
+        let command = self.check.as_ref().map(|text| Probe::Command {
+            command: Command::Shell {
+                shell: DEFAULT_SHELL.map(str::to_owned).to_vec(),
+                prelude: None,
+                text: Template::of_script(text),
+            },
+            equals: self.equals.as_deref().map(Template::plain),
+        });
+        let query = self
+            .check_sql
+            .as_ref()
+            .map(|(query, _)| Probe::Sql { db: CHECKED.to_owned(), query: Template::plain(query) });
+        let probe = command.or(query)?;
+        Some(Check {
+            probe,
+            within: Duration::ZERO,
+            timeout: CHECK_TIMEOUT,
+            retry: Retry::default(),
+            max_age: None,
+            span: 0..0,
+        })
     }
 }
 

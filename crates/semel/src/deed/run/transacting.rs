@@ -101,7 +101,11 @@ impl Act<'_, '_> {
         attempt: Option<(crate::words::receipt::Attempt, AttemptEnd)>,
     ) {
         let rows = transaction::record(self.shop.site, job, stamp);
-        let made = self.made(std::slice::from_ref(&rows), Some(took));
+        let mut made = self.made(std::slice::from_ref(&rows), Some(took));
+        // Of rows that were there before nothing is new, and most scripts change none.
+        if origin != Origin::Ran || stamp.table.is_empty() && made.rows == Some(0) {
+            made.rows = None;
+        }
         let completion = Completion::rows(&self.particulars(job), rows, origin, took, attempt);
         self.record(completion, Vec::new(), made, Vec::new());
     }

@@ -55,7 +55,12 @@ impl Said {
             .iter()
             .map(|out| Named { path: from_root(root, &folder, &out.path), key: out.key.clone() })
             .collect();
-        guard.checked = self.commands.check.is_some();
+        guard.checked = self.commands.check.is_some() || self.commands.check_sql.is_some();
+        if let Some((_, url)) = &mut self.commands.check_sql
+            && let Some(path) = url.strip_prefix("sqlite:")
+        {
+            *url = format!("sqlite:{}", from_root(root, &folder, path));
+        }
         if let Some(path) = self.state {
             let functions = functions(&path, self.commands.words.first());
             let functions = functions.map_err(|error| GuardFault {

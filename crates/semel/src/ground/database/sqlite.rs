@@ -60,9 +60,15 @@ impl Sqlite {
         };
         let connection = opened.map_err(in_words)?;
         connection.busy_timeout(SHORT).map_err(in_words)?;
-        // What is committed outlives a power cut.
-        connection.pragma_update(None, "synchronous", "full").map_err(in_words)?;
         let mut session = Self { connection, address: address.clone(), is_writer: writes, watch };
+        // What is committed outlives a power cut. This reads the file, and whoever commits at
+        // the moment locks it.
+        session
+            .with_patience(|connection| connection.pragma_update(None, "synchronous", "full"))
+            .map_err(|error| DbError {
+            text: format!("{address} cannot be opened: {error}"),
+            ..error
+        })?;
         session.watch_statements()?;
         Ok(session)
     }
@@ -238,7 +244,7 @@ impl Session for Sqlite {
                 };
                 bound.map_err(|error| of(&error))?;
             }
-            insert.raw_execute().map_err(|error| {
+            let inserted = insert.raw_execute().map_err(|error| {
                 let wrong = of(&error);
                 let kind = match wrong.kind {
                     ErrorKind::Other | ErrorKind::Duplicate => ErrorKind::BadRecord(Some(copied)),
@@ -246,6 +252,10 @@ impl Session for Sqlite {
                 };
                 DbError { kind, ..wrong }
             })?;
+            if inserted == 0 {
+                let text = "the table ignores it (ON CONFLICT IGNORE, or a trigger)";
+                return Err(DbError::new(ErrorKind::BadRecord(Some(copied)), text).into());
+            }
         }
         Ok(copied)
     }

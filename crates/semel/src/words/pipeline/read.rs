@@ -6,7 +6,7 @@ use toml::de::DeTable;
 
 use super::draft::{
     ActDraft, CheckDraft, CommandDraft, EachDraft, EachSourceDraft, HookDraft, InputSourceDraft,
-    ParamDraft, PipelineDraft, StepDraft,
+    LoadDraft, ParamDraft, PipelineDraft, StepDraft,
 };
 use super::value::{Placed, Table};
 use super::{
@@ -157,6 +157,7 @@ fn resolve_step(
         words: draft.shell.unwrap_or_else(|| shell.words.clone()),
         prelude: draft.prelude.map(|line| line.what).or_else(|| shell.prelude.clone()),
     };
+    let loaded = draft.actions.first().and_then(|action| loaded(&action.what));
     let inputs = draft.inputs.into_iter().map(|input| Input {
         key: input.key,
         source: match input.source {
@@ -193,7 +194,7 @@ fn resolve_step(
             .per
             .map_or_else(|| per.to_vec(), |per| per.into_iter().map(|name| name.what).collect()),
         each: draft.each.map(|each| resolve_each(each, &shell, &step_id)),
-        inputs: inputs.collect(),
+        inputs: inputs.chain(loaded).collect(),
         digest: draft.digest.map_or(Digested::Content, |digest| digest.what),
         outs: outs.collect(),
         in_place: draft.in_place.map_or(InPlace::No, |place| place.what),
@@ -261,6 +262,18 @@ fn is_migrations(action: Option<&Action>, ordered: bool) -> bool {
         _ => return false,
     };
     ordered && matches!(&sql.text, SqlText::File(file) if file.names_item())
+}
+
+/// The file that a load names: an input, if it is not the item.
+fn loaded(action: &ActDraft) -> Option<Input> {
+    let ActDraft::Load(LoadDraft { file: Some(file), .. }) = action else { return None };
+    let is_item = file.template.text.trim_start_matches(['{', ' ']).trim_end_matches(['}', ' ']);
+    let input = Input {
+        key: None,
+        source: InputSource::Files(file.template.clone()),
+        span: file.span.clone(),
+    };
+    (is_item != "item").then_some(input)
 }
 
 fn resolve_act(draft: ActDraft, shell: &Shell, only_db: &str) -> ActionKind {
