@@ -108,20 +108,17 @@ fn the_statements_for_stamps_in_the_docs_are_those_of_the_code() {
     is_generated("docs/format.md", "stamps", &format!("{}\n", blocks.join("\n")));
 }
 
-/// A statement that makes a table, a column on each line.
+/// A statement that makes a table, with a line for each column.
 fn in_lines(statement: &str) -> String {
     let (mut text, mut depth) = (String::new(), 0);
     for part in statement.split_inclusive(['(', ')', ',']) {
-        text.push_str(if text.ends_with('\n') { part.trim_start() } else { part });
-        match part.chars().last() {
-            Some('(') if depth == 0 => text.push_str("\n  "),
-            Some(',') if depth == 1 => text.push_str("\n  "),
-            _ => {}
-        }
+        text.push_str(part.trim_start_matches(if text.ends_with("\n  ") { " " } else { "" }));
+        let is_outer = matches!((part.chars().last(), depth), (Some('('), 0) | (Some(','), 1));
+        text.push_str(if is_outer { "\n  " } else { "" });
         depth += part.matches('(').count();
         depth -= part.matches(')').count();
     }
-    text.replace("\n   ", "\n  ") + ";"
+    text + ";"
 }
 
 #[test]
