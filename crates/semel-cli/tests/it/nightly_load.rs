@@ -160,7 +160,10 @@ fn killed_in_the_midst_of_it_the_table_is_whole(night: &Night) {
         let mut running = night.start();
         eventually("so many days are loaded", || night.loaded() >= least || running.has_ended());
         moments.push((least, night.loaded()));
-        running.kill();
+        // A machine that is busy may have been too quick for us.
+        if !running.has_ended() {
+            running.kill();
+        }
     }
     night.semel("run").exits(0);
     assert!(night.table() == reference(), "killed after {moments:?}");
