@@ -2,6 +2,7 @@
 //! looked at.
 
 mod alone;
+mod databases;
 mod killed;
 mod looked_at;
 mod said;

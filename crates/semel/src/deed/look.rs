@@ -5,6 +5,8 @@
 //! is no receipt of the present fingerprint, and a check is asked only where its
 //! answer counts.
 
+mod rows;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use std::time::Instant;
 use crate::deed::check::Earlier;
 use crate::deed::explain::{self, explain};
 use crate::deed::journal::Unsettled;
-use crate::deed::rows::{Rows, SeenRows};
+use crate::deed::rows::SeenRows;
 use crate::deed::view::{Input, Manner, Seen, StepView, put_inputs};
 use crate::deed::{Site, check, former, stage};
 use crate::ground::manifest::{Gone, OpenAttempt, Remembered, Said, Verb};
@@ -26,7 +28,6 @@ use crate::words::fingerprint::{self, Fingerprint, ItemCounts};
 use crate::words::path::show;
 use crate::words::pipeline::{Digested, Same};
 use crate::words::receipt::{Failure, Receipt};
-use crate::words::row_stamp::RowStamp;
 use crate::words::stamp::Stamp;
 use crate::words::task::{Task, TaskName, decode};
 use crate::words::verdict::{Memory, Outputs, Reason, Ruling, Twin, Verdict, Word};
@@ -170,12 +171,12 @@ pub fn look(
     let outs = outs(site, view, task, hints)?;
     let unsettled = unsettled(site, view, task, known);
     let mut held = match &view.rows {
-        Some(rows) => hold_rows(view, rows, &name, &fingerprint, receipt, case.keeps),
+        Some(rows) => rows::hold(view, rows, &name, &fingerprint, receipt, case.keeps),
         None => hold_against(site, view, task, &fingerprint, receipt, &outs, case.keeps)?,
     };
     // Rows are there with their stamp, or were never there.
     case.provably_undone |=
-        view.rows.as_ref().is_some_and(|rows| rows.of_item(item_of(&name)).is_none());
+        view.rows.as_ref().is_some_and(|rows| rows.of_item(rows::item_of(&name)).is_none());
     let is_finished = unsettled.is_some_and(|unsettled| {
         let present = outs.iter().flatten().map(|seen| seen.content.digest);
         unsettled.is_of(task)
@@ -272,7 +273,7 @@ pub fn look(
             open: open.map(|attempt| (attempt.run, attempt.number)),
             unsettled: unsettled.cloned(),
             is_finished,
-            rows: seen_rows(site, view, &name, receipt, &fingerprint),
+            rows: rows::seen(site, view, &name, receipt, &fingerprint),
         })
     });
     Ok(Looked {
@@ -470,100 +471,6 @@ fn hold_against(
     Ok(Held { outputs, effect, are_own, is_as_before: is_this && are_own })
 }
 
-/// The item of a task's name; none where the step has no items.
-const fn item_of(name: &str) -> Option<&str> {
-    if name.is_empty() { None } else { Some(name) }
-}
-
-/// Rows held against receipt and stamps. Where there is neither, there is nothing to
-/// look at.
-fn hold_rows(
-    view: &StepView<'_>,
-    rows: &Rows,
-    name: &str,
-    present: &Fingerprint,
-    receipt: Option<&Remembered>,
-    keeps: bool,
-) -> Held {
-    let any_how = view.step.once || keeps;
-    let is_this = receipt.is_some_and(|receipt| {
-        let known = &receipt.fingerprint;
-        known.what == present.what && (any_how || known.how == present.how)
-    });
-    let own = rows.of_item(item_of(name)).filter(|known| !known.is_void).map(|known| known.stamp);
-    // Those of an item of equal content are its own, too.
-    let proves = |stamp: &RowStamp| stamp.proves(present, any_how);
-    let proof = own.iter().find(|stamp| proves(stamp)).cloned();
-    let proof = proof.or_else(|| {
-        let is_shared = view.step.same == Some(Same::Content);
-        let others = is_shared.then(|| rows.of_what(&present.what));
-        others.into_iter().flatten().find(proves)
-    });
-    let stamp = proof.as_ref().or(own.as_ref());
-    let effect = stamp.and_then(rows_effect);
-    let are_own =
-        receipt.is_some_and(|receipt| receipt.effect.is_some() && receipt.effect == effect);
-    let outputs = match (stamp, is_this) {
-        _ if proof.is_some() => Outputs::Proven,
-        (Some(_), true) if are_own => Outputs::Proven,
-        (Some(stamp), _) if !stamp.is_whole => Outputs::None,
-        (Some(_), true) => Outputs::Missing,
-        (Some(_), false) => Outputs::Older,
-        (None, _) if receipt.is_some() => Outputs::Missing,
-        (None, _) => Outputs::None,
-    };
-    Held { outputs, effect, are_own, is_as_before: is_this && are_own }
-}
-
-/// What rows are to receipts, and to those that come after them.
-fn rows_effect(stamp: &RowStamp) -> Option<Digest> {
-    fingerprint::effect([(stamp.table.as_str(), stamp.digest())])
-}
-
-/// What was seen of the rows of a task that is to be acted on.
-fn seen_rows(
-    site: &Site<'_>,
-    view: &StepView<'_>,
-    name: &str,
-    receipt: Option<&Remembered>,
-    present: &Fingerprint,
-) -> SeenRows {
-    let Some(rows) = &view.rows else { return SeenRows::default() };
-    let is_present = |item: &str| {
-        let item = decode(item).unwrap_or_default();
-        matches!(site.disk.look(item_path(&item)), Ok(Some(_)))
-    };
-    let stamped = rows.of_item(item_of(name));
-    let others = |what: &Digest| {
-        let stamps = rows.of_what(what).into_iter();
-        stamps.filter(|stamp| stamp.task.item.as_deref() != item_of(name))
-    };
-    let has_files = view.step.has_file_items();
-    // Its rows may lie under the name that it had when they were loaded.
-    let before = receipt.filter(|_| stamped.is_none() && has_files).and_then(|receipt| {
-        others(&receipt.fingerprint.what)
-            .find(|stamp| !stamp.task.item.as_deref().is_some_and(is_present))
-    });
-    let before = before.or_else(|| {
-        // Under a former name of the step, or of the pipeline.
-        let known = stamped.as_ref().filter(|known| !known.is_void)?;
-        let is_former =
-            known.stamp.task.step != view.step.name || known.stamp.pipeline != site.pipeline.name;
-        is_former.then(|| known.stamp.clone())
-    });
-    let shared_with = stamped.as_ref().filter(|_| has_files).and_then(|known| {
-        let what = known.stamp.fingerprint.what;
-        if what == present.what {
-            return None;
-        }
-        let mut others =
-            view.twins(&what).filter(|other| &*other.item != name && other.former.is_none());
-        let other = others.find(|other| is_present(&other.item))?;
-        Some(TaskName::new(&view.step.name, &view.instance, Some(&other.item)))
-    });
-    SeenRows { stamped, before, shared_with, has_receipt: receipt.is_some() }
-}
-
 fn stamp_of(site: &Site<'_>, path: &Path) -> Result<Option<Stamp>, Failure> {
     let kept = site.disk.stamp(path).map_err(|error| Failure::Broken(error.to_string()))?;
     Ok(kept.as_deref().and_then(Stamp::from_bytes))
@@ -668,7 +575,7 @@ fn find_twin(
         let Some(receipt) = receipt.filter(|receipt| did_it(&receipt.fingerprint)) else {
             continue;
         };
-        if outputs_are_intact(site, &receipt) && rows_are_there(view, &receipt) {
+        if outputs_are_intact(site, &receipt) && rows::are_there(view, &receipt) {
             let item = decode(item).unwrap_or_default();
             let is_present = matches!(site.disk.look(item_path(&item)), Ok(Some(_)));
             let twin = if is_present { Twin::Present } else { Twin::Gone };
@@ -679,14 +586,6 @@ fn find_twin(
         }
     }
     Ok(found)
-}
-
-/// Whether the rows that a receipt tells of are there, where its step makes some.
-fn rows_are_there(view: &StepView<'_>, receipt: &Receipt) -> bool {
-    view.rows.as_ref().is_none_or(|rows| {
-        let stamps = rows.of_what(&receipt.fingerprint.what);
-        stamps.iter().any(|stamp| stamp.proves(&receipt.fingerprint, true))
-    })
 }
 
 fn outputs_are_intact(site: &Site<'_>, receipt: &Receipt) -> bool {

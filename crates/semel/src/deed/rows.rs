@@ -184,7 +184,16 @@ fn find_void(session: &mut dyn Session, known: &mut Known) -> DbResult<()> {
             continue;
         }
         // Another table of the name: what was restored from a backup has the rows, what was
-        // dropped and made anew has not.
+        // dropped and made anew has not. As many as all stamps tell of are their own.
+        let mut strangers = known
+            .stamps
+            .values()
+            .filter(|known| known.stamp.table == name && known.stamp.identity != table.identity);
+        let all_told = known.stamps.values().filter(|known| known.stamp.table == name);
+        let all_told: Option<u64> = all_told.map(|known| known.stamp.rows).sum();
+        if strangers.next().is_none() || all_told == Some(count(session, &name, None)?) {
+            continue;
+        }
         let strangers = known
             .stamps
             .values_mut()
@@ -195,7 +204,7 @@ fn find_void(session: &mut dyn Session, known: &mut Known) -> DbResult<()> {
             let there = count(session, &name, found_by)?;
             stranger.is_void = match (stamp.rows, found_by) {
                 (Some(rows), Some(_)) => there != rows,
-                (Some(rows), None) => there < rows,
+                (Some(rows), None) => there < all_told.unwrap_or(rows),
                 (None, _) => false,
             };
         }

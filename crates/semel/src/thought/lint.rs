@@ -79,6 +79,11 @@ const APPENDS: Kind = Kind {
     about: "the command appends to a file that is no output: a repeat appends again",
     cure: "`out`, and write the whole of it to `{{ out }}`",
 };
+const APPENDS_ROWS: Kind = Kind {
+    name: "appends-rows",
+    about: "the load appends, and nothing finds the rows of an item again: a new version of the item is refused until a human settles it",
+    cure: "`tag = \"COLUMN\"`, a column that semel fills, or `replace-where = \"…\"`",
+};
 const UNSEEN_OUTPUT: Kind = Kind {
     name: "unseen-output",
     about: "the command writes a file that is no output: a crash leaves half of it, and semel does not see when it is gone",
@@ -156,10 +161,11 @@ const DIGEST_STAT: Kind = Kind {
 };
 
 /// All kinds, in the order of the docs.
-pub const KINDS: [&Kind; 18] = [
+pub const KINDS: [&Kind; 19] = [
     &NEVER_AGAIN,
     &SHOWS_NOTHING,
     &APPENDS,
+    &APPENDS_ROWS,
     &UNSEEN_OUTPUT,
     &PRINTS_NAMES,
     &STALE_READ,

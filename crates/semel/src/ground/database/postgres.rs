@@ -39,6 +39,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long a server may take to let us in, unless it is said.
 const CONNECT: Duration = Duration::from_secs(30);
 
+/// After how long of silence the system asks whether the server is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
 /// How much is sent at a time.
 const CHUNK: usize = 128 * 1024;
 
@@ -220,6 +223,9 @@ fn config(to: &Settings) -> Config {
         config.target_session_attrs(client::TargetSessionAttrs::ReadWrite);
     }
     config.connect_timeout(to.connect_timeout.unwrap_or(CONNECT));
+    // A server that is gone without a word is noticed in some two minutes.
+    config.keepalives_idle(KEEPALIVE).keepalives_interval(Duration::from_secs(10));
+    config.keepalives_retries(6);
     config
 }
 

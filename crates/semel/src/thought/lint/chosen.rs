@@ -2,10 +2,11 @@
 
 use super::script::Script;
 use super::{
-    DIGEST_STAT, DURABILITY, KEPT_SECRET, Level, Linter, NO_BACKUP, ONCE_BLIND, RETRY_ONCE,
+    APPENDS_ROWS, DIGEST_STAT, DURABILITY, KEPT_SECRET, Level, Linter, NO_BACKUP, ONCE_BLIND,
+    RETRY_ONCE,
 };
 use crate::words::pipeline::{
-    Digested, Durability, Fault, InPlace, Param, ParamValue, Step, StepId,
+    ActionKind, Digested, Durability, Fault, InPlace, Param, ParamValue, Step, StepId,
 };
 use crate::words::template::Name;
 
@@ -35,7 +36,20 @@ impl Linter<'_> {
                 .help("only `cleanup` undoes what was half done");
             self.note(&NO_BACKUP, id, fault);
         }
-        if !step.once || step.check.is_some() {
+        if let Some(ActionKind::Load(load)) = step.action.as_ref().map(|action| &action.kind)
+            && !load.replaces_all
+            && load.tag.is_none()
+            && load.replace_where.is_none()
+        {
+            let title = format!("`{}` cannot replace what it loaded", step.name);
+            let label = "a new version of a file is refused";
+            let fault = Fault::new(title, &self.value_of(step, "load"), label)
+                .help("add  tag = \"source\"  and a column of that name: semel fills it")
+                .help("or  replace-where = \"…\"  which finds the rows of one item");
+            self.note(&APPENDS_ROWS, id, fault);
+        }
+        // What was done to a database its stamp tells.
+        if !step.once || step.check.is_some() || step.database().is_some() {
             return;
         }
         if step.retry.times > 0 && step.safe_exits.is_empty() {

@@ -23,6 +23,11 @@ fn names(lines: &str) -> Vec<(&'static str, String)> {
 /// What must be warned of: the kind, the file, what is underlined.
 const WRONG: &[(&str, &str, &str)] = &[
     (
+        "appends-rows",
+        "[db]\nmain = 'sqlite:x.db'\n[step.a]\neach = '*.csv'\nload = { into = 't' }",
+        "{ into = 't' }",
+    ),
+    (
         "stops-early",
         "[step.a]\neach = { command = 'cat hosts | head -n 3' }\nout = 'x/{{ item }}'\nrun = 'echo {{ item }} > {{ out }}'",
         "head",
@@ -280,6 +285,14 @@ const WRONG: &[(&str, &str, &str)] = &[
 
 /// What looks like it, and is right.
 const RIGHT: &[(&str, &str)] = &[
+    (
+        "appends-rows",
+        "[db]\nmain = 'sqlite:x.db'\n[step.a]\neach = '*.csv'\nload = { into = 't', tag = 'source' }\n[step.b]\nload = { into = 't', file = 'x.csv', mode = 'replace' }\n[step.c]\neach = '*.csv'\nload = { into = 't', replace-where = \"day = {{ item.stem }}\" }",
+    ),
+    (
+        "once-blind",
+        "[db]\nmain = 'sqlite:x.db'\n[step.a]\neach = 'm/*.sql'\nordered = true\nsql = { file = '{{ item }}' }",
+    ),
     (
         "shows-nothing",
         "[step.a]\nin = 'x'\nrun = 'source env.sh; for h in a b; do ping -c 1 $h || continue; done'",
