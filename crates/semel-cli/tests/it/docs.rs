@@ -91,6 +91,36 @@ fn the_schema_for_editors_is_that_of_the_parser() {
     assert_eq!(std::fs::read_to_string(path).unwrap(), wanted, "semel.schema.json is out of date");
 }
 
+/// Whoever may not make semel's tables gives these statements to somebody who may.
+#[test]
+fn the_statements_for_stamps_in_the_docs_are_those_of_the_code() {
+    use semel::ground::database::stamps::ddl;
+    use semel::words::database::Engine;
+    let of = [
+        ("PostgreSQL", Engine::Postgres),
+        ("SQLite", Engine::Sqlite),
+        ("MySQL and MariaDB", Engine::MySql),
+    ];
+    let blocks = of.map(|(name, engine)| {
+        let statements = ddl(engine).map(|statement| format!("{}\n", in_lines(&statement)));
+        format!("{name}:\n\n```sql\n{}```\n", statements.concat())
+    });
+    is_generated("docs/format.md", "stamps", &format!("{}\n", blocks.join("\n")));
+}
+
+/// A statement that makes a table, with a line for each column.
+fn in_lines(statement: &str) -> String {
+    let (mut text, mut depth) = (String::new(), 0);
+    for part in statement.split_inclusive(['(', ')', ',']) {
+        text.push_str(part.trim_start_matches(if text.ends_with("\n  ") { " " } else { "" }));
+        let is_outer = matches!((part.chars().last(), depth), (Some('('), 0) | (Some(','), 1));
+        text.push_str(if is_outer { "\n  " } else { "" });
+        depth += part.matches('(').count();
+        depth -= part.matches(')').count();
+    }
+    text + ";"
+}
+
 #[test]
 fn the_exit_statuses_in_the_docs_are_those_of_the_command() {
     let help = scratch().semel("--help").exits(0).stdout;
@@ -408,6 +438,11 @@ fn the_guide_to_lists_is_true() {
 }
 
 #[test]
+fn the_guide_to_databases_is_true() {
+    run_all("docs/guide/databases.md");
+}
+
+#[test]
 fn the_guide_to_hooks_and_monitors_is_true() {
     run_all("docs/guide/hooks-and-monitors.md");
 }
@@ -425,6 +460,11 @@ fn the_example_with_every_key_is_run_so() {
 #[test]
 fn the_example_of_a_deploy_goes_so() {
     run_all("examples/deploy/README.md");
+}
+
+#[test]
+fn the_example_of_a_nightly_load_goes_so() {
+    run_all("examples/nightly-load/README.md");
 }
 
 /// Nobody finds a page that no map names, and none is true that no test runs.
@@ -458,6 +498,7 @@ fn every_link_in_the_docs_leads_somewhere() {
         "examples/deploy/README.md".into(),
         "examples/every-key/README.md".into(),
         "examples/flights/README.md".into(),
+        "examples/nightly-load/README.md".into(),
     ];
     let mut open = vec![PathBuf::from("docs")];
     while let Some(folder) = open.pop() {

@@ -30,6 +30,7 @@ mod manifest_verbs;
 mod memory;
 mod names;
 mod network;
+mod nightly_load;
 mod once;
 mod peers;
 mod prune;

@@ -1,0 +1,1 @@
+create table note (day text primary key, who text not null);
