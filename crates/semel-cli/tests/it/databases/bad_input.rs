@@ -162,7 +162,12 @@ fn a_url_that_is_wrong_is_told_without_what_stands_in_it() {
     ] {
         on.at.pipeline(&format!("[db]\nmain = '{url}'\n{APPENDED}"));
         let ran = on.semel("run").keeps_silent_of("geheim");
-        said.push(format!("{} exits {}\n{}", url.replace("geheim", "[...]"), ran.status, on.shown(&ran)));
+        said.push(format!(
+            "{} exits {}\n{}",
+            url.replace("geheim", "[...]"),
+            ran.status,
+            on.shown(&ran)
+        ));
     }
     insta::assert_snapshot!("wrong_urls", said.join("\n"));
 }
