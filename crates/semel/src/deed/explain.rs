@@ -13,7 +13,7 @@ use crate::words::digest::Digest;
 use crate::words::evidence::{Cue, Evidence, Part};
 use crate::words::receipt::{Failure, FileRecord, Receipt};
 use crate::words::task::Task;
-use crate::words::verdict::{Memory, Verdict};
+use crate::words::verdict::{Memory, Outputs, Verdict};
 
 /// What a look at a task found, to be explained.
 pub(crate) struct Found<'a> {
@@ -56,6 +56,18 @@ pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Fa
             now: Some(if answer { "holds" } else { "does not hold" }.to_owned()),
         });
     }
+    if view.rows.is_some() {
+        let recorded = receipt.as_ref().and_then(rows_told);
+        let now = match found.case.outputs {
+            Outputs::Proven => {
+                recorded.clone().unwrap_or_else(|| "there, with their stamp".to_owned())
+            }
+            Outputs::Older => "of another version".to_owned(),
+            Outputs::Missing => "gone".to_owned(),
+            Outputs::Altered | Outputs::None => "none that a stamp tells of".to_owned(),
+        };
+        cues.push(Cue { part: Part::Truth, name: "rows".to_owned(), recorded, now: Some(now) });
+    }
     let mut not_seen = Vec::new();
     if !view.knows_how {
         not_seen.push("its command, and its check if it has one: the script says them".to_owned());
@@ -63,7 +75,7 @@ pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Fa
     if view.step.check.is_some() && found.case.check.is_none() {
         not_seen.push("its check: the answer could not change the verdict".to_owned());
     }
-    if view.step.outs.is_empty() && view.step.check.is_none() {
+    if view.step.outs.is_empty() && view.step.check.is_none() && view.rows.is_none() {
         not_seen.push("its effect: the step shows nothing to look at".to_owned());
     }
     let open = view.open_attempt(&found.task.item_name());
@@ -202,6 +214,22 @@ fn text(field: &str, value: Value) -> String {
         Value::String(text) => text,
         value => value.to_string(),
     }
+}
+
+/// How many rows a receipt tells of, and in which table.
+fn rows_told(receipt: &Receipt) -> Option<String> {
+    let record = receipt.rows().next()?;
+    let number = record.rows.map_or_else(
+        || "rows".to_owned(),
+        |rows| match rows {
+            1 => "1 row".to_owned(),
+            _ => format!("{} rows", crate::words::thousands(rows)),
+        },
+    );
+    Some(match record.name.as_str() {
+        "" => number,
+        table => format!("{number} in {table}"),
+    })
 }
 
 /// The outputs, by their paths.
