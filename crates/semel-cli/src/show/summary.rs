@@ -13,7 +13,7 @@ use semel::thought::report::{Report, Trouble};
 use semel::words::clock;
 use semel::words::event::Outcome;
 use semel::words::path::show;
-use semel::words::pipeline::Step;
+use semel::words::pipeline::{ActionKind, Step};
 use semel::words::receipt::{Failure, FileRecord};
 use semel::words::shell::quote_words;
 use semel::words::task::TaskName;
@@ -265,11 +265,18 @@ impl Summary<'_> {
     /// What settles rows that semel would not touch by itself.
     fn write_ways_of_rows(&self, out: &mut impl Write, task: &TaskName) -> std::io::Result<()> {
         writeln!(out, "  nothing was changed; look at the rows, then type one of")?;
+        let pipeline = &self.place.file.pipeline;
+        let step = pipeline.step_named(&task.step).map(|id| pipeline.step(id));
+        let appends = step.and_then(|step| step.action.as_ref()).is_some_and(|action| {
+            matches!(&action.kind, ActionKind::Load(load)
+                if !load.replaces_all && load.tag.is_none() && load.replace_where.is_none())
+        });
         let task = task.to_string();
-        let ways = [
-            ("done", "they are right as they are"),
-            ("redo", "load it again, and delete what its condition finds"),
-        ];
+        let again = match appends {
+            true => "load it again, beside what is there",
+            false => "load it again, and delete what its condition finds",
+        };
+        let ways = [("done", "they are right as they are"), ("redo", again)];
         for (verb, about) in ways {
             let words = quote_words(["semel", verb, &task]);
             let command = format!("{words}{} --because '...'", self.place_of_file());

@@ -208,12 +208,13 @@ fn ask_one(site: &Site<'_>, asked: &Asked<'_>, check: &Check, stop: &Stop) -> Re
             let watch = databases::watch(stop, Some(check.timeout));
             let session = watch.and_then(|watch| site.databases.session(db, Purpose::Look, watch));
             let mut session = session.map_err(|error| error.to_string())?;
-            let holds = query(&mut *session, text, &bindings).map_err(|error| match error.kind {
-                ErrorKind::NotThere => format!(
-                    "{error}; that is an error and no \"no\": whether a table is there the catalogue tells"
-                ),
-                _ => error.text,
-            })?;
+            let holds =
+                query(&mut *session, text, &bindings).map_err(|error| match error.kind {
+                    ErrorKind::NotThere => format!(
+                        "{error}; that is an error and no \"no\": the catalogue tells what is there"
+                    ),
+                    _ => error.text,
+                })?;
             holds.map(|holds| if holds { Told::Holds } else { Told::Not(String::new()) })
         }
         Probe::All(_) => Err("it answers for all items".to_owned()),

@@ -223,7 +223,7 @@ impl<'a> StepView<'a> {
             memory,
             memory_is_whole: site.memory_is_whole,
             hold,
-            fresh: manner.fresh && !step.once && step.database().is_none(),
+            fresh: manner.fresh && !step.once,
             asks_anew: manner.rehash,
             fields,
             parts: parts(step),

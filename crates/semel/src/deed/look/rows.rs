@@ -38,7 +38,9 @@ pub(super) fn hold(
     let proves = |stamp: &RowStamp| stamp.proves(present, any_how);
     let proof = own.iter().find(|stamp| proves(stamp)).cloned();
     let proof = proof.or_else(|| {
-        let is_shared = view.step.same == Some(Same::Content);
+        let is_remembered =
+            is_this || receipt.is_none() && view.twins(&present.what).next().is_none();
+        let is_shared = is_remembered && view.step.same == Some(Same::Content);
         let others = is_shared.then(|| rows.of_what(&present.what));
         others.into_iter().flatten().find(proves)
     });
