@@ -612,7 +612,11 @@ impl Transaction<'_> {
             found_by: Some(load::tagged(engine, tag, other)),
             ..old.clone()
         };
-        stamps::replace(session, &stamp)?;
+        // It may have been loaded by itself since we looked for its stamp.
+        if let Claim::Taken(_) = stamps::claim(session, &stamp)? {
+            let text = format!("{other} was loaded meanwhile");
+            return Err(DbError::new(ErrorKind::Conflict, text).into());
+        }
         if let Some(rows) = &self.job.view.rows {
             rows.note(stamp);
         }
