@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt;
 
+use semel::deed::databases;
 use semel::deed::run::{Setting, step_named};
 use semel::deed::{mask_all, memory, params};
 use semel::ground::home::Home;
@@ -59,6 +60,7 @@ impl Place {
         let file = file::read(common.file.as_deref()).map_err(Failed::NoPipeline)?;
         let (params, unknown) =
             Params::as_far_as_known(&file.pipeline, &common.params).map_err(Failed::Params)?;
+        databases::are_named_well(&file.pipeline, &params, &unknown).map_err(Failed::Usage)?;
         let disk = RealDisk::at(&file.folder).map_err(|error| Failed::Broken(error.to_string()))?;
         let home = Home::in_folder(disk.root());
         let env = environment();
@@ -117,6 +119,7 @@ impl Place {
         let pipeline = &self.file.pipeline;
         let (params, unknown) =
             Params::as_far_as_known(pipeline, &self.given).map_err(Failed::Params)?;
+        databases::are_named_well(pipeline, &params, &unknown).map_err(Failed::Usage)?;
         let mask = mask_all(pipeline, &self.env);
         self.again = self.file_again.clone() + &params_again(&self.to_type(), &mask);
         (self.params, self.is_complete) = (params, unknown.is_empty());
@@ -204,6 +207,8 @@ impl Place {
             Ok(asked) => {
                 self.params =
                     Params::of(&self.file.pipeline, &self.given, &asked).map_err(Failed::Params)?;
+                databases::are_named_well(&self.file.pipeline, &self.params, &[])
+                    .map_err(Failed::Usage)?;
                 self.is_complete = true;
                 Ok(self)
             }

@@ -215,7 +215,7 @@ impl Summary<'_> {
         }
         if failure.is_refusal() {
             self.write_ways_of_rows(out, &trouble.task)?;
-        } else if self.leaves_a_question(&trouble.task, failure) {
+        } else if self.leaves_a_question(&trouble.task, failure, manifest) {
             writeln!(
                 out,
                 "  It is a `once` step, so the next run does not try it again by itself."
@@ -228,17 +228,27 @@ impl Summary<'_> {
 
     /// Whether a failed task may have done what must not be done twice, and nothing
     /// can be asked about it.
-    fn leaves_a_question(&self, task: &TaskName, failure: &Failure) -> bool {
+    fn leaves_a_question(
+        &self,
+        task: &TaskName,
+        failure: &Failure,
+        manifest: Option<&dyn Manifest>,
+    ) -> bool {
         let pipeline = &self.place.file.pipeline;
         let step = pipeline.step_named(&task.step).map(|id| pipeline.step(id));
+        // A transaction that failed was taken back, unless the manifest knows better.
+        let was_taken_back = || {
+            let memory =
+                manifest.and_then(|manifest| manifest.memory_of_task(&pipeline.name, task).ok());
+            let open = memory.and_then(|mut memory| memory.open.pop());
+            open.is_some_and(|attempt| attempt.provably_undone)
+        };
         let is_undone = |step: &Step| match failure {
             Failure::Exit(status) => step.safe_exits.contains(status),
             Failure::NotStarted(_) | Failure::BadInput(_) => true,
-            _ => false,
+            _ => step.database().is_some() && was_taken_back(),
         };
-        // What was done to a database its stamp tells.
-        let can_ask = |step: &Step| step.check.is_some() || step.database().is_some();
-        step.is_some_and(|step| step.once && !can_ask(step) && !is_undone(step))
+        step.is_some_and(|step| step.once && step.check.is_none() && !is_undone(step))
     }
 
     /// What settles a task, one way or the other.

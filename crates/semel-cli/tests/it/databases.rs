@@ -4,16 +4,16 @@
 //! Each story has a database of its own. The servers are shared by the tests of this
 //! process.
 
-//mod bad_input;
-//mod checks;
+mod bad_input;
+mod checks;
 mod loads;
-//mod locks;
-//mod memory;
-//mod migrations;
-//mod secrets;
-//mod scripts;
-//mod sqlite;
-//mod together;
+mod locks;
+mod memory;
+mod migrations;
+mod scripts;
+mod secrets;
+mod sqlite;
+mod together;
 mod versions;
 
 use std::sync::Mutex;

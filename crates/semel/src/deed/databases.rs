@@ -20,6 +20,7 @@ use crate::words::database::{Address, Engine};
 use crate::words::digest::Digest;
 use crate::words::pipeline::Pipeline;
 use crate::words::receipt::Failure;
+use crate::words::template::Name;
 
 /// What a session is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -134,7 +135,12 @@ impl<'a> Databases<'a> {
             }
             None => {
                 let settings = self.settings(name)?;
-                database::connect(&settings, &self.root, purpose == Purpose::Act, watch)?
+                let acts = purpose == Purpose::Act;
+                let mut session = database::connect(&settings, &self.root, acts, watch)?;
+                if !acts {
+                    session.execute(read_only(session.address().engine), &[])?;
+                }
+                session
             }
         };
         Ok(Lent { session: Some(session), key, idle: &self.idle })
@@ -181,6 +187,38 @@ impl<'a> Databases<'a> {
         };
         Ok(fence.insert(asked).clone())
     }
+}
+
+/// From now on a session only looks: a check is asked by those, too, who change nothing.
+const fn read_only(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Postgres => "set session characteristics as transaction read only",
+        Engine::Sqlite => "pragma query_only = on",
+        Engine::MySql => "set session transaction read only",
+    }
+}
+
+/// Whether the URLs of a pipeline's databases are good ones, those aside that name a
+/// parameter that is not known yet. Whoever has a password in one is told before anything
+/// is begun, and in particular before the parameter that it came by is written down.
+///
+/// # Errors
+/// What is wrong with one, without what stands in it.
+pub fn are_named_well(
+    pipeline: &Pipeline,
+    params: &Params,
+    unknown: &[String],
+) -> Result<(), String> {
+    for database in &pipeline.databases {
+        let is_unknown = |name: &Name| matches!(name, Name::Param(name) if unknown.contains(name));
+        if database.url.placeholders().any(|hole| is_unknown(&hole.name)) {
+            continue;
+        }
+        let url = database.url.render(&Bindings::of(params, None));
+        Settings::check(&String::from_utf8_lossy(&url))
+            .map_err(|why| format!("database `{}`: {why}", database.name))?;
+    }
+    Ok(())
 }
 
 /// What ends the waiting for a database.

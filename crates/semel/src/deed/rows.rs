@@ -63,7 +63,10 @@ impl Rows {
                 .filter(|_| error.kind == ErrorKind::Unreachable && !stop.is_pulled());
             match pause {
                 Some(pause) => stop.wait(pause),
-                None => return Err(Trouble::Broken(failure(error).to_string())),
+                None => {
+                    let tries = if tries > 1 { format!(", {tries} tries") } else { String::new() };
+                    return Err(Trouble::Broken(format!("{}{tries}", failure(error))));
+                }
             }
         }
     }
@@ -102,7 +105,7 @@ impl Rows {
         self.0.lock().expect("nobody panics while holding it").emptied.contains(table)
     }
 
-    /// Notes that the stamps of an emptied table were taken away.
+    /// Notes that the stamps of an emptied table were voided.
     pub fn forget_emptied(&self, table: &str) {
         let mut known = self.0.lock().expect("nobody panics while holding it");
         known.emptied.remove(table);
@@ -143,7 +146,8 @@ fn known(
     let pipelines = site.pipeline.was.iter().chain([&site.pipeline.name]);
     for pipeline in pipelines {
         for name in step.was.iter().chain([&step.name]) {
-            for stamp in stamps::of_step(&mut *session, pipeline, name, instance)? {
+            let stamps = stamps::of_step(&mut *session, pipeline, name, instance)?;
+            for stamp in stamps.into_iter().filter(|stamp| !stamp.is_voided()) {
                 known.take(Stamped { stamp, is_void: false });
             }
         }

@@ -366,7 +366,10 @@ impl Transaction<'_> {
     ) -> Result<Option<RowStamp>, Ended> {
         self.stand_behind(session, fence)?;
         match stamps::claim(session, &stamp)? {
-            Claim::First => self.first(session, &stamp)?,
+            Claim::First => self.first(session, &stamp, false)?,
+            Claim::Taken(found) if found.is_voided() && found.table == stamp.table => {
+                self.first(session, &stamp, true)?;
+            }
             Claim::Taken(found) => {
                 if self.was_done_meanwhile(&found, &stamp) {
                     return Ok(None);
@@ -421,8 +424,14 @@ impl Transaction<'_> {
         seen.is_some_and(|seen| seen.is_void && seen.stamp == *found)
     }
 
-    /// There was no stamp of the task: are there rows of it all the same?
-    fn first(&self, session: &mut dyn Session, stamp: &RowStamp) -> Result<(), Ended> {
+    /// There was no stamp of the task, or one that was voided: are there rows of it all the
+    /// same?
+    fn first(
+        &self,
+        session: &mut dyn Session,
+        stamp: &RowStamp,
+        was_voided: bool,
+    ) -> Result<(), Ended> {
         if let Some(before) = self.before(session)? {
             self.delete_rows(session, &before, stamp)?;
             if before.slot() != stamp.slot() {
@@ -435,7 +444,7 @@ impl Transaction<'_> {
         }
         let Some(found_by) = &stamp.found_by else {
             let says_loaded = self.job.sight.rows.has_receipt;
-            if says_loaded && rows::has_rows(session, &stamp.table)? {
+            if says_loaded && !was_voided && rows::has_rows(session, &stamp.table)? {
                 let why = format!(
                     "its stamp is gone, and {} has rows: whether they are its own cannot be told",
                     stamp.table
@@ -610,8 +619,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Where a table was emptied, its stamps are void; they go before the first rows come,
-    /// or they would be believed once there are some.
+    /// Where a table was emptied, its stamps are void; that is written down before the first
+    /// rows come, or they would be believed once there are some.
     fn void_emptied(&self, session: &mut dyn Session, table: &str) -> Result<(), Ended> {
         let Some(rows) = self.job.view.rows.as_ref().filter(|rows| rows.is_emptied(table)) else {
             return Ok(());
@@ -689,10 +698,7 @@ impl Transaction<'_> {
             );
             Ended::Wrong(Wrong::Unsettled(failure(DbError { text, ..error })))
         };
-        let rows = script.run(session).map_err(|ended| match ended {
-            Ended::Database(error) => half_done(error),
-            other => other,
-        })?;
+        let rows = script.run(session).map_err(half_done)?;
         let whole = RowStamp { rows: Some(rows), ..whole };
         session.begin().map_err(half_done)?;
         stamps::replace(session, &whole).map_err(half_done)?;

@@ -283,8 +283,9 @@ impl Report {
         if let Outcome::Failed(failure) = outcome {
             self.is_broken |= failure.is_broken();
         }
-        let is_told = self.troubles.last().is_some_and(|trouble| trouble.task == name);
-        if !is_told && self.troubles.len() < MOST {
+        // That of another task may have come between its failure and its end.
+        let is_told = || self.troubles.iter().any(|trouble| trouble.task == name);
+        if self.troubles.len() < MOST && !is_told() {
             self.troubles.push(Trouble {
                 task: name,
                 outcome: outcome.clone(),

@@ -29,8 +29,9 @@ pub struct RowStamp {
     pub identity: String,
     /// The condition that finds them, where there is one.
     pub found_by: Option<String>,
-    /// Whether the task came to its end. Only what a database cannot do in one
-    /// transaction leaves one that did not.
+    /// Whether the task came to its end, and what it left is there. Only what a database
+    /// cannot do in one transaction leaves one that did not; of one whose table was emptied
+    /// there are no rows.
     pub is_whole: bool,
     /// The unique id of the run that wrote it.
     pub run: String,
@@ -47,6 +48,14 @@ impl RowStamp {
     #[must_use]
     pub fn digest(&self) -> Digest {
         digest(&self.fingerprint)
+    }
+
+    /// Whether its rows were found to be gone with all others of their table. It is kept
+    /// until they are there again: without it nobody could tell that they are not, once
+    /// there are others.
+    #[must_use]
+    pub fn is_voided(&self) -> bool {
+        !self.is_whole && self.rows == Some(0)
     }
 
     /// Whether it is of what is to be done now. For what is done once, how it was done

@@ -295,3 +295,74 @@ fn f4f_another_name_of_the_same_host_loads_nothing_again() {
         assert_eq!(on.sql("select count(*) from semel_stamp"), ["1"]);
     });
 }
+
+#[test]
+fn f4_equal_files_that_nothing_tells_apart_are_asked_about_when_one_changes() {
+    on_each(|on| {
+        on.sql(FLIGHTS);
+        on.file("clean/a.csv", "day,number\na,1\n").file("clean/b.csv", "day,number\na,1\n");
+        on.pipeline("[step.load]\neach = 'clean/*.csv'\nload = { into = 'flights', replace-where = \"day = 'a'\" }");
+        on.semel("run").exits(0);
+        assert_eq!(on.sql(ROWS), ["a 1"]);
+        on.file("clean/a.csv", "day,number\na,2\n");
+        on.semel("run").exits(3);
+        assert_eq!(on.sql(ROWS), ["a 1"], "they may be those of the other, too");
+    });
+}
+
+#[test]
+fn f36_afresh_replaces_the_rows_or_is_refused() {
+    on_each(|on| {
+        on.sql(FLIGHTS);
+        on.file("clean/1.csv", "day,number\na,1\n").pipeline(TAGGED).semel("run").exits(0);
+        on.semel("run --fresh").exits(0);
+        assert_eq!(on.sql(ROWS), ["a 1"]);
+        let runs = on.sql("select run from semel_stamp");
+        on.semel("run --fresh").exits(0);
+        assert_ne!(on.sql("select run from semel_stamp"), runs, "they were loaded again");
+        assert_eq!(on.sql(ROWS), ["a 1"]);
+        on.loads_nothing_again();
+        let other = on.elsewhere();
+        other.sql("delete from flights; delete from semel_stamp;");
+        other.file("clean/1.csv", "day,number\na,1\n").pipeline(APPENDED).semel("run").exits(0);
+        other.semel("run --fresh").exits(3);
+        assert_eq!(on.sql(ROWS), ["a 1"]);
+    });
+}
+
+#[test]
+fn instances_of_a_pipeline_have_rows_of_their_own() {
+    on_each(|on| {
+        on.sql(FLIGHTS);
+        let steps = "[params]\nmonth = '01'\n[step.load]\nper = ['month']\neach = 'in/{{ params.month }}/*.csv'\nload = { into = 'flights', tag = 'source' }\n";
+        on.file("in/01/a.csv", "day,number\na,1\n").file("in/02/a.csv", "day,number\na,1\n");
+        on.at.pipeline(&format!("[db]\nmain = '{}'\n{steps}", on.url()));
+        for month in ["01", "02"] {
+            on.semel(&format!("run -p month={month}")).exits(0);
+        }
+        assert_eq!(
+            on.sql("select source, number from flights order by source"),
+            ["load@01:in/01/a.csv 1", "load@02:in/02/a.csv 1"]
+        );
+        on.file("in/02/a.csv", "day,number\na,2\n").semel("run -p month=02").exits(0);
+        assert_eq!(on.sql("select number from flights order by source"), ["1", "2"]);
+        on.semel("run -p month=01 --expect-noop").exits(0);
+    });
+}
+
+#[test]
+fn other_columns_of_the_same_file_replace_its_rows() {
+    on_each(|on| {
+        on.sql(FLIGHTS);
+        on.file("clean/1.csv", "day,number\na,1\n").pipeline(TAGGED).semel("run").exits(0);
+        on.pipeline(&TAGGED.replace("tag", "columns = ['day'], tag")).semel("run").exits(0);
+        assert_eq!(on.sql("select day, number from flights"), ["a NULL"]);
+        on.loads_nothing_again();
+        // Or do not matter, this time.
+        on.pipeline(TAGGED).semel("run --keep load").exits(0);
+        assert_eq!(on.sql("select day, number from flights"), ["a NULL"]);
+        on.loads_nothing_again();
+        on.at.remove(".semel").semel("run").exits(0);
+        assert_eq!(on.sql("select count(*) from flights"), ["1"]);
+    });
+}

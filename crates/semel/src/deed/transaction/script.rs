@@ -4,8 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::{Ended, Transaction};
-use crate::deed::databases::failure;
-use crate::ground::database::{DbError, ErrorKind, Session};
+use crate::ground::database::{DbError, DbResult, Session};
 use crate::words::database::Engine;
 use crate::words::path::{path_of, show};
 use crate::words::pipeline::{Sql, SqlText};
@@ -72,7 +71,7 @@ impl Script {
     }
 
     /// Sends the statements, in order; gives how many rows they changed.
-    pub(super) fn run(&self, session: &mut dyn Session) -> Result<u64, Ended> {
+    pub(super) fn run(&self, session: &mut dyn Session) -> DbResult<u64> {
         let mut changed = 0;
         for statement in &self.statements {
             let values =
@@ -80,15 +79,7 @@ impl Script {
             let values: Vec<_> = values.collect();
             changed += session.execute(&statement.text, &values).map_err(|error| {
                 let line = line_of(&self.text, statement.range.start);
-                let text = format!("{}, line {line}: {error}", self.named);
-                let wrong = DbError { text, ..error };
-                match wrong.kind {
-                    ErrorKind::Other
-                    | ErrorKind::NotThere
-                    | ErrorKind::BadRecord(_)
-                    | ErrorKind::Duplicate => Ended::from(failure(wrong)),
-                    _ => Ended::from(wrong),
-                }
+                DbError { text: format!("{}, line {line}: {error}", self.named), ..error }
             })?;
         }
         Ok(changed)

@@ -72,11 +72,23 @@ impl Settings {
         Self::find_in(url, &Around::new(env, Path::new("/")))
     }
 
+    /// Whether a URL is one, as far as can be told without looking around; it has no
+    /// password in it then.
+    ///
+    /// # Errors
+    /// If it is none, or has one; in words that have no secret in them.
+    pub fn check(url: &str) -> Result<(), String> {
+        let (engine, rest) = split(url)?;
+        match engine {
+            Engine::Sqlite => sqlite(rest).map(drop),
+            Engine::Postgres => postgres::check(rest),
+            Engine::MySql => mysql::check(rest),
+        }
+    }
+
     fn find_in(url: &str, around: &Around<'_>) -> Result<Self, String> {
-        let (scheme, rest) = url.split_once(':').ok_or_else(|| unknown(None))?;
-        let lower = scheme.to_ascii_lowercase();
-        let known = SCHEMES.iter().find(|(name, _)| *name == lower);
-        match known.ok_or_else(|| unknown(Some(&lower)))?.1 {
+        let (engine, rest) = split(url)?;
+        match engine {
             Engine::Sqlite => sqlite(rest).map(Self::Sqlite),
             Engine::Postgres => Postgres::find(rest, around).map(Self::Postgres),
             Engine::MySql => MySql::find(rest, around).map(Self::MySql),
@@ -167,6 +179,14 @@ fn unknown(scheme: Option<&str>) -> String {
         Some(near) => format!("there is no `{scheme}:`; did you mean `{near}:`? {forms}"),
         None => format!("there is no `{scheme}:`; {forms}"),
     }
+}
+
+/// The engine of a URL, and what stands behind the colon.
+fn split(url: &str) -> Result<(Engine, &str), String> {
+    let (scheme, rest) = url.split_once(':').ok_or_else(|| unknown(None))?;
+    let lower = scheme.to_ascii_lowercase();
+    let known = SCHEMES.iter().find(|(name, _)| *name == lower);
+    Ok((known.ok_or_else(|| unknown(Some(&lower)))?.1, rest))
 }
 
 /// The path of a SQLite file, relative where the URL's is.

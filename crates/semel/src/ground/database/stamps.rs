@@ -57,9 +57,8 @@ pub fn are_there(session: &mut dyn Session) -> DbResult<bool> {
 /// # Errors
 /// If they cannot be made; then the text says what would make them.
 pub fn make(session: &mut dyn Session) -> DbResult<()> {
-    for (name, statement) in
-        ["semel_stamp", "semel_fence"].iter().zip(ddl(session.address().engine))
-    {
+    const NAMES: [&str; 2] = ["semel_stamp", "semel_fence"];
+    for (name, statement) in NAMES.iter().zip(ddl(session.address().engine)) {
         if session.table(name)?.is_some() {
             continue;
         }
@@ -68,10 +67,17 @@ pub fn make(session: &mut dyn Session) -> DbResult<()> {
             if session.table(name)?.is_some() {
                 continue;
             }
-            let text = format!(
-                "the table {name} cannot be made in {}: {error}; let somebody who may make it type  {statement};",
-                session.address()
-            );
+            let mut text =
+                format!("the table {name} cannot be made in {}: {error}", session.address());
+            // Nobody who may do more can help where a file is read-only.
+            if error.kind == ErrorKind::Denied && session.address().engine != Engine::Sqlite {
+                text.push_str("; let somebody who may make it type");
+                for (name, statement) in NAMES.iter().zip(ddl(session.address().engine)) {
+                    if session.table(name)?.is_none() {
+                        text.push_str(&format!("  {statement};"));
+                    }
+                }
+            }
             return Err(DbError { text, ..error });
         }
     }
@@ -215,7 +221,7 @@ fn stamp(row: &Row) -> DbResult<RowStamp> {
     })
 }
 
-/// Takes away the stamps of a table that is empty, where they tell of rows. Nobody
+/// Voids the stamps of a table that is empty, where they tell of rows. Nobody
 /// stamps anything meanwhile, and those who are about to are waited for; whether it is
 /// empty is asked once they are gone.
 ///
@@ -251,7 +257,8 @@ fn void_locked(session: &mut dyn Session, table: &str) -> DbResult<()> {
     }
     let place = session.address().engine.parameter(1);
     let sql = format!(
-        "delete from semel_stamp where target = {place} and (row_count is null or row_count > 0)"
+        "update semel_stamp set whole = 0, row_count = 0 \
+         where target = {place} and (row_count is null or row_count > 0)"
     );
     session.execute(&sql, &[Some(table)]).map(|_| ())
 }

@@ -42,6 +42,11 @@ pub struct MySql {
     pub warnings: Vec<String>,
 }
 
+/// Whether what stands behind the colon of a URL can be understood.
+pub(super) fn check(rest: &str) -> Result<(), String> {
+    url::read(rest, &DIALECT).map(drop)
+}
+
 const DIALECT: Dialect = Dialect {
     scheme: "mysql",
     parameters: &[

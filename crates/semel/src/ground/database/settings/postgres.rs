@@ -126,6 +126,11 @@ const PARAMETERS: [(&str, &str, Use); 45] = [
     ("requiressl", "", Only(&["0"])),
 ];
 
+/// Whether what stands behind the colon of a URL can be understood.
+pub(super) fn check(rest: &str) -> Result<(), String> {
+    url::read(rest, &DIALECT).map(drop)
+}
+
 const DIALECT: Dialect = Dialect {
     scheme: "postgres",
     parameters: &[
