@@ -59,14 +59,15 @@ if [ "$(id -u)" = 0 ]; then
   user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
   chown 65534:65534 "$scratch"
 fi
-as() { env -C "$scratch" HOME="$scratch" "${user[@]}" "$@"; }
+# A simple command, so that what is started in the background is the server itself.
+as=(env -C "$scratch" HOME="$scratch" "${user[@]}")
 
-as "$postgres/initdb" --auth=trust --encoding=UTF8 --locale=C --username=semel -D pg > /dev/null
-as "$postgres/postgres" -D pg -k "$scratch" -h '' > "$scratch/pg.log" 2>&1 &
+"${as[@]}" "$postgres/initdb" --auth=trust --encoding=UTF8 --locale=C --username=semel -D pg > /dev/null
+"${as[@]}" "$postgres/postgres" -D pg -k "$scratch" -h '' > "$scratch/pg.log" 2>&1 &
 servers+=($!)
-as mariadb-install-db --no-defaults --auth-root-authentication-method=normal --skip-test-db \
+"${as[@]}" mariadb-install-db --no-defaults --auth-root-authentication-method=normal --skip-test-db \
   --datadir="$scratch/my" > /dev/null
-as mariadbd --no-defaults --datadir="$scratch/my" --socket="$scratch/my.sock" --skip-networking \
+"${as[@]}" mariadbd --no-defaults --datadir="$scratch/my" --socket="$scratch/my.sock" --skip-networking \
   --pid-file="$scratch/my.pid" --local-infile=1 --innodb-flush-log-at-trx-commit=1 > "$scratch/my.log" 2>&1 &
 servers+=($!)
 pg() { "$postgres/psql" -X -q -h "$scratch" -U semel -v ON_ERROR_STOP=1 "$@"; }
