@@ -273,7 +273,7 @@ pub fn look(
             open: open.map(|attempt| (attempt.run, attempt.number)),
             unsettled: unsettled.cloned(),
             is_finished,
-            rows: rows::seen(site, view, &name, receipt, &fingerprint),
+            rows: rows::seen(site, view, &name, receipt),
         })
     });
     Ok(Looked {

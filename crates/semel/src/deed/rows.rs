@@ -15,7 +15,7 @@ use crate::thought::retry;
 use crate::words::digest::Digest;
 use crate::words::pipeline::Step;
 use crate::words::row_stamp::RowStamp;
-use crate::words::task::{Instance, TaskName};
+use crate::words::task::Instance;
 
 /// What is known of the rows of a step.
 #[derive(Debug, Default)]
@@ -88,6 +88,7 @@ impl Rows {
         let known = self.0.lock().expect("nobody panics while holding it");
         let items = known.by_what.get(what).into_iter().flatten();
         let stamps = items.filter_map(|item| known.stamps.get(item));
+        let stamps = stamps.filter(|known| known.stamp.fingerprint.what == *what);
         stamps.filter(|known| !known.is_void).map(|known| known.stamp.clone()).collect()
     }
 
@@ -110,6 +111,12 @@ impl Rows {
         let mut known = self.0.lock().expect("nobody panics while holding it");
         known.emptied.remove(table);
         known.stamps.retain(|_, known| !(known.is_void && known.stamp.table == table));
+    }
+
+    /// Notes that an item has no stamp any more.
+    pub fn forget(&self, item: Option<&str>) {
+        let mut known = self.0.lock().expect("nobody panics while holding it");
+        known.stamps.remove(&item.map(str::to_owned));
     }
 
     /// Notes a stamp that was written, or found to be there.
@@ -193,15 +200,19 @@ fn find_void(session: &mut dyn Session, known: &mut Known) -> DbResult<()> {
             .stamps
             .values()
             .filter(|known| known.stamp.table == name && known.stamp.identity != table.identity);
-        let all_told = known.stamps.values().filter(|known| known.stamp.table == name);
+        let all_told = known
+            .stamps
+            .values()
+            .filter(|known| known.stamp.table == name && known.stamp.shares.is_none());
         let all_told: Option<u64> = all_told.map(|known| known.stamp.rows).sum();
         if strangers.next().is_none() || all_told == Some(count(session, &name, None)?) {
             continue;
         }
-        let strangers = known
-            .stamps
-            .values_mut()
-            .filter(|known| known.stamp.table == name && known.stamp.identity != table.identity);
+        let strangers = known.stamps.values_mut().filter(|known| {
+            known.stamp.table == name
+                && known.stamp.identity != table.identity
+                && known.stamp.shares.is_none()
+        });
         for stranger in strangers {
             let stamp = &stranger.stamp;
             let found_by = stamp.found_by.as_deref();
@@ -213,7 +224,17 @@ fn find_void(session: &mut dyn Session, known: &mut Known) -> DbResult<()> {
             };
         }
     }
+    void_sharers(known);
     Ok(())
+}
+
+/// Whoever shares rows has none where their owner has none.
+fn void_sharers(known: &mut Known) {
+    let there = known.stamps.values().filter(|known| !known.is_void);
+    let there: HashSet<_> = there.map(|known| known.stamp.slot()).collect();
+    for known in known.stamps.values_mut() {
+        known.is_void |= known.stamp.shares.is_some_and(|slot| !there.contains(&slot));
+    }
 }
 
 /// Whether a table has rows.
@@ -240,11 +261,8 @@ pub fn count(session: &mut dyn Session, table: &str, found_by: Option<&str>) -> 
 pub struct SeenRows {
     /// Its stamp, of whatever version.
     pub stamped: Option<Stamped>,
-    /// The stamp of an item that is gone and had this content: its rows are those of the
-    /// version before.
+    /// Its stamp under a former name of the step, or of the pipeline.
     pub before: Option<RowStamp>,
-    /// Another task for which the rows of this one's stamp are there, too.
-    pub shared_with: Option<TaskName>,
     /// Whether its receipt says that they were loaded.
     pub has_receipt: bool,
 }

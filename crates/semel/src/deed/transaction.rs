@@ -13,10 +13,14 @@
 //! *If we die here*, the connection takes the transaction with it, and the next run does
 //! it again, or finds its stamp.
 
+mod before;
 mod load;
+mod piecemeal;
 mod script;
+mod shared;
 mod typed;
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 pub(in crate::deed) use self::typed::as_typed;
@@ -29,7 +33,7 @@ use crate::ground::database::{DbError, ErrorKind, Session};
 use crate::ground::world::process::Stop;
 use crate::thought::bind::Bindings;
 use crate::words::path::show;
-use crate::words::pipeline::{ActionKind, Load, Probe, Same};
+use crate::words::pipeline::{ActionKind, Load, Probe};
 use crate::words::receipt::{Failure, FileRecord, FileRole};
 use crate::words::row_stamp::{self, RowStamp};
 use crate::words::sql::Atomicity;
@@ -80,6 +84,16 @@ struct Transaction<'a> {
     said_redo: bool,
     /// When it took too long.
     deadline: Option<Instant>,
+    /// What will be known of rows, if the try goes well.
+    noted: RefCell<Vec<Noted>>,
+}
+
+/// What becomes known of rows.
+enum Noted {
+    /// There are rows, and this is their stamp.
+    There(RowStamp),
+    /// The stamp of an item is not there any more.
+    Gone(Option<String>),
 }
 
 /// What ended a try.
@@ -128,12 +142,16 @@ pub fn act(
     stop: &Stop,
 ) -> Result<Left, Wrong> {
     let began = Instant::now();
-    let deadline = job.view.step.timeout.map(|limit| began + limit);
-    let transaction = Transaction { workshop, job, run, stop, said_redo, deadline };
-    let stamp = transaction.until_settled()?;
-    if let Some(rows) = &job.view.rows {
-        rows.note(stamp.clone());
-    }
+    let transaction = Transaction::of(workshop, job, run, said_redo, stop);
+    let stamp = transaction.until_settled(|transaction| match transaction.elsewhere() {
+        Some(owner) => match transaction.share(&owner)? {
+            Some(stamp) => Ok(stamp),
+            // It has other rows by now: what nobody has any more is done.
+            None => transaction.once(),
+        },
+        None => transaction.once(),
+    })?;
+    transaction.tell(&stamp);
     transaction.ask_check()?;
     Ok(Left { stamp, took: began.elapsed() })
 }
@@ -149,37 +167,49 @@ pub fn accept(
     run: i64,
     stop: &Stop,
 ) -> Result<RowStamp, Failure> {
-    let seen = &job.sight.rows;
     // That of another version tells of other rows than those that are accepted.
     let is_of_this =
         |stamp: &RowStamp| stamp.is_whole && stamp.fingerprint.what == job.sight.fingerprint.what;
-    if let Some(known) =
-        seen.stamped.as_ref().filter(|known| !known.is_void && is_of_this(&known.stamp))
-    {
-        return Ok(known.stamp.clone());
+    let own = job.sight.rows.stamped.as_ref().filter(|own| !own.is_void);
+    if let Some(own) = own.filter(|own| is_of_this(&own.stamp)) {
+        return Ok(own.stamp.clone());
     }
-    // Those of an item of equal content are its own, too.
-    let present = &job.sight.fingerprint;
-    let others = job.view.rows.iter().flat_map(|rows| rows.of_what(&present.what));
-    if job.view.step.same == Some(Same::Content)
-        && let Some(other) = others.into_iter().find(|stamp| stamp.proves(present, true))
-    {
-        return Ok(other);
-    }
-    let deadline = job.view.step.timeout.map(|limit| Instant::now() + limit);
-    let transaction = Transaction { workshop, job, run, stop, said_redo: false, deadline };
-    let stamp = transaction.accept().map_err(|ended| match ended {
-        Ended::Database(error) | Ended::InDoubt(error) => failure(error),
-        Ended::Wrong(Wrong::Failed(failure) | Wrong::Unsettled(failure)) => failure,
-        Ended::Wrong(Wrong::Void(path)) => {
-            Failure::BadInput(format!("its input {} changed", show(&path)))
-        }
-        Ended::Wrong(Wrong::Stopped) => Failure::Broken("it was stopped".to_owned()),
-    })?;
-    if let Some(rows) = &job.view.rows {
-        rows.note(stamp.clone());
-    }
+    let transaction = Transaction::of(workshop, job, run, false, stop);
+    let stamp = transaction.until_settled(|transaction| {
+        let shared = transaction.elsewhere().map(|owner| transaction.share(&owner)).transpose()?;
+        shared.flatten().map_or_else(|| transaction.accept(), Ok)
+    });
+    let stamp = stamp.map_err(in_words)?;
+    transaction.tell(&stamp);
     Ok(stamp)
+}
+
+/// Shares the rows of an item of the same content; none where that has other rows by now.
+///
+/// # Errors
+/// If they cannot be shared.
+pub fn share(
+    workshop: &Workshop<'_>,
+    job: &Job<'_>,
+    run: i64,
+    stop: &Stop,
+) -> Result<Option<RowStamp>, Failure> {
+    let transaction = Transaction::of(workshop, job, run, false, stop);
+    let Some(owner) = transaction.elsewhere() else { return Ok(None) };
+    let shared = transaction.until_settled(|transaction| transaction.share(&owner));
+    let shared = shared.map_err(in_words)?;
+    if let Some(stamp) = &shared {
+        transaction.tell(stamp);
+    }
+    Ok(shared)
+}
+
+fn in_words(wrong: Wrong) -> Failure {
+    match wrong {
+        Wrong::Failed(failure) | Wrong::Unsettled(failure) => failure,
+        Wrong::Void(path) => Failure::BadInput(format!("its input {} changed", show(&path))),
+        Wrong::Stopped => Failure::Broken("it was stopped".to_owned()),
+    }
 }
 
 /// The stamp's rows as a receipt tells of them.
@@ -198,7 +228,36 @@ pub fn record(site: &Site<'_>, job: &Job<'_>, stamp: &RowStamp) -> FileRecord {
     }
 }
 
+impl<'a> Transaction<'a> {
+    fn of(
+        workshop: &'a Workshop<'a>,
+        job: &'a Job<'a>,
+        run: i64,
+        said_redo: bool,
+        stop: &'a Stop,
+    ) -> Self {
+        let deadline = job.view.step.timeout.map(|limit| Instant::now() + limit);
+        Self { workshop, job, run, stop, said_redo, deadline, noted: RefCell::default() }
+    }
+}
+
 impl Transaction<'_> {
+    fn note(&self, noted: Noted) {
+        self.noted.borrow_mut().push(noted);
+    }
+
+    /// Tells those who look what became of rows, now that it is committed.
+    fn tell(&self, stamp: &RowStamp) {
+        let Some(rows) = &self.job.view.rows else { return };
+        for noted in self.noted.take() {
+            match noted {
+                Noted::There(stamp) => rows.note(stamp),
+                Noted::Gone(item) => rows.forget(item.as_deref()),
+            }
+        }
+        rows.note(stamp.clone());
+    }
+
     fn site(&self) -> &Site<'_> {
         self.workshop.site
     }
@@ -220,12 +279,13 @@ impl Transaction<'_> {
     }
 
     /// Tries until the database has said what became of it.
-    fn until_settled(&self) -> Result<RowStamp, Wrong> {
+    fn until_settled<T>(&self, attempt: impl Fn(&Self) -> Result<T, Ended>) -> Result<T, Wrong> {
         let mut pause = PAUSE;
         let mut in_doubt = false;
         for tries in 1.. {
-            let error = match self.once() {
-                Ok(stamp) => return Ok(stamp),
+            self.noted.take();
+            let error = match attempt(self) {
+                Ok(done) => return Ok(done),
                 // What went wrong before a commit that is in doubt says nothing of it.
                 Err(Ended::Wrong(Wrong::Failed(failure))) if in_doubt => {
                     return Err(Wrong::Unsettled(failure));
@@ -291,19 +351,7 @@ impl Transaction<'_> {
         session.begin()?;
         let done = self.within(&mut *session, &fence, &work, stamp);
         match done {
-            Ok(Some(stamp)) => match session.commit() {
-                Ok(()) => Ok(stamp),
-                Err(error) => {
-                    session.rollback();
-                    // It was not asked to commit what it says no to.
-                    Err(match error.kind {
-                        ErrorKind::Unreachable | ErrorKind::Stopped | ErrorKind::TimedOut => {
-                            Ended::InDoubt(error)
-                        }
-                        _ => Ended::Database(error),
-                    })
-                }
-            },
+            Ok(Some(stamp)) => self.commit(&mut *session).map(|()| stamp),
             Ok(None) => {
                 session.rollback();
                 let slot = row_stamp::slot(&self.site().pipeline.name, &self.task_name());
@@ -317,6 +365,20 @@ impl Transaction<'_> {
                 Err(ended)
             }
         }
+    }
+
+    /// Commits; an error may mean that it is committed.
+    fn commit(&self, session: &mut dyn Session) -> Result<(), Ended> {
+        session.commit().map_err(|error| {
+            session.rollback();
+            match error.kind {
+                ErrorKind::Unreachable | ErrorKind::Stopped | ErrorKind::TimedOut => {
+                    Ended::InDoubt(error)
+                }
+                // It says no to it.
+                _ => Ended::Database(error),
+            }
+        })
     }
 
     fn task_name(&self) -> crate::words::task::TaskName {
@@ -350,6 +412,7 @@ impl Transaction<'_> {
             table,
             identity,
             found_by,
+            shares: None,
             is_whole: true,
             run: self.site().run_id.to_owned(),
         })
@@ -382,6 +445,7 @@ impl Transaction<'_> {
             Work::Load(load) => load.copy(self, session)?,
         };
         stamp.rows = Some(rows);
+        self.finds_its_rows(session, &stamp)?;
         match inputs::changed(self.site(), self.job)? {
             Some(Change::Bytes(path)) => return Err(Wrong::Void(path).into()),
             Some(Change::Rewritten(path)) if !self.job.takes_rewritten => {
@@ -396,6 +460,24 @@ impl Transaction<'_> {
             return Err(Wrong::Unsettled(Failure::Refused(why.to_owned())).into());
         }
         Ok(Some(stamp))
+    }
+
+    /// A condition of the user's that does not find what was loaded would not find it when a
+    /// new version comes.
+    fn finds_its_rows(&self, session: &mut dyn Session, stamp: &RowStamp) -> Result<(), Ended> {
+        let has_condition = self.load().is_some_and(|load| load.replace_where.is_some());
+        let (Some(found_by), true) = (&stamp.found_by, has_condition) else { return Ok(()) };
+        let found = rows::count(session, &stamp.table, Some(found_by))?;
+        if stamp.rows == Some(found) {
+            return Ok(());
+        }
+        let why = format!(
+            "{} would be loaded, and its condition finds {}, where {found_by}: they would not be \
+             found again",
+            rows_of(stamp.rows.unwrap_or_default()),
+            rows_of(found)
+        );
+        Err(Failure::Refused(why).into())
     }
 
     /// Fails unless our token is the one that is asked for, until the end of the
@@ -422,216 +504,6 @@ impl Transaction<'_> {
     fn is_void(&self, found: &RowStamp) -> bool {
         let seen = self.job.sight.rows.stamped.as_ref();
         seen.is_some_and(|seen| seen.is_void && seen.stamp == *found)
-    }
-
-    /// There was no stamp of the task, or one that was voided: are there rows of it all the
-    /// same?
-    fn first(
-        &self,
-        session: &mut dyn Session,
-        stamp: &RowStamp,
-        was_voided: bool,
-    ) -> Result<(), Ended> {
-        if let Some(before) = self.before(session)? {
-            self.delete_rows(session, &before, stamp)?;
-            if before.slot() != stamp.slot() {
-                stamps::remove(session, &before.slot())?;
-            }
-            return Ok(());
-        }
-        if stamp.table.is_empty() || self.said_redo && stamp.found_by.is_none() {
-            return Ok(());
-        }
-        let Some(found_by) = &stamp.found_by else {
-            let says_loaded = self.job.sight.rows.has_receipt;
-            if says_loaded && !was_voided && rows::has_rows(session, &stamp.table)? {
-                let why = format!(
-                    "its stamp is gone, and {} has rows: whether they are its own cannot be told",
-                    stamp.table
-                );
-                return Err(Failure::Refused(why).into());
-            }
-            return Ok(());
-        };
-        let there = rows::count(session, &stamp.table, Some(found_by))?;
-        if there == 0 {
-            return Ok(());
-        }
-        let receipt = self.receipt_rows()?;
-        if self.said_redo || receipt == Some(there) {
-            return self.delete(session, &stamp.table, found_by, there);
-        }
-        let what = rows_of(there);
-        let why = match self.load().is_some_and(|load| load.replaces_all) {
-            true => format!("{} has {what} already that this task did not load", stamp.table),
-            false => format!(
-                "{} has {what} already that this task did not load, where {found_by}",
-                stamp.table
-            ),
-        };
-        Err(Failure::Refused(why).into())
-    }
-
-    /// The stamp of the version before under another name, locked, if it is still there.
-    fn before(&self, session: &mut dyn Session) -> Result<Option<RowStamp>, Ended> {
-        let seen = &self.job.sight.rows;
-        let own = seen.stamped.as_ref().filter(|known| !known.is_void).map(|known| &known.stamp);
-        let Some(before) = seen.before.as_ref().or(own) else { return Ok(None) };
-        Ok(stamps::lock(session, &before.slot())?.filter(|found| found == before))
-    }
-
-    fn receipt_rows(&self) -> Result<Option<u64>, Ended> {
-        let site = self.site();
-        let task = self.task_name();
-        let receipt = site.ask_manifest(|manifest| manifest.receipt(&site.pipeline.name, &task));
-        let receipt = receipt.map_err(Failure::from)?;
-        Ok(receipt.and_then(|receipt| receipt.rows().find_map(|rows| rows.rows)))
-    }
-
-    /// A new version of the task takes the place of an old one.
-    fn supersede(
-        &self,
-        session: &mut dyn Session,
-        old: &RowStamp,
-        new: &RowStamp,
-    ) -> Result<(), Ended> {
-        if self.is_void(old) || !old.is_whole || new.table.is_empty() {
-            return Ok(());
-        }
-        if let Some(other) = &self.job.sight.rows.shared_with {
-            let slot = row_stamp::slot(&old.pipeline, other);
-            if stamps::lock(session, &slot)?.is_none() {
-                return self.hand_over(session, old, other);
-            }
-        }
-        self.delete_rows(session, old, new)
-    }
-
-    /// Deletes the rows that a stamp tells of: as many as it tells of.
-    fn delete_rows(
-        &self,
-        session: &mut dyn Session,
-        old: &RowStamp,
-        new: &RowStamp,
-    ) -> Result<(), Ended> {
-        if old.table != new.table {
-            let why = format!(
-                "an older version of it was loaded into {}, and this one goes into {}: \
-                 what becomes of the old rows?",
-                old.table, new.table
-            );
-            return if self.said_redo { Ok(()) } else { Err(Failure::Refused(why).into()) };
-        }
-        if old.rows == Some(0) {
-            return Ok(());
-        }
-        let Some(found_by) = &old.found_by else {
-            if self.said_redo {
-                return Ok(());
-            }
-            let why = format!(
-                "it was appended to {} before ({}), and nothing tells its rows from others: \
-                 with `tag` or `replace-where` they could be replaced",
-                old.table,
-                old.rows.map_or("rows that nobody counted".to_owned(), rows_of)
-            );
-            return Err(Failure::Refused(why).into());
-        };
-        match old.rows {
-            Some(rows) if !self.said_redo => self.delete(session, &old.table, found_by, rows),
-            _ => {
-                let there = rows::count(session, &old.table, Some(found_by))?;
-                if !self.said_redo && there > 0 {
-                    let why = format!(
-                        "its rows of before in {} were accepted, not counted: {} would be deleted where {found_by}",
-                        old.table,
-                        rows_of(there)
-                    );
-                    return Err(Failure::Refused(why).into());
-                }
-                self.delete(session, &old.table, found_by, there)
-            }
-        }
-    }
-
-    fn delete(
-        &self,
-        session: &mut dyn Session,
-        table: &str,
-        found_by: &str,
-        expected: u64,
-    ) -> Result<(), Ended> {
-        let deleted = session.execute(&format!("delete from {table} where {found_by}"), &[])?;
-        if deleted == expected {
-            return Ok(());
-        }
-        let why = format!(
-            "{} would be deleted from {table} where {found_by}, and {} had been loaded: \
-             somebody else changed them",
-            rows_of(deleted),
-            rows_of(expected)
-        );
-        Err(Failure::Refused(why).into())
-    }
-
-    /// Rows that are there for another item, too, become that item's: they are not
-    /// deleted with the version that this one had.
-    fn hand_over(
-        &self,
-        session: &mut dyn Session,
-        old: &RowStamp,
-        other: &crate::words::task::TaskName,
-    ) -> Result<(), Ended> {
-        let Some((tag, found_by)) =
-            self.load().and_then(|load| load.tag.as_deref()).zip(old.found_by.as_deref())
-        else {
-            let why = format!(
-                "its rows of before are those of {other}, too: with `tag` they could be handed over"
-            );
-            return Err(Failure::Refused(why).into());
-        };
-        let engine = session.address().engine;
-        let sql = format!(
-            "update {} set {} = {} where {found_by}",
-            old.table,
-            engine.quoted(tag),
-            engine.literal(&other.to_string())
-        );
-        let changed = session.execute(&sql, &[])?;
-        if old.rows.is_some_and(|rows| rows != changed) {
-            let why = format!(
-                "{} of {} are those of {other}, too, and {} were loaded: somebody else changed them",
-                rows_of(changed),
-                old.table,
-                old.rows.map(rows_of).unwrap_or_default()
-            );
-            return Err(Failure::Refused(why).into());
-        }
-        let stamp = RowStamp {
-            task: other.clone(),
-            found_by: Some(load::tagged(engine, tag, other)),
-            ..old.clone()
-        };
-        // It may have been loaded by itself since we looked for its stamp.
-        if let Claim::Taken(_) = stamps::claim(session, &stamp)? {
-            let text = format!("{other} was loaded meanwhile");
-            return Err(DbError::new(ErrorKind::Conflict, text).into());
-        }
-        if let Some(rows) = &self.job.view.rows {
-            rows.note(stamp);
-        }
-        Ok(())
-    }
-
-    /// Where a table was emptied, its stamps are void; that is written down before the first
-    /// rows come, or they would be believed once there are some.
-    fn void_emptied(&self, session: &mut dyn Session, table: &str) -> Result<(), Ended> {
-        let Some(rows) = self.job.view.rows.as_ref().filter(|rows| rows.is_emptied(table)) else {
-            return Ok(());
-        };
-        stamps::void(session, table)?;
-        rows.forget_emptied(table);
-        Ok(())
     }
 
     /// Asks the explicit check within the transaction, where it asks the same database:
@@ -667,49 +539,6 @@ impl Transaction<'_> {
         check::ask_until_it_holds(self.site(), &asked, self.stop).map_err(Wrong::Unsettled)
     }
 
-    /// A script that the database commits statement by statement: a marker goes before it,
-    /// and tells of a beginning until the end is reached.
-    fn piece_by_piece(
-        &self,
-        session: &mut dyn Session,
-        fence: &Fence,
-        script: &script::Script,
-    ) -> Result<RowStamp, Ended> {
-        let whole = self.stamp(&Work::Script(script.clone()))?;
-        let begun = RowStamp { is_whole: false, ..whole.clone() };
-        session.begin()?;
-        let marked = self.stand_behind(session, fence).and_then(|()| {
-            match stamps::claim(session, &begun)? {
-                Claim::First => Ok(None),
-                Claim::Taken(found) if self.was_done_meanwhile(&found, &whole) => Ok(Some(*found)),
-                Claim::Taken(_) => Ok(stamps::replace(session, &begun).map(|()| None)?),
-            }
-        });
-        match marked {
-            Ok(None) => session.commit()?,
-            Ok(Some(found)) => {
-                session.rollback();
-                return Ok(found);
-            }
-            Err(ended) => {
-                session.rollback();
-                return Err(ended);
-            }
-        }
-        let half_done = |error: DbError| {
-            let text = format!(
-                "{error}; MySQL and MariaDB commit such statements one by one: those before it are done"
-            );
-            Ended::Wrong(Wrong::Unsettled(failure(DbError { text, ..error })))
-        };
-        let rows = script.run(session).map_err(half_done)?;
-        let whole = RowStamp { rows: Some(rows), ..whole };
-        session.begin().map_err(half_done)?;
-        stamps::replace(session, &whole).map_err(half_done)?;
-        session.commit().map_err(half_done)?;
-        Ok(whole)
-    }
-
     /// Writes the stamp of rows that are there.
     fn accept(&self) -> Result<RowStamp, Ended> {
         let (mut session, fence) = self.session()?;
@@ -721,6 +550,7 @@ impl Transaction<'_> {
             table: String::new(),
             identity: String::new(),
             found_by: None,
+            shares: None,
             is_whole: true,
             run: self.site().run_id.to_owned(),
         };
@@ -743,7 +573,7 @@ impl Transaction<'_> {
                 }
             });
         match stamped {
-            Ok(()) => session.commit()?,
+            Ok(()) => self.commit(&mut *session)?,
             Err(ended) => {
                 session.rollback();
                 return Err(ended);

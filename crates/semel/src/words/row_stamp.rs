@@ -29,6 +29,9 @@ pub struct RowStamp {
     pub identity: String,
     /// The condition that finds them, where there is one.
     pub found_by: Option<String>,
+    /// The slot of the stamp whose rows these are, where an item of the same content has
+    /// them.
+    pub shares: Option<Digest>,
     /// Whether the task came to its end, and what it left is there. Only what a database
     /// cannot do in one transaction leaves one that did not; of one whose table was emptied
     /// there are no rows.

@@ -1,6 +1,6 @@
 //! Rows, as a look sees them: held against receipt and stamps.
 
-use super::{Held, item_path};
+use super::Held;
 use crate::deed::Site;
 use crate::deed::rows::{Rows, SeenRows};
 use crate::deed::view::StepView;
@@ -10,7 +10,6 @@ use crate::words::fingerprint::{self, Fingerprint};
 use crate::words::pipeline::Same;
 use crate::words::receipt::Receipt;
 use crate::words::row_stamp::RowStamp;
-use crate::words::task::{TaskName, decode};
 use crate::words::verdict::Outputs;
 
 /// The item of a task's name; none where the step has no items.
@@ -34,7 +33,7 @@ pub(super) fn hold(
         known.what == present.what && (any_how || known.how == present.how)
     });
     let own = rows.of_item(item_of(name)).filter(|known| !known.is_void).map(|known| known.stamp);
-    // Those of an item of equal content are its own, too.
+    // Those of an item of equal content serve it too, where nothing is remembered.
     let proves = |stamp: &RowStamp| stamp.proves(present, any_how);
     let proof = own.iter().find(|stamp| proves(stamp)).cloned();
     let proof = proof.or_else(|| {
@@ -71,42 +70,15 @@ pub(super) fn seen(
     view: &StepView<'_>,
     name: &str,
     receipt: Option<&Remembered>,
-    present: &Fingerprint,
 ) -> SeenRows {
     let Some(rows) = &view.rows else { return SeenRows::default() };
-    let is_present = |item: &str| {
-        let item = decode(item).unwrap_or_default();
-        matches!(site.disk.look(item_path(&item)), Ok(Some(_)))
-    };
     let stamped = rows.of_item(item_of(name));
-    let others = |what: &Digest| {
-        let stamps = rows.of_what(what).into_iter();
-        stamps.filter(|stamp| stamp.task.item.as_deref() != item_of(name))
-    };
-    let has_files = view.step.has_file_items();
-    // Its rows may lie under the name that it had when they were loaded.
-    let before = receipt.filter(|_| stamped.is_none() && has_files).and_then(|receipt| {
-        others(&receipt.fingerprint.what)
-            .find(|stamp| !stamp.task.item.as_deref().is_some_and(is_present))
-    });
-    let before = before.or_else(|| {
-        // Under a former name of the step, or of the pipeline.
-        let known = stamped.as_ref().filter(|known| !known.is_void)?;
+    let before = stamped.as_ref().filter(|known| !known.is_void).and_then(|known| {
         let is_former =
             known.stamp.task.step != view.step.name || known.stamp.pipeline != site.pipeline.name;
         is_former.then(|| known.stamp.clone())
     });
-    let shared_with = stamped.as_ref().filter(|_| has_files).and_then(|known| {
-        let what = known.stamp.fingerprint.what;
-        if what == present.what {
-            return None;
-        }
-        let mut others =
-            view.twins(&what).filter(|other| &*other.item != name && other.former.is_none());
-        let other = others.find(|other| is_present(&other.item))?;
-        Some(TaskName::new(&view.step.name, &view.instance, Some(&other.item)))
-    });
-    SeenRows { stamped, before, shared_with, has_receipt: receipt.is_some() }
+    SeenRows { stamped, before, has_receipt: receipt.is_some() }
 }
 
 /// Whether the rows that a receipt tells of are there, where its step makes some.

@@ -83,10 +83,14 @@ impl Act<'_, '_> {
     /// The rows of another item of the same content are its own, too.
     pub(super) fn reuse_rows(&self) -> Option<FailedAct> {
         let job = self.job();
-        let what = &self.sight.fingerprint.what;
-        let stamp = job.view.rows.iter().flat_map(|rows| rows.of_what(what)).next();
-        let Some(stamp) = stamp else {
-            return Some(self.failed(WhyNot::TwinChanged, Vec::new()));
+        let shared = transaction::share(self.workshop(), &job, self.shop.run, self.stop());
+        let stamp = match shared {
+            Ok(Some(stamp)) => stamp,
+            Ok(None) => return Some(self.failed(WhyNot::TwinChanged, Vec::new())),
+            Err(failure) => {
+                let why = WhyNot::Failed { failure, provably_undone: true };
+                return Some(self.failed(why, Vec::new()));
+            }
         };
         self.record_rows(&job, &stamp, Origin::Reused, Duration::ZERO, None);
         None

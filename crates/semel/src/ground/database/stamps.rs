@@ -13,7 +13,7 @@ use crate::words::task::{Instance, TaskName};
 
 /// The columns of `semel_stamp`, in the order in which they are read and written.
 const COLUMNS: &str = "slot, pipeline, step, instance, item, what, how, row_count, \
-                       target, identity, found_by, whole, run, stamped";
+                       target, identity, found_by, shares, whole, run, stamped";
 
 /// The statements that make the tables, for those who may not make them to give to
 /// those who may.
@@ -34,7 +34,7 @@ pub fn ddl(engine: Engine) -> [String; 2] {
             "create table semel_stamp (slot {key} not null primary key, pipeline {text} not null, \
              step {text} not null, instance {text} not null, item {text}, what {key} not null, \
              how {key} not null, row_count {number}, target {text} not null, identity {text} not null, \
-             found_by {text}, whole {number} not null, run {text} not null, \
+             found_by {text}, shares {key}, whole {number} not null, run {text} not null, \
              stamped timestamp not null default current_timestamp){tail}"
         ),
         format!(
@@ -116,6 +116,31 @@ pub fn lock(session: &mut dyn Session, slot: &Digest) -> DbResult<Option<RowStam
     rows.first().map(stamp).transpose()
 }
 
+/// The stamps of those who share the rows of a slot; their rows are locked.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub fn sharers(session: &mut dyn Session, slot: &Digest) -> DbResult<Vec<RowStamp>> {
+    let engine = session.address().engine;
+    let locks = if engine == Engine::Sqlite { "" } else { " for update" };
+    let place = engine.parameter(1);
+    let sql =
+        format!("select {COLUMNS} from semel_stamp where shares = {place} order by slot{locks}");
+    let rows = session.query(&sql, &[Some(&slot.to_string())])?;
+    rows.iter().map(stamp).collect()
+}
+
+/// Lets those who share the rows of a slot share them with another one, which has them now.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub fn redirect(session: &mut dyn Session, from: &Digest, to: &Digest) -> DbResult<()> {
+    let engine = session.address().engine;
+    let [one, two] = [1, 2].map(|place| engine.parameter(place));
+    let sql = format!("update semel_stamp set shares = {one} where shares = {two}");
+    session.execute(&sql, &[Some(&to.to_string()), Some(&from.to_string())]).map(|_| ())
+}
+
 /// What became of a claim.
 #[derive(Debug)]
 pub enum Claim {
@@ -145,7 +170,7 @@ pub fn claim(session: &mut dyn Session, stamp: &RowStamp) -> DbResult<Claim> {
 /// Writes a stamp, unless there is one of its slot; says whether it did.
 fn insert(session: &mut dyn Session, stamp: &RowStamp) -> DbResult<bool> {
     let engine = session.address().engine;
-    let places: Vec<_> = (1..=13).map(|place| engine.parameter(place)).collect();
+    let places: Vec<_> = (1..=14).map(|place| engine.parameter(place)).collect();
     let but = if engine == Engine::MySql { "" } else { " on conflict (slot) do nothing" };
     let sql = format!(
         "insert into semel_stamp ({COLUMNS}) values ({}, current_timestamp){but}",
@@ -184,6 +209,7 @@ fn with_values(session: &mut dyn Session, sql: &str, stamp: &RowStamp) -> DbResu
     let slot = stamp.slot().to_string();
     let (what, how) = (fingerprint.what.to_string(), fingerprint.how.to_string());
     let rows = stamp.rows.map(|rows| rows.to_string());
+    let shares = stamp.shares.map(|slot| slot.to_string());
     let values = [
         Some(slot.as_str()),
         Some(pipeline),
@@ -196,6 +222,7 @@ fn with_values(session: &mut dyn Session, sql: &str, stamp: &RowStamp) -> DbResu
         Some(&stamp.table),
         Some(&stamp.identity),
         stamp.found_by.as_deref(),
+        shares.as_deref(),
         Some(if stamp.is_whole { "1" } else { "0" }),
         Some(&stamp.run),
     ];
@@ -216,8 +243,9 @@ fn stamp(row: &Row) -> DbResult<RowStamp> {
         table: text(8)?,
         identity: text(9)?,
         found_by: maybe(10),
-        is_whole: text(11)? == "1",
-        run: text(12)?,
+        shares: maybe(11).map(|slot| Digest::from_hex(&slot).ok_or_else(damaged)).transpose()?,
+        is_whole: text(12)? == "1",
+        run: text(13)?,
     })
 }
 

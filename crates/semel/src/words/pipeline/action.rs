@@ -55,8 +55,8 @@ impl ActionKind {
                 (&[][..], [Some(text), None, None])
             }
             Self::Load(load) => {
-                let (into, file) = (Some(&load.into), load.file.as_ref());
-                (&[][..], [into, file, load.replace_where.as_ref()])
+                // By what the rows are found shows in the stamp.
+                (&[][..], [Some(&load.into), load.file.as_ref(), None])
             }
         };
         command.iter().chain(others.into_iter().flatten())
