@@ -121,23 +121,24 @@ impl<'a> Databases<'a> {
     /// If it cannot be reached.
     pub fn session(&self, name: &str, purpose: Purpose, watch: Watch) -> DbResult<Lent<'_>> {
         let key = (name.to_owned(), purpose);
-        let idle = self
-            .idle
-            .lock()
-            .expect("nobody panics while holding it")
-            .get_mut(&key)
-            .and_then(Vec::pop);
-        let session = match idle {
-            Some(mut session) => {
-                session.set_watch(watch)?;
-                session
+        // One that was idle may have been ended by its server meanwhile: nothing was asked
+        // of it yet, and another does as well.
+        while let Some(mut session) = self.take_idle(&key) {
+            match session.set_watch(watch.share()?) {
+                Ok(()) if !session.is_lost() => {
+                    return Ok(Lent { session: Some(session), key, idle: &self.idle });
+                }
+                Err(error) if !session.is_lost() => return Err(error),
+                Ok(()) | Err(_) => {}
             }
-            None => {
-                let settings = self.settings(name)?;
-                database::connect(&settings, &self.root, purpose == Purpose::Act, watch)?
-            }
-        };
+        }
+        let settings = self.settings(name)?;
+        let session = database::connect(&settings, &self.root, purpose == Purpose::Act, watch)?;
         Ok(Lent { session: Some(session), key, idle: &self.idle })
+    }
+
+    fn take_idle(&self, key: &(String, Purpose)) -> Option<Box<dyn Session + Send>> {
+        self.idle.lock().expect("nobody panics while holding it").get_mut(key)?.pop()
     }
 
     /// Makes sure that a database has semel's tables, and that the fence in it is raised

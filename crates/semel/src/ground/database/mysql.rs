@@ -231,13 +231,7 @@ impl MySql {
             DbError { kind, text }
         };
         let options = Options::of(to);
-        let again = Watch {
-            stop: watch
-                .stop
-                .share()
-                .map_err(|error| DbError::new(ErrorKind::Other, error.to_string()))?,
-            deadline: watch.deadline,
-        };
+        let again = watch.share()?;
         match Self::connect(&options, address.clone(), watch) {
             // Encrypted, if the server can.
             Err(error)

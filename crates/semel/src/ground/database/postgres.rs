@@ -39,6 +39,10 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long a server may take to let us in, unless it is said.
 const CONNECT: Duration = Duration::from_secs(30);
 
+/// How often what has arrived is looked at, before a session is used again: it is read,
+/// the connection learns of it, and ends.
+const LOOKS: usize = 4;
+
 /// How much is sent at a time.
 const CHUNK: usize = 128 * 1024;
 
@@ -260,6 +264,12 @@ impl Session for Postgres {
 
     fn set_watch(&mut self, watch: Watch) -> DbResult<()> {
         self.watch.replace(watch);
+        // The connection learns of its end only while something is waited for.
+        self.runtime.block_on(async {
+            for _ in 0..LOOKS {
+                tokio::task::yield_now().await;
+            }
+        });
         Ok(())
     }
 
