@@ -47,6 +47,8 @@ pub struct Cut {
 #[derive(Debug)]
 struct Count {
     seen: u64,
+    /// Those that were said, if they are kept.
+    kept: Option<Vec<(Side, Vec<u8>)>>,
     moment: Option<Moment>,
     cut: bool,
     dropped: bool,
@@ -64,7 +66,13 @@ impl Cut {
     pub fn at(protocol: Protocol, server: SocketAddr, moment: Option<Moment>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let at = listener.local_addr().unwrap();
-        let count = Arc::new(Mutex::new(Count { seen: 0, moment, cut: false, dropped: false }));
+        let count = Arc::new(Mutex::new(Count {
+            seen: 0,
+            kept: moment.is_none().then(Vec::new),
+            moment,
+            cut: false,
+            dropped: false,
+        }));
         let shared = Arc::clone(&count);
         let listener = std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -99,6 +107,21 @@ impl Cut {
         self.count.lock().unwrap().seen
     }
 
+    /// The numbers of the messages of clients that have these bytes in them. It is known
+    /// only where nothing is cut.
+    ///
+    /// # Panics
+    /// If a thread of the proxy has panicked, or a moment was said.
+    #[must_use]
+    pub fn asked(&self, bytes: &[u8]) -> Vec<u64> {
+        let count = self.count.lock().unwrap();
+        let kept = count.kept.as_ref().expect("they are kept where nothing is cut");
+        let has = |message: &[u8]| message.windows(bytes.len()).any(|part| part == bytes);
+        let numbered = (1..).zip(kept);
+        let asked = numbered.filter(|(_, (side, message))| *side == Side::Client && has(message));
+        asked.map(|(number, _)| number).collect()
+    }
+
     /// Whether the moment has come. A client that has ended need not have waited for it:
     /// nobody answers the last message, its farewell.
     ///
@@ -125,11 +148,14 @@ impl Drop for Cut {
 
 impl Count {
     /// Whether the message that is there may pass, and whether it is the last one.
-    fn next(&mut self) -> (Pass, Last) {
+    fn next(&mut self, side: Side, message: &[u8]) -> (Pass, Last) {
         if self.cut {
             return (true, false);
         }
         self.seen += 1;
+        if let Some(kept) = &mut self.kept {
+            kept.push((side, message.to_vec()));
+        }
         let (pass, last) = match self.moment {
             Some(Moment::Before(at)) if at == self.seen => (false, true),
             Some(Moment::After(at)) if at == self.seen => (true, true),
@@ -144,7 +170,7 @@ type Pass = bool;
 type Last = bool;
 
 /// Who has sent a message.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Client,
     Server,
@@ -231,7 +257,7 @@ impl Link {
         {
             rest = after;
             let (pass, last) = if self.counts {
-                count.lock().unwrap().next()
+                count.lock().unwrap().next(side, message)
             } else {
                 (self.log_in(side, message), false)
             };

@@ -20,6 +20,7 @@ pub mod power;
 pub mod recorded;
 mod scratch;
 pub mod servers;
+pub mod sweep;
 pub mod tracer;
 
 pub use kill::{keepers_of, kill_tree, kill_without_commands, stop_tree};

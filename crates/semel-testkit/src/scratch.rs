@@ -6,7 +6,10 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::library::put_file;
 
@@ -313,6 +316,15 @@ impl Running {
     pub fn has_ended(&mut self) -> bool {
         let child = self.child.as_mut().expect("it was started");
         child.try_wait().expect("it is ours").is_some()
+    }
+
+    /// Waits for its end, but not for longer than this; says whether it came.
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a number");
+        let end = pidfd_open(pid, PidfdFlags::empty()).expect("it is ours");
+        let limit = Timespec::try_from(limit).expect("it is not that long");
+        let mut ends = [PollFd::new(&end, PollFlags::IN)];
+        poll(&mut ends, Some(&limit)).expect("a process can be waited for") > 0
     }
 
     /// Waits for its end.

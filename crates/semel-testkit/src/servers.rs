@@ -163,8 +163,8 @@ impl Server {
                 return Ok(());
             }
         }
-        let _ = child.wait();
-        Err(said)
+        let status = child.wait().expect("it is ours");
+        Err(format!("{said}{status}"))
     }
 
     /// Kills the server and all it started, at once; they are gone afterwards.

@@ -6,18 +6,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use semel_testkit::Scratch;
+use semel_testkit::sweep::one_of;
 use semel_testkit::tracer::{Blow, Plan, Point, Traced, trace};
 
 use crate::scene::Scene;
-
-/// One of how many points is tried, unless `SEMEL_SWEEP` says otherwise.
-pub(crate) fn one_of(usually: usize) -> usize {
-    match std::env::var("SEMEL_SWEEP") {
-        Ok(text) if text == "full" => 1,
-        Ok(text) => text.parse().unwrap(),
-        Err(_) => usually,
-    }
-}
 
 /// How many violations are told whole.
 const TOLD: usize = 8;

@@ -31,6 +31,9 @@ pub enum Purpose {
     Act,
 }
 
+/// Sessions that nobody uses, by the name of their database and what they are for.
+type Idle = Mutex<HashMap<(String, Purpose), Vec<Box<dyn Session + Send>>>>;
+
 /// The databases of a pipeline.
 pub struct Databases<'a> {
     pipeline: &'a Pipeline,
@@ -38,7 +41,7 @@ pub struct Databases<'a> {
     env: &'a BTreeMap<String, Vec<u8>>,
     /// The pipeline's folder.
     root: PathBuf,
-    idle: Mutex<HashMap<(String, Purpose), Vec<Box<dyn Session + Send>>>>,
+    idle: Idle,
     /// Those where the run has its tables and its fence.
     ready: Mutex<HashSet<String>>,
     fence: Mutex<Option<Fence>>,
@@ -48,7 +51,7 @@ pub struct Databases<'a> {
 pub struct Lent<'d> {
     session: Option<Box<dyn Session + Send>>,
     key: (String, Purpose),
-    idle: &'d Mutex<HashMap<(String, Purpose), Vec<Box<dyn Session + Send>>>>,
+    idle: &'d Idle,
 }
 
 impl Deref for Lent<'_> {
@@ -122,28 +125,28 @@ impl<'a> Databases<'a> {
     /// If it cannot be reached.
     pub fn session(&self, name: &str, purpose: Purpose, watch: Watch) -> DbResult<Lent<'_>> {
         let key = (name.to_owned(), purpose);
-        let idle = self
-            .idle
-            .lock()
-            .expect("nobody panics while holding it")
-            .get_mut(&key)
-            .and_then(Vec::pop);
-        let session = match idle {
-            Some(mut session) => {
-                session.set_watch(watch)?;
-                session
-            }
-            None => {
-                let settings = self.settings(name)?;
-                let acts = purpose == Purpose::Act;
-                let mut session = database::connect(&settings, &self.root, acts, watch)?;
-                if !acts {
-                    session.execute(read_only(session.address().engine), &[])?;
+        // One that was idle may have been ended by its server meanwhile: nothing was asked
+        // of it yet, and another does as well.
+        while let Some(mut session) = self.take_idle(&key) {
+            match session.set_watch(watch.share()?) {
+                Ok(()) if !session.is_lost() => {
+                    return Ok(Lent { session: Some(session), key, idle: &self.idle });
                 }
-                session
+                Err(error) if !session.is_lost() => return Err(error),
+                Ok(()) | Err(_) => {}
             }
-        };
+        }
+        let settings = self.settings(name)?;
+        let acts = purpose == Purpose::Act;
+        let mut session = database::connect(&settings, &self.root, acts, watch)?;
+        if !acts {
+            session.execute(read_only(session.address().engine), &[])?;
+        }
         Ok(Lent { session: Some(session), key, idle: &self.idle })
+    }
+
+    fn take_idle(&self, key: &(String, Purpose)) -> Option<Box<dyn Session + Send>> {
+        self.idle.lock().expect("nobody panics while holding it").get_mut(key)?.pop()
     }
 
     /// Makes sure that a database has semel's tables, and that the fence in it is raised

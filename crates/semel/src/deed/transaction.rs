@@ -35,7 +35,7 @@ use crate::thought::bind::Bindings;
 use crate::words::path::show;
 use crate::words::pipeline::{ActionKind, Load, Probe};
 use crate::words::receipt::{Failure, FileRecord, FileRole};
-use crate::words::row_stamp::{self, RowStamp};
+use crate::words::row_stamp::RowStamp;
 use crate::words::sql::Atomicity;
 
 /// How often a transaction is tried again that was given up for another, or whose commit
@@ -91,7 +91,7 @@ struct Transaction<'a> {
 /// What becomes known of rows.
 enum Noted {
     /// There are rows, and this is their stamp.
-    There(RowStamp),
+    There(Box<RowStamp>),
     /// The stamp of an item is not there any more.
     Gone(Option<String>),
 }
@@ -122,6 +122,14 @@ impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
         Self::Wrong(failure.into())
     }
+}
+
+/// What came of the work within a transaction.
+enum Done {
+    /// This is to be committed.
+    ByUs(RowStamp),
+    /// Somebody else was quicker, and left this; nothing is to be committed.
+    Meanwhile(RowStamp),
 }
 
 /// What makes the rows.
@@ -251,7 +259,7 @@ impl Transaction<'_> {
         let Some(rows) = &self.job.view.rows else { return };
         for noted in self.noted.take() {
             match noted {
-                Noted::There(stamp) => rows.note(stamp),
+                Noted::There(stamp) => rows.note(*stamp),
                 Noted::Gone(item) => rows.forget(item.as_deref()),
             }
         }
@@ -351,14 +359,10 @@ impl Transaction<'_> {
         session.begin()?;
         let done = self.within(&mut *session, &fence, &work, stamp);
         match done {
-            Ok(Some(stamp)) => self.commit(&mut *session).map(|()| stamp),
-            Ok(None) => {
+            Ok(Done::ByUs(stamp)) => self.commit(&mut *session).map(|()| stamp),
+            Ok(Done::Meanwhile(stamp)) => {
                 session.rollback();
-                let slot = row_stamp::slot(&self.site().pipeline.name, &self.task_name());
-                let found = stamps::lock(&mut *session, &slot)?;
-                found.ok_or_else(|| {
-                    Ended::Database(DbError::new(ErrorKind::Conflict, "its stamp is gone again"))
-                })
+                Ok(stamp)
             }
             Err(ended) => {
                 session.rollback();
@@ -418,15 +422,14 @@ impl Transaction<'_> {
         })
     }
 
-    /// All that is done within the transaction. Gives the stamp that is to be committed,
-    /// or none where somebody else was quicker.
+    /// All that is done within the transaction.
     fn within(
         &self,
         session: &mut dyn Session,
         fence: &Fence,
         work: &Work<'_>,
         mut stamp: RowStamp,
-    ) -> Result<Option<RowStamp>, Ended> {
+    ) -> Result<Done, Ended> {
         self.stand_behind(session, fence)?;
         match stamps::claim(session, &stamp)? {
             Claim::First => self.first(session, &stamp, false)?,
@@ -435,7 +438,7 @@ impl Transaction<'_> {
             }
             Claim::Taken(found) => {
                 if self.was_done_meanwhile(&found, &stamp) {
-                    return Ok(None);
+                    return Ok(Done::Meanwhile(*found));
                 }
                 self.supersede(session, &found, &stamp)?;
             }
@@ -459,7 +462,7 @@ impl Transaction<'_> {
             let why = "it ended the transaction it was in: what it did may be half done";
             return Err(Wrong::Unsettled(Failure::Refused(why.to_owned())).into());
         }
-        Ok(Some(stamp))
+        Ok(Done::ByUs(stamp))
     }
 
     /// A condition of the user's that does not find what was loaded would not find it when a

@@ -81,6 +81,16 @@ impl DbError {
 }
 
 impl Watch {
+    /// Another one that ends at the same time.
+    ///
+    /// # Errors
+    /// If the system has no descriptor left.
+    pub fn share(&self) -> DbResult<Self> {
+        let stop = self.stop.share();
+        let stop = stop.map_err(|error| DbError::new(ErrorKind::Other, error.to_string()))?;
+        Ok(Self { stop, deadline: self.deadline })
+    }
+
     /// The error that ends the waiting, if it is to end.
     #[must_use]
     pub fn over(&self) -> Option<DbError> {
@@ -187,9 +197,9 @@ pub fn connect(
         Settings::Sqlite(path) => {
             Ok(Box::new(sqlite::Sqlite::open(&root.join(path), &address.database, writes, watch)?))
         }
-        Settings::Postgres(to) => postgres::Postgres::connect(to, address, watch)
+        Settings::Postgres(to) => postgres::Postgres::connect(to, &address, watch)
             .map(|session| Box::new(session) as Box<dyn Session + Send>),
-        Settings::MySql(to) => mysql::MySql::to(to, address, watch)
+        Settings::MySql(to) => mysql::MySql::to(to, &address, watch)
             .map(|session| Box::new(session) as Box<dyn Session + Send>),
     };
     connected.map_err(|error| match (error.kind, settings.warnings()) {
@@ -231,7 +241,8 @@ pub trait Session {
     /// Which database it is.
     fn address(&self) -> &Address;
 
-    /// From now on this ends its waiting.
+    /// From now on this ends its waiting. Where the connection was lost meanwhile, that is
+    /// noticed.
     ///
     /// # Errors
     /// If the database cannot be told.

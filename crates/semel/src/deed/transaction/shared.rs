@@ -163,7 +163,7 @@ impl Transaction<'_> {
             stamps::remove(session, &owner.slot())?;
             self.note(Noted::Gone(owner.task.item.clone()));
         }
-        self.note(Noted::There(stamp.clone()));
+        self.note(Noted::There(Box::new(stamp.clone())));
         Ok(stamp)
     }
 

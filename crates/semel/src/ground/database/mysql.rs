@@ -221,8 +221,8 @@ impl MySql {
     ///
     /// # Errors
     /// If the server cannot be reached, or does not let us in.
-    pub fn to(to: &Settings, address: Address, watch: Watch) -> DbResult<Self> {
-        let cannot = |error: DbError, address: &Address| {
+    pub fn to(to: &Settings, address: &Address, watch: Watch) -> DbResult<Self> {
+        let cannot = |error: DbError| {
             let text = format!("{address} cannot be reached: {}", error.text);
             let kind = match error.kind {
                 ErrorKind::Other => ErrorKind::Unreachable,
@@ -231,23 +231,16 @@ impl MySql {
             DbError { kind, text }
         };
         let options = Options::of(to);
-        let again = Watch {
-            stop: watch
-                .stop
-                .share()
-                .map_err(|error| DbError::new(ErrorKind::Other, error.to_string()))?,
-            deadline: watch.deadline,
-        };
+        let again = watch.share()?;
         match Self::connect(&options, address.clone(), watch) {
             // Encrypted, if the server can.
             Err(error)
                 if to.tls == Tls::Prefer && options.tls.is_some() && error::has_no_tls(&error) =>
             {
                 let plain = Options { tls: None, ..options };
-                Self::connect(&plain, address.clone(), again)
-                    .map_err(|error| cannot(error, &address))
+                Self::connect(&plain, address.clone(), again).map_err(cannot)
             }
-            connected => connected.map_err(|error| cannot(error, &address)),
+            connected => connected.map_err(cannot),
         }
     }
 

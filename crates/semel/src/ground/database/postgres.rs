@@ -42,6 +42,10 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// After how long of silence the system asks whether the server is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// How often what has arrived is looked at, before a session is used again: it is read,
+/// the connection learns of it, and ends.
+const LOOKS: usize = 4;
+
 /// How much is sent at a time.
 const CHUNK: usize = 128 * 1024;
 
@@ -68,7 +72,7 @@ impl Postgres {
     ///
     /// # Errors
     /// If it cannot be reached, or does not let us in.
-    pub fn connect(to: &Settings, address: Address, watch: Watch) -> DbResult<Self> {
+    pub fn connect(to: &Settings, address: &Address, watch: Watch) -> DbResult<Self> {
         let config = config(to);
         let tls = tls::config(&to.tls, to.identity.as_ref());
         let tls =
@@ -266,6 +270,12 @@ impl Session for Postgres {
 
     fn set_watch(&mut self, watch: Watch) -> DbResult<()> {
         self.watch.replace(watch);
+        // The connection learns of its end only while something is waited for.
+        self.runtime.block_on(async {
+            for _ in 0..LOOKS {
+                tokio::task::yield_now().await;
+            }
+        });
         Ok(())
     }
 

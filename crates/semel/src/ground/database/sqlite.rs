@@ -75,9 +75,7 @@ impl Sqlite {
 
     /// Lets the watch end statements that take long.
     fn watch_statements(&mut self) -> DbResult<()> {
-        let stop = self.watch.stop.share();
-        let stop = stop.map_err(|error| DbError::new(ErrorKind::Other, error.to_string()))?;
-        let watch = Watch { stop, deadline: self.watch.deadline };
+        let watch = self.watch.share()?;
         let is_over = move || watch.over().is_some();
         self.connection.progress_handler(100_000, Some(is_over)).map_err(|error| of(&error))
     }
@@ -373,6 +371,7 @@ fn of(error: &rusqlite::Error) -> DbError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::world::process::Stop;
 
     #[test]
     fn a_number_is_what_sqlite_takes_for_one() {
@@ -382,5 +381,30 @@ mod tests {
         for text in ["", "abc", "1x", "e5", "-", ".", "1e", "1 2", "NA", "0x10"] {
             assert!(!is_number(text.as_bytes()), "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_that_somebody_writes_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let open = |patience| {
+            let deadline = Some(Instant::now() + patience);
+            Sqlite::open(&path, "a.db", true, Watch { stop: Stop::new().unwrap(), deadline })
+        };
+        let writer = Connection::open(&path).unwrap();
+        writer.execute_batch("begin exclusive").unwrap();
+        let error = open(SHORT * 2).map(|_| ()).unwrap_err();
+        assert_eq!(
+            error,
+            DbError::new(
+                ErrorKind::TimedOut,
+                "sqlite:a.db cannot be opened: sqlite:a.db is locked by another program"
+            )
+        );
+        std::thread::scope(|scope| {
+            let opening = scope.spawn(|| open(PATIENCE).map(|_| ()));
+            writer.execute_batch("commit").unwrap();
+            opening.join().unwrap().unwrap();
+        });
     }
 }

@@ -257,9 +257,8 @@ fn resolve_each(
 /// Migrations are done once each, in order: one that was done and is edited, or that
 /// comes too late, is refused.
 fn is_migrations(action: Option<&Action>, ordered: bool) -> bool {
-    let sql = match action.map(|action| &action.kind) {
-        Some(ActionKind::Sql(sql)) => sql,
-        _ => return false,
+    let Some(ActionKind::Sql(sql)) = action.map(|action| &action.kind) else {
+        return false;
     };
     ordered && matches!(&sql.text, SqlText::File(file) if file.names_item())
 }
