@@ -301,6 +301,11 @@ impl Failed {
                     }
                     ManifestError::Absent => {
                         writeln!(out, "{}", next("semel run", "makes it"))?;
+                        writeln!(
+                            out,
+                            "{}",
+                            next("semel init --bare", "makes it, and runs nothing")
+                        )?;
                     }
                     ManifestError::Foreign => {
                         writeln!(

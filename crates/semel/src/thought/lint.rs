@@ -129,6 +129,11 @@ const CHECK_CLAIMS: Kind = Kind {
     about: "that something exists proves nothing: half of a folder passes",
     cure: "`out`, or `check = { file = \"…\", sha256 = \"…\" }`, or ask for what is written last",
 };
+const CHECK_NAMES_NO_ITEM: Kind = Kind {
+    name: "check-names-no-item",
+    about: "the query of a check is the same for every item: once it holds, a new item is taken for done",
+    cure: "name the item in it: `{{ item }}`, `{{ item.stem }}`; a load needs no check, its stamp tells",
+};
 const ONCE_BLIND: Kind = Kind {
     name: "once-blind",
     about: "a `once` step that nothing can be asked about: when it is cut short semel must refuse, and a human must look",
@@ -161,7 +166,7 @@ const DIGEST_STAT: Kind = Kind {
 };
 
 /// All kinds, in the order of the docs.
-pub const KINDS: [&Kind; 19] = [
+pub const KINDS: [&Kind; 20] = [
     &NEVER_AGAIN,
     &SHOWS_NOTHING,
     &APPENDS,
@@ -175,6 +180,7 @@ pub const KINDS: [&Kind; 19] = [
     &CHECK_HIDES_ERRORS,
     &CHECK_ALWAYS_HOLDS,
     &CHECK_CLAIMS,
+    &CHECK_NAMES_NO_ITEM,
     &ONCE_BLIND,
     &RETRY_ONCE,
     &KEPT_SECRET,

@@ -366,3 +366,86 @@ fn other_columns_of_the_same_file_replace_its_rows() {
         assert_eq!(on.sql("select count(*) from flights"), ["1"]);
     });
 }
+
+/// Logs that rotate: what was 1.csv is 1.old.csv now, and there is another 1.csv.
+#[test]
+fn f4_files_that_rotate_lose_no_rows() {
+    on_each(|on| {
+        on.sql(FLIGHTS);
+        on.file("clean/1.csv", "day,number\na,1\n").pipeline(TAGGED).semel("run").exits(0);
+        for (number, jobs) in [("2", "1"), ("3", "4"), ("4", "2")] {
+            on.at.sh(&format!("mv clean/1.csv clean/before-{number}.csv"));
+            on.file("clean/1.csv", format!("day,number\na,{number}\n"));
+            on.semel(&format!("run -j {jobs}")).exits(0);
+            on.loads_nothing_again();
+        }
+        assert_eq!(on.sql(ROWS), ["a 1", "a 2", "a 3", "a 4"]);
+        on.semel("verify").exits(0);
+    });
+}
+
+#[test]
+fn f4_a_copy_keeps_the_rows_when_the_original_changes() {
+    on_each(|on| {
+        on.sql(FLIGHTS);
+        on.file("clean/1.csv", "day,number\na,1\n").pipeline(TAGGED).semel("run").exits(0);
+        on.at.sh("cp clean/1.csv clean/2.csv");
+        on.file("clean/1.csv", "day,number\na,5\n").semel("run").exits(0);
+        assert_eq!(on.sql(ROWS), ["a 1", "a 5"]);
+        on.loads_nothing_again();
+        // The owner goes, and then the last one that had its content.
+        on.at.sh("mv clean/2.csv clean/3.csv");
+        on.semel("run").exits(0);
+        assert_eq!(on.sql(ROWS), ["a 1", "a 5"]);
+        on.loads_nothing_again();
+    });
+}
+
+#[test]
+fn f4_a_file_that_becomes_equal_to_another_has_no_rows_of_its_own() {
+    on_each(|on| {
+        on.sql(FLIGHTS);
+        on.file("clean/1.csv", "day,number\na,1\n").file("clean/2.csv", "day,number\nb,2\n");
+        on.pipeline(TAGGED).semel("run").exits(0);
+        on.file("clean/2.csv", "day,number\na,1\n").semel("run").exits(0);
+        assert_eq!(on.sql(ROWS), ["a 1"]);
+        on.loads_nothing_again();
+        // The one that has the rows goes; then the other one changes.
+        on.at.remove("clean/1.csv");
+        on.semel("run").exits(0);
+        on.file("clean/2.csv", "day,number\nc,3\n").semel("run").exits(0);
+        assert_eq!(on.sql(ROWS), ["c 3"]);
+        on.loads_nothing_again();
+    });
+}
+
+#[test]
+fn f4_rows_that_were_accepted_uncounted_are_not_added_to() {
+    on_each(|on| {
+        on.sql(FLIGHTS);
+        on.sql("insert into flights (day, number) values ('a', 1)");
+        on.file("clean/1.csv", "day,number\na,1\n").pipeline(TAGGED);
+        on.semel("init --bare").exits(0);
+        on.semel("done load:clean/1.csv --because loaded-by-hand").exits(0);
+        on.semel("run").exits(0);
+        on.loads_nothing_again();
+        on.file("clean/1.csv", "day,number\na,1\nb,2\n").semel("run").exits(3);
+        assert_eq!(on.sql(ROWS), ["a 1"]);
+    });
+}
+
+#[test]
+fn f4_a_condition_that_does_not_find_what_was_loaded_is_refused() {
+    on_each(|on| {
+        on.sql(FLIGHTS);
+        on.file("clean/a.csv", "day,number\na,1\nb,2\n").pipeline(WHERE);
+        on.semel("run").exits(3).says("2 rows would be loaded, and its condition finds 1 row");
+        assert_eq!(on.sql(ROWS), Vec::<String>::new());
+        // A renamed file is not loaded again, and keeps the condition that finds its rows.
+        on.file("clean/a.csv", "day,number\na,1\n").semel("run").exits(0);
+        on.at.sh("mv clean/a.csv clean/c.csv");
+        on.semel("run").exits(0);
+        assert_eq!(on.sql(ROWS), ["a 1"]);
+        on.loads_nothing_again();
+    });
+}

@@ -2,11 +2,11 @@
 
 use super::script::Script;
 use super::{
-    APPENDS_ROWS, DIGEST_STAT, DURABILITY, KEPT_SECRET, Level, Linter, NO_BACKUP, ONCE_BLIND,
-    RETRY_ONCE,
+    APPENDS_ROWS, CHECK_NAMES_NO_ITEM, DIGEST_STAT, DURABILITY, KEPT_SECRET, Level, Linter,
+    NO_BACKUP, ONCE_BLIND, RETRY_ONCE,
 };
 use crate::words::pipeline::{
-    ActionKind, Digested, Durability, Fault, InPlace, Param, ParamValue, Step, StepId,
+    ActionKind, Digested, Durability, Fault, InPlace, Param, ParamValue, Probe, Step, StepId,
 };
 use crate::words::template::Name;
 
@@ -47,6 +47,18 @@ impl Linter<'_> {
                 .help("add  tag = \"source\"  and a column of that name: semel fills it")
                 .help("or  replace-where = \"…\"  which finds the rows of one item");
             self.note(&APPENDS_ROWS, id, fault);
+        }
+        if let Some(Probe::Sql { query, .. }) = step.check.as_ref().map(|check| &check.probe)
+            && step.each.is_some()
+            && step.action.is_some()
+            && !query.names_item()
+        {
+            let title = format!("the check of `{}` is the same for every item", step.name);
+            let label = "once it holds, a new item is never done";
+            let fault = Fault::new(title, &self.value_of(step, "check"), label)
+                .help("name the item in the query:  … where day = {{ item.stem }}")
+                .help("or take it away: a load needs no check, its stamp tells");
+            self.warn(&CHECK_NAMES_NO_ITEM, id, fault);
         }
         // What was done to a database its stamp tells.
         if !step.once || step.check.is_some() || step.database().is_some() {

@@ -23,6 +23,11 @@ fn names(lines: &str) -> Vec<(&'static str, String)> {
 /// What must be warned of: the kind, the file, what is underlined.
 const WRONG: &[(&str, &str, &str)] = &[
     (
+        "check-names-no-item",
+        "[db]\nmain = 'sqlite:x.db'\n[step.a]\neach = '*.csv'\ncheck = { sql = 'select 1 from t' }\nload = { into = 't', tag = 'source' }",
+        "{ sql = 'select 1 from t' }",
+    ),
+    (
         "appends-rows",
         "[db]\nmain = 'sqlite:x.db'\n[step.a]\neach = '*.csv'\nload = { into = 't' }",
         "{ into = 't' }",
@@ -285,6 +290,10 @@ const WRONG: &[(&str, &str, &str)] = &[
 
 /// What looks like it, and is right.
 const RIGHT: &[(&str, &str)] = &[
+    (
+        "check-names-no-item",
+        "[db]\nmain = 'sqlite:x.db'\n[step.a]\neach = '*.csv'\ncheck = { sql = 'select 1 from t where day = {{ item.stem }}' }\nload = { into = 't', tag = 'source' }\n[step.b]\ncheck = { sql = 'select 1 from t' }\nsql = 'create table t (a)'",
+    ),
     (
         "appends-rows",
         "[db]\nmain = 'sqlite:x.db'\n[step.a]\neach = '*.csv'\nload = { into = 't', tag = 'source' }\n[step.b]\nload = { into = 't', file = 'x.csv', mode = 'replace' }\n[step.c]\neach = '*.csv'\nload = { into = 't', replace-where = \"day = {{ item.stem }}\" }",

@@ -121,6 +121,12 @@ impl<'a> Faults<'a> {
                     .help("fan out over files with `each`, or say  file = \"…\""),
             );
         }
+        if let Some(file) = load.file.as_ref().filter(|file| file.template.is_glob()) {
+            self.say(
+                Fault::new("a pattern in `file`", &file.span, "it names one file")
+                    .help("fan out over many with `each`: each is loaded by a task of its own"),
+            );
+        }
         let all = load.replaces_all.as_ref().filter(|all| all.what);
         if let Some(all) = all {
             if step.each.is_some() {
