@@ -49,7 +49,7 @@ pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Fa
         _ => json_cues(Part::How, &view.how, how, &mut cues),
     }
     output_cues(found, receipt.as_ref(), &mut cues);
-    rows_cue(site, found, receipt.as_ref(), &mut cues);
+    rows_cue(found, receipt.as_ref(), &mut cues);
     if let Some(answer) = found.case.check {
         cues.push(Cue {
             part: Part::Truth,
@@ -208,8 +208,8 @@ fn text(field: &str, value: Value) -> String {
     }
 }
 
-/// The rows, by their table and the database that it is in.
-fn rows_cue(site: &Site<'_>, found: &Found<'_>, receipt: Option<&Receipt>, cues: &mut Vec<Cue>) {
+/// The rows, by their table.
+fn rows_cue(found: &Found<'_>, receipt: Option<&Receipt>, cues: &mut Vec<Cue>) {
     let Some(rows) = &found.view.rows else { return };
     let counted = |rows: Option<u64>, digest: Digest| match rows {
         Some(rows) => format!("{}  {}", digest.short(), rows_of(rows)),
@@ -224,12 +224,10 @@ fn rows_cue(site: &Site<'_>, found: &Found<'_>, receipt: Option<&Receipt>, cues:
         let stamps = receipt.map(|receipt| rows.of_what(&receipt.fingerprint.what));
         stamps.into_iter().flatten().next()
     });
-    let db = found.view.step.database().unwrap_or_default();
-    let address = site.databases.address(db).map(|address| address.to_string());
     let table = now.as_ref().map(|stamp| stamp.table.clone()).or(was.map(|was| was.name.clone()));
     let name = match table.filter(|table| !table.is_empty()) {
-        Some(table) => format!("rows {table} in {}", address.unwrap_or_default()),
-        None => format!("stamp in {}", address.unwrap_or_default()),
+        Some(table) => format!("rows {table}"),
+        None => "stamp".to_owned(),
     };
     cues.push(Cue {
         part: Part::Truth,
