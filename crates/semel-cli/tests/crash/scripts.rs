@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use semel_testkit::tracer::{Blow, Moment, Plan, Point, trace};
 use semel_testkit::{Ran, Scratch};
 
-use crate::sweep::one_of;
+use semel_testkit::sweep::one_of;
 
 /// A function, a loop, an output and a file that is in the way, and a payment.
 const SCRIPT: &str = r#"set -euo pipefail
