@@ -41,6 +41,7 @@ pub struct Databases<'a> {
     env: &'a BTreeMap<String, Vec<u8>>,
     /// The pipeline's folder.
     root: PathBuf,
+    settings: Mutex<HashMap<String, Settings>>,
     idle: Idle,
     /// Those where the run has its tables and its fence.
     ready: Mutex<HashSet<String>>,
@@ -96,19 +97,26 @@ impl<'a> Databases<'a> {
             params,
             env,
             root,
+            settings: Mutex::default(),
             idle: Mutex::default(),
             ready: Mutex::default(),
             fence: Mutex::default(),
         }
     }
 
+    /// What it takes to connect; the files that say it are read once.
     fn settings(&self, name: &str) -> DbResult<Settings> {
+        let mut known = self.settings.lock().expect("nobody panics while holding it");
+        if let Some(settings) = known.get(name) {
+            return Ok(settings.clone());
+        }
         let named = self.pipeline.databases.iter().find(|database| database.name == name);
         let url = named.map(|named| named.url.render(&Bindings::of(self.params, None)));
         let url = url.map(|url| String::from_utf8_lossy(&url).into_owned()).unwrap_or_default();
-        Settings::find(&url, self.env).map_err(|why| {
+        let settings = Settings::find(&url, self.env).map_err(|why| {
             DbError::new(ErrorKind::Unreachable, format!("database `{name}`: {why}"))
-        })
+        })?;
+        Ok(known.entry(name.to_owned()).or_insert(settings).clone())
     }
 
     /// Which database has a name.

@@ -22,6 +22,7 @@ use crate::deed::journal::Unsettled;
 use crate::deed::once::{OnceWriter, Written};
 use crate::deed::publish::Published;
 use crate::deed::stage::{Place, Staging};
+use crate::deed::transaction::Committed;
 use crate::deed::view::{Input, Seen, StepView};
 use crate::ground::manifest::{Entry, Manifest, ManifestError};
 use crate::ground::world::disk::Disk;
@@ -122,16 +123,15 @@ impl Completion {
         })
     }
 
-    /// A task whose rows are committed, with their stamp.
+    /// A task whose rows are committed, with a stamp that tells of them.
     pub(crate) fn rows(
         particulars: &Particulars<'_>,
-        rows: FileRecord,
+        committed: &Committed,
         origin: Origin,
-        took: Duration,
         attempt: Option<(Attempt, AttemptEnd)>,
     ) -> Self {
         Self {
-            receipt: receipt(particulars, vec![rows], origin, took),
+            receipt: receipt(particulars, vec![committed.rows().clone()], origin, committed.took()),
             attempt,
             said: particulars.said,
             ends: particulars.ends,

@@ -45,13 +45,29 @@ const TRIES: u32 = 8;
 /// The first pause before it is.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What a transaction left.
+/// Rows that are committed, with a stamp that tells of them: only this gives the right to
+/// write their receipt.
 #[derive(Debug)]
-pub struct Left {
-    /// The stamp of its rows.
-    pub stamp: RowStamp,
+#[must_use]
+pub struct Committed {
+    /// The rows as a receipt tells of them.
+    rows: FileRecord,
     /// How long it took.
-    pub took: Duration,
+    took: Duration,
+}
+
+impl Committed {
+    /// The rows as a receipt tells of them.
+    #[must_use]
+    pub const fn rows(&self) -> &FileRecord {
+        &self.rows
+    }
+
+    /// How long it took; no time where they were there.
+    #[must_use]
+    pub const fn took(&self) -> Duration {
+        self.took
+    }
 }
 
 /// Why a transaction left nothing.
@@ -148,7 +164,7 @@ pub fn act(
     run: i64,
     said_redo: bool,
     stop: &Stop,
-) -> Result<Left, Wrong> {
+) -> Result<Committed, Wrong> {
     let began = Instant::now();
     let transaction = Transaction::of(workshop, job, run, said_redo, stop);
     let stamp = transaction.until_settled(|transaction| match transaction.elsewhere() {
@@ -159,9 +175,9 @@ pub fn act(
         },
         None => transaction.once(),
     })?;
-    transaction.tell(&stamp);
+    let committed = transaction.committed(&stamp);
     transaction.ask_check()?;
-    Ok(Left { stamp, took: began.elapsed() })
+    Ok(Committed { took: began.elapsed(), ..committed })
 }
 
 /// Stamps rows that were found in place, where they have no stamp: their check holds, or
@@ -174,22 +190,20 @@ pub fn accept(
     job: &Job<'_>,
     run: i64,
     stop: &Stop,
-) -> Result<RowStamp, Failure> {
+) -> Result<Committed, Failure> {
+    let transaction = Transaction::of(workshop, job, run, false, stop);
     // That of another version tells of other rows than those that are accepted.
     let is_of_this =
         |stamp: &RowStamp| stamp.is_whole && stamp.fingerprint.what == job.sight.fingerprint.what;
     let own = job.sight.rows.stamped.as_ref().filter(|own| !own.is_void);
     if let Some(own) = own.filter(|own| is_of_this(&own.stamp)) {
-        return Ok(own.stamp.clone());
+        return Ok(transaction.committed(&own.stamp));
     }
-    let transaction = Transaction::of(workshop, job, run, false, stop);
     let stamp = transaction.until_settled(|transaction| {
         let shared = transaction.elsewhere().map(|owner| transaction.share(&owner)).transpose()?;
         shared.flatten().map_or_else(|| transaction.accept(), Ok)
     });
-    let stamp = stamp.map_err(in_words)?;
-    transaction.tell(&stamp);
-    Ok(stamp)
+    Ok(transaction.committed(&stamp.map_err(in_words)?))
 }
 
 /// Shares the rows of an item of the same content; none where that has other rows by now.
@@ -201,15 +215,11 @@ pub fn share(
     job: &Job<'_>,
     run: i64,
     stop: &Stop,
-) -> Result<Option<RowStamp>, Failure> {
+) -> Result<Option<Committed>, Failure> {
     let transaction = Transaction::of(workshop, job, run, false, stop);
     let Some(owner) = transaction.elsewhere() else { return Ok(None) };
     let shared = transaction.until_settled(|transaction| transaction.share(&owner));
-    let shared = shared.map_err(in_words)?;
-    if let Some(stamp) = &shared {
-        transaction.tell(stamp);
-    }
-    Ok(shared)
+    Ok(shared.map_err(in_words)?.map(|stamp| transaction.committed(&stamp)))
 }
 
 fn in_words(wrong: Wrong) -> Failure {
@@ -217,22 +227,6 @@ fn in_words(wrong: Wrong) -> Failure {
         Wrong::Failed(failure) | Wrong::Unsettled(failure) => failure,
         Wrong::Void(path) => Failure::BadInput(format!("its input {} changed", show(&path))),
         Wrong::Stopped => Failure::Broken("it was stopped".to_owned()),
-    }
-}
-
-/// The stamp's rows as a receipt tells of them.
-#[must_use]
-pub fn record(site: &Site<'_>, job: &Job<'_>, stamp: &RowStamp) -> FileRecord {
-    let db = job.view.step.database().unwrap_or_default();
-    let address = site.databases.address(db).map(|address| address.to_string());
-    FileRecord {
-        role: FileRole::Rows,
-        name: stamp.table.clone(),
-        path: address.unwrap_or_default().into(),
-        bytes: 0,
-        rows: stamp.rows,
-        digest: stamp.digest(),
-        by_stat: false,
     }
 }
 
@@ -254,16 +248,28 @@ impl Transaction<'_> {
         self.noted.borrow_mut().push(noted);
     }
 
-    /// Tells those who look what became of rows, now that it is committed.
-    fn tell(&self, stamp: &RowStamp) {
-        let Some(rows) = &self.job.view.rows else { return };
-        for noted in self.noted.take() {
-            match noted {
-                Noted::There(stamp) => rows.note(*stamp),
-                Noted::Gone(item) => rows.forget(item.as_deref()),
+    /// What is committed now, after those who look were told of it.
+    fn committed(&self, stamp: &RowStamp) -> Committed {
+        if let Some(rows) = &self.job.view.rows {
+            for noted in self.noted.take() {
+                match noted {
+                    Noted::There(stamp) => rows.note(*stamp),
+                    Noted::Gone(item) => rows.forget(item.as_deref()),
+                }
             }
+            rows.note(stamp.clone());
         }
-        rows.note(stamp.clone());
+        let address = self.site().databases.address(self.db()).map(|address| address.to_string());
+        let rows = FileRecord {
+            role: FileRole::Rows,
+            name: stamp.table.clone(),
+            path: address.unwrap_or_default().into(),
+            bytes: 0,
+            rows: stamp.rows,
+            digest: stamp.digest(),
+            by_stat: false,
+        };
+        Committed { rows, took: Duration::ZERO }
     }
 
     fn site(&self) -> &Site<'_> {

@@ -1,16 +1,13 @@
 //! An act whose effect is rows: a script or a load is done, or what is there is adopted.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::acting::Act;
 use super::worker::{FailedAct, WhyNot};
 use crate::deed::act::Job;
 use crate::deed::record::Completion;
-use crate::deed::transaction::{self, Left, Wrong};
-use crate::words::receipt::{AttemptEnd, Ending, Failure, LogRange, Origin};
-use crate::words::row_stamp::RowStamp;
+use crate::deed::transaction::{self, Committed, Wrong};
+use crate::words::receipt::{Attempt, AttemptEnd, Ending, Failure, LogRange, Origin};
 use crate::words::verdict::Reason;
 
 impl Act<'_, '_> {
@@ -43,9 +40,9 @@ impl Act<'_, '_> {
             log: LogRange::default(),
         };
         let (why, ended) = match done {
-            Ok(Left { stamp, took }) => {
+            Ok(committed) => {
                 let attempt = Some((began, end(Ending::Done, false)));
-                self.record_rows(&job, &stamp, Origin::Ran, took, attempt);
+                self.record_rows(&job, &committed, Origin::Ran, attempt);
                 return None;
             }
             Err(Wrong::Failed(failure)) => {
@@ -69,8 +66,8 @@ impl Act<'_, '_> {
         let settled = self.verdict.reason == Reason::SaidDone;
         let origin = if settled { Origin::Settled } else { Origin::Adopted };
         match transaction::accept(self.workshop(), &job, self.shop.run, self.stop()) {
-            Ok(stamp) => {
-                self.record_rows(&job, &stamp, origin, Duration::ZERO, None);
+            Ok(committed) => {
+                self.record_rows(&job, &committed, origin, None);
                 None
             }
             Err(failure) => {
@@ -84,33 +81,32 @@ impl Act<'_, '_> {
     pub(super) fn reuse_rows(&self) -> Option<FailedAct> {
         let job = self.job();
         let shared = transaction::share(self.workshop(), &job, self.shop.run, self.stop());
-        let stamp = match shared {
-            Ok(Some(stamp)) => stamp,
+        let committed = match shared {
+            Ok(Some(committed)) => committed,
             Ok(None) => return Some(self.failed(WhyNot::TwinChanged, Vec::new())),
             Err(failure) => {
                 let why = WhyNot::Failed { failure, provably_undone: true };
                 return Some(self.failed(why, Vec::new()));
             }
         };
-        self.record_rows(&job, &stamp, Origin::Reused, Duration::ZERO, None);
+        self.record_rows(&job, &committed, Origin::Reused, None);
         None
     }
 
     fn record_rows(
         &self,
         job: &Job<'_>,
-        stamp: &RowStamp,
+        committed: &Committed,
         origin: Origin,
-        took: Duration,
-        attempt: Option<(crate::words::receipt::Attempt, AttemptEnd)>,
+        attempt: Option<(Attempt, AttemptEnd)>,
     ) {
-        let rows = transaction::record(self.shop.site, job, stamp);
-        let mut made = self.made(std::slice::from_ref(&rows), Some(took));
+        let rows = committed.rows();
+        let mut made = self.made(std::slice::from_ref(rows), Some(committed.took()));
         // Of rows that were there before nothing is new, and most scripts change none.
-        if origin != Origin::Ran || stamp.table.is_empty() && made.rows == Some(0) {
+        if origin != Origin::Ran || rows.name.is_empty() && made.rows == Some(0) {
             made.rows = None;
         }
-        let completion = Completion::rows(&self.particulars(job), rows, origin, took, attempt);
+        let completion = Completion::rows(&self.particulars(job), committed, origin, attempt);
         self.record(completion, Vec::new(), made, Vec::new());
     }
 }
