@@ -1,10 +1,11 @@
-//! A session of MySQL or MariaDB, against a server: `SEMEL_TEST_MYSQL` is
-//! `host:port:user:database`, and `SEMEL_TEST_MYSQL_PASSWORD` the password. With
-//! `SEMEL_TEST_MYSQL_CA`, a certificate, all connections are encrypted.
+//! A session of MySQL or MariaDB, against a private server; or against another one, where
+//! `SEMEL_TEST_MYSQL` is `host:port:user:database`, and `SEMEL_TEST_MYSQL_PASSWORD` the
+//! password. With `SEMEL_TEST_MYSQL_CA`, a certificate, all connections are encrypted.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::path::PathBuf;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,20 @@ use semel::ground::database::mysql::{MySql, Options};
 use semel::ground::database::{CopyError, DbError, ErrorKind, Record, Records, Session, Watch};
 use semel::ground::world::process::Stop;
 use semel::words::database::{Address, Engine};
+use semel_testkit::servers::mariadb;
+
+/// One test at a time: they change what is global to the server, and look at its sessions.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn options() -> Options {
-    let told = std::env::var("SEMEL_TEST_MYSQL").unwrap();
+    static PRIVATE: LazyLock<String> = LazyLock::new(|| {
+        let server = mariadb();
+        format!("127.0.0.1:{}:{}:{}", server.port(), server.user(), server.create_database())
+    });
+    let told = std::env::var("SEMEL_TEST_MYSQL").unwrap_or_else(|_| PRIVATE.clone());
     let parts: Vec<_> = told.split(':').collect();
     Options {
         host: Some(parts[0].to_owned()),
@@ -168,8 +180,8 @@ fn both_ways(test: impl Fn(&mut MySql, &str)) {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn a_session_is_strict_and_reads_what_is_committed() {
+    let _alone = alone();
     let mut session = connect();
     let modes = one(&mut session, "select @@sql_mode").unwrap();
     assert!(modes.contains("STRICT_ALL_TABLES") && !modes.contains("NO_BACKSLASH"), "{modes}");
@@ -189,8 +201,8 @@ fn a_session_is_strict_and_reads_what_is_committed() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn values_come_as_the_server_prints_them_with_and_without_parameters() {
+    let _alone = alone();
     let mut session = connect();
     make(
         &mut session,
@@ -243,8 +255,8 @@ fn values_come_as_the_server_prints_them_with_and_without_parameters() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn a_transaction_is_known_to_be_still_the_same() {
+    let _alone = alone();
     let mut session = connect();
     make(&mut session, "stamps", "(id int primary key)");
     assert!(!session.is_in_transaction().unwrap());
@@ -279,8 +291,8 @@ fn a_transaction_is_known_to_be_still_the_same() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn errors_have_kinds() {
+    let _alone = alone();
     let mut session = connect();
     for (statement, kind) in [
         ("select * from nowhere", ErrorKind::NotThere),
@@ -319,8 +331,8 @@ fn errors_have_kinds() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn a_connection_that_is_lost_takes_its_transaction_with_it() {
+    let _alone = alone();
     let mut session = connect();
     let mut other = connect();
     make(&mut session, "lost", "(id int primary key)");
@@ -336,8 +348,8 @@ fn a_connection_that_is_lost_takes_its_transaction_with_it() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn a_statement_is_cancelled_on_the_server_and_the_session_lives() {
+    let _alone = alone();
     let (mut session, stop) = stoppable();
     let mut other = connect();
     session.begin().unwrap();
@@ -360,8 +372,8 @@ fn a_statement_is_cancelled_on_the_server_and_the_session_lives() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn a_lock_is_waited_for_as_long_as_the_watch_allows() {
+    let _alone = alone();
     let mut holder = connect();
     make(&mut holder, "locked", "(id int primary key)");
     holder.begin().unwrap();
@@ -399,8 +411,8 @@ fn a_lock_is_waited_for_as_long_as_the_watch_allows() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn a_deadlock_is_a_conflict() {
+    let _alone = alone();
     let mut first = connect();
     make(&mut first, "dead", "(id int primary key, n int)");
     first.execute("insert into dead values (1, 0), (2, 0)", &[]).unwrap();
@@ -426,8 +438,8 @@ fn a_deadlock_is_a_conflict() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn a_table_is_described() {
+    let _alone = alone();
     let mut session = connect();
     make(
         &mut session,
@@ -460,8 +472,8 @@ fn a_table_is_described() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn all_bytes_and_null_arrive_as_they_are() {
+    let _alone = alone();
     both_ways(|session, way| {
         make(session, "bytes", "(id int, b longblob, t text)");
         let mut all = Vec::new();
@@ -496,8 +508,8 @@ fn all_bytes_and_null_arrive_as_they_are() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn one_column_may_be_empty() {
+    let _alone = alone();
     both_ways(|session, way| {
         make(session, "empties", "(t varchar(10))");
         session.begin().unwrap();
@@ -510,8 +522,8 @@ fn one_column_may_be_empty() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn booleans_bits_and_zeros_are_taken_as_they_are_meant() {
+    let _alone = alone();
     both_ways(|session, way| {
         make(
             session,
@@ -544,8 +556,8 @@ fn booleans_bits_and_zeros_are_taken_as_they_are_meant() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn what_does_not_fit_is_an_error_with_its_record() {
+    let _alone = alone();
     both_ways(|session, way| {
         make(
             session,
@@ -628,8 +640,8 @@ fn what_does_not_fit_is_an_error_with_its_record() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn the_record_is_known_among_many_chunks() {
+    let _alone = alone();
     both_ways(|session, way| {
         make(session, "many", "(id int primary key, t varchar(40))");
         session.begin().unwrap();
@@ -649,8 +661,8 @@ fn the_record_is_known_among_many_chunks() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn records_that_cannot_be_read_leave_nothing_and_the_session_lives() {
+    let _alone = alone();
     both_ways(|session, way| {
         make(session, "broken", "(id int primary key, t varchar(40))");
         session.begin().unwrap();
@@ -669,8 +681,8 @@ fn records_that_cannot_be_read_leave_nothing_and_the_session_lives() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn a_copy_can_be_stopped() {
+    let _alone = alone();
     let (mut session, stop) = stoppable();
     make(&mut session, "halted", "(id int primary key, t varchar(40))");
     session.begin().unwrap();
@@ -689,8 +701,8 @@ fn a_copy_can_be_stopped() {
 }
 
 #[test]
-#[ignore = "wants a server"]
 fn a_copy_that_waits_for_a_lock_can_be_stopped() {
+    let _alone = alone();
     let mut holder = connect();
     make(&mut holder, "held", "(id int primary key, t varchar(40))");
     holder.begin().unwrap();
