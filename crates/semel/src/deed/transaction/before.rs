@@ -20,7 +20,7 @@ impl Transaction<'_> {
         was_voided: bool,
     ) -> Result<(), Ended> {
         if let Some(before) = self.before(session)? {
-            self.delete_rows(session, &before, stamp)?;
+            self.release(session, &before, stamp)?;
             if before.slot() != stamp.slot() {
                 stamps::remove(session, &before.slot())?;
             }

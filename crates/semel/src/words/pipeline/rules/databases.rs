@@ -54,7 +54,7 @@ impl<'a> Faults<'a> {
                         Fault::new("`sql` has a text and a file", &file.span, "the file")
                             .also(&text.span, "the text"),
                     ),
-                    (Some(text), None) => self.is_good_sql(step, text, sql.db.as_ref(), false),
+                    (Some(text), None) => self.is_good_sql(text, sql.db.as_ref(), false),
                     (None, Some(_)) => {}
                 },
                 ActDraft::Load(load) => self.load_is_whole(step, load),
@@ -170,7 +170,6 @@ impl<'a> Faults<'a> {
     /// What can be seen in the text of statements, where the engine is known.
     pub(super) fn is_good_sql(
         &mut self,
-        _step: &'a StepDraft,
         text: &'a Written,
         db: Option<&Placed<String>>,
         is_query: bool,

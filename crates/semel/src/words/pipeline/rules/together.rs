@@ -255,7 +255,7 @@ impl<'a> Faults<'a> {
             self.without("db", &db.span, "sql", "nothing is asked of it");
         }
         if let Some(sql) = &check.sql {
-            self.check_asks_a_database(step, check, sql);
+            self.check_asks_a_database(check, sql);
             return;
         }
         match (&check.command, asks_file) {
@@ -291,12 +291,7 @@ impl<'a> Faults<'a> {
         }
     }
 
-    fn check_asks_a_database(
-        &mut self,
-        step: &'a StepDraft,
-        check: &'a CheckDraft,
-        sql: &'a Written,
-    ) {
+    fn check_asks_a_database(&mut self, check: &'a CheckDraft, sql: &'a Written) {
         if check.command.is_some() || check.file.is_some() || check.sha256.is_some() {
             let other = if check.command.is_some() { "a command" } else { "a file" };
             let label = format!("a query and {other}");
@@ -308,7 +303,7 @@ impl<'a> Faults<'a> {
         if let Some(all) = check.all.as_ref().filter(|all| all.what) {
             self.without("all", &all.span, "run", "only a command can answer for all items");
         }
-        self.is_good_sql(step, sql, check.db.as_ref(), true);
+        self.is_good_sql(sql, check.db.as_ref(), true);
     }
 
     fn file_has_a_digest(&mut self, check: &'a CheckDraft) {
