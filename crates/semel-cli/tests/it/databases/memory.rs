@@ -137,7 +137,11 @@ fn stamps_that_were_dropped_cannot_tell_whose_rows_are_there() {
     let said = on_each(|on| {
         loaded(on, APPENDED);
         on.sql("drop table semel_stamp");
-        let ran = on.semel("run -j 1").exits(3);
+        // One by one: of several that fail, nobody knows which is told first.
+        let refused = ["a", "b", "c"].map(|day| {
+            let ran = on.semel(&format!("run load:clean/{day}.csv")).exits(3);
+            on.shown(&ran).replace(", [time]", "")
+        });
         all_are_there(on);
         for day in ["a", "b", "c"] {
             on.semel(&format!("done load:clean/{day}.csv --because counted")).exits(0);
@@ -146,7 +150,7 @@ fn stamps_that_were_dropped_cannot_tell_whose_rows_are_there() {
         all_are_there(on);
         on.loads_nothing_again();
         assert_eq!(on.sql("select count(*) from semel_stamp"), ["3"]);
-        on.shown(&ran).replace(", [time]", "")
+        refused.join("\n===\n")
     });
     assert!(said.iter().all(|text| *text == said[0]), "{said:?}");
     insta::assert_snapshot!("stamps_dropped", said[0]);
