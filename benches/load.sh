@@ -82,14 +82,14 @@ table='create table flight (year integer, month integer, day integer, dep_time i
   time_hour varchar(24))'
 
 new() {
-  rm -rf "$scratch/work" && mkdir "$scratch/work"
+  rm -rf "$scratch/pipeline" && mkdir "$scratch/pipeline"
   case $1 in
     postgres)
       pg -c 'drop database if exists load' -c 'create database load' postgres 2> /dev/null
       pg -c "$table" -c checkpoint load
       ;;
     mysql) my -e "drop database if exists \`load\`; create database \`load\`; use \`load\`; $table" ;;
-    sqlite) sqlite3 "$scratch/work/flights.db" "$table" ;;
+    sqlite) sqlite3 "$scratch/pipeline/flights.db" "$table" ;;
   esac
 }
 
@@ -103,7 +103,7 @@ peer() {
       set dep_time = nullif(@a, ''), dep_delay = nullif(@b, ''), arr_time = nullif(@c, ''),
        arr_delay = nullif(@d, ''), tailnum = nullif(@e, ''), air_time = nullif(@f, '')" load ;;
     # An empty field is an empty text to it, and no NULL.
-    sqlite) sqlite3 "$scratch/work/flights.db" ".import --csv --skip 1 $scratch/flights.csv flight" ;;
+    sqlite) sqlite3 "$scratch/pipeline/flights.db" ".import --csv --skip 1 $scratch/flights.csv flight" ;;
   esac
 }
 
@@ -115,15 +115,15 @@ mine() {
     sqlite) url=sqlite:flights.db ;;
   esac
   printf 'name = "load"\n[db]\nmain = "%s"\n[step.load]\nload = { into = "flight", file = "../flights.csv" }\n' \
-    "$url" > "$scratch/work/semel.toml"
-  (cd "$scratch/work" && "$semel" run -q)
+    "$url" > "$scratch/pipeline/semel.toml"
+  (cd "$scratch/pipeline" && "$semel" run -q)
 }
 
 count() {
   case $1 in
     postgres) pg -Atc 'select count(*) from flight' load ;;
     mysql) my -e 'select count(*) from flight' load ;;
-    sqlite) sqlite3 "$scratch/work/flights.db" 'select count(*) from flight' ;;
+    sqlite) sqlite3 "$scratch/pipeline/flights.db" 'select count(*) from flight' ;;
   esac
 }
 
