@@ -219,11 +219,6 @@ fn rows_cue(found: &Found<'_>, receipt: Option<&Receipt>, cues: &mut Vec<Cue>) {
     let own = rows.of_item(Some(&*item).filter(|item| !item.is_empty()));
     let now = own.filter(|known| !known.is_void).map(|known| known.stamp);
     let was = receipt.and_then(|receipt| receipt.rows().next());
-    // Those of another item of the same content are its own, too.
-    let now = now.or_else(|| {
-        let stamps = receipt.map(|receipt| rows.of_what(&receipt.fingerprint.what));
-        stamps.into_iter().flatten().next()
-    });
     let table = now.as_ref().map(|stamp| stamp.table.clone()).or(was.map(|was| was.name.clone()));
     let name = match table.filter(|table| !table.is_empty()) {
         Some(table) => format!("rows {table}"),

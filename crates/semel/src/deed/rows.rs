@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use crate::deed::databases::{Purpose, failure, watch};
 use crate::deed::{Site, Trouble};
-use crate::ground::database::{DbResult, ErrorKind, Session, stamps};
+use crate::ground::database::{DbResult, ErrorKind, Session, count, has_rows, stamps};
 use crate::ground::world::process::Stop;
 use crate::thought::retry;
 use crate::words::digest::Digest;
@@ -90,14 +90,6 @@ impl Rows {
         let stamps = items.filter_map(|item| known.stamps.get(item));
         let stamps = stamps.filter(|known| known.stamp.fingerprint.what == *what);
         stamps.filter(|known| !known.is_void).map(|known| known.stamp.clone()).collect()
-    }
-
-    /// All stamps whose rows are there.
-    #[must_use]
-    pub fn all(&self) -> Vec<RowStamp> {
-        let known = self.0.lock().expect("nobody panics while holding it");
-        let there = known.stamps.values().filter(|known| !known.is_void);
-        there.map(|known| known.stamp.clone()).collect()
     }
 
     /// Whether a table is empty though stamps tell of rows in it.
@@ -235,25 +227,6 @@ fn void_sharers(known: &mut Known) {
     for known in known.stamps.values_mut() {
         known.is_void |= known.stamp.shares.is_some_and(|slot| !there.contains(&slot));
     }
-}
-
-/// Whether a table has rows.
-///
-/// # Errors
-/// If it cannot be asked.
-pub fn has_rows(session: &mut dyn Session, table: &str) -> DbResult<bool> {
-    Ok(!session.query(&format!("select 1 from {table} limit 1"), &[])?.is_empty())
-}
-
-/// How many rows of a table there are, or of those that a condition finds.
-///
-/// # Errors
-/// If it cannot be asked.
-pub fn count(session: &mut dyn Session, table: &str, found_by: Option<&str>) -> DbResult<u64> {
-    let condition = found_by.map(|text| format!(" where {text}")).unwrap_or_default();
-    let rows = session.query(&format!("select count(*) from {table}{condition}"), &[])?;
-    let number = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
-    Ok(number.unwrap_or_default())
 }
 
 /// What was seen of the rows of one task that is to be acted on.

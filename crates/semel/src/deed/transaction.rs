@@ -21,15 +21,16 @@ mod shared;
 mod typed;
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub(in crate::deed) use self::typed::as_typed;
 use crate::deed::act::{Job, Workshop};
 use crate::deed::databases::{Lent, Purpose, failure, watch};
 use crate::deed::inputs::{self, Change};
-use crate::deed::{Site, check, rows};
+use crate::deed::{Site, check};
 use crate::ground::database::stamps::{self, Claim, Fence};
-use crate::ground::database::{DbError, ErrorKind, Session};
+use crate::ground::database::{DbError, ErrorKind, Session, count};
 use crate::ground::world::process::Stop;
 use crate::thought::bind::Bindings;
 use crate::words::path::show;
@@ -37,6 +38,7 @@ use crate::words::pipeline::{ActionKind, Load, Probe};
 use crate::words::receipt::{Failure, FileRecord, FileRole};
 use crate::words::row_stamp::RowStamp;
 use crate::words::sql::Atomicity;
+use crate::words::task::TaskName;
 
 /// How often a transaction is tried again that was given up for another, or whose commit
 /// nobody answered.
@@ -79,7 +81,7 @@ pub enum Wrong {
     /// things in pieces.
     Unsettled(Failure),
     /// An input changed meanwhile.
-    Void(std::path::PathBuf),
+    Void(PathBuf),
     /// It was stopped.
     Stopped,
 }
@@ -141,11 +143,11 @@ impl From<Failure> for Ended {
 }
 
 /// What came of the work within a transaction.
-enum Done {
+enum Done<T> {
     /// This is to be committed.
-    ByUs(RowStamp),
-    /// Somebody else was quicker, and left this; nothing is to be committed.
-    Meanwhile(RowStamp),
+    ByUs(T),
+    /// This is there without us: nothing is to be committed.
+    Already(T),
 }
 
 /// What makes the rows.
@@ -295,8 +297,9 @@ impl Transaction<'_> {
     /// Tries until the database has said what became of it.
     fn until_settled<T>(&self, attempt: impl Fn(&Self) -> Result<T, Ended>) -> Result<T, Wrong> {
         let mut pause = PAUSE;
-        let mut in_doubt = false;
-        for tries in 1.. {
+        let (mut in_doubt, mut tries) = (false, 0);
+        loop {
+            tries += 1;
             self.noted.take();
             let error = match attempt(self) {
                 Ok(done) => return Ok(done),
@@ -338,7 +341,6 @@ impl Transaction<'_> {
                 _ => Wrong::Failed(failure(error)),
             });
         }
-        Err(Wrong::Stopped)
     }
 
     fn session(&self) -> Result<(Lent<'_>, Fence), Ended> {
@@ -360,15 +362,46 @@ impl Transaction<'_> {
         {
             return self.piece_by_piece(&mut *session, &fence, script);
         }
-        let stamp = self.stamp(&work)?;
+        let stamp = match &work {
+            Work::Script(_) => self.stamp(),
+            Work::Load(load) => RowStamp {
+                table: load.table.clone(),
+                identity: load.identity.clone(),
+                found_by: load.found_by.clone(),
+                ..self.stamp()
+            },
+        };
         self.void_emptied(&mut *session, &stamp.table)?;
+        self.whole(&mut *session, &fence, |session| self.within(session, &work, stamp))
+    }
+
+    /// Does some work whole or not at all: behind the fence, in a transaction that is
+    /// committed if there is something to commit, and taken back in any other case. An
+    /// error of the commit may mean that it is committed.
+    fn whole<T>(
+        &self,
+        session: &mut dyn Session,
+        fence: &Fence,
+        work: impl FnOnce(&mut dyn Session) -> Result<Done<T>, Ended>,
+    ) -> Result<T, Ended> {
         session.begin()?;
-        let done = self.within(&mut *session, &fence, &work, stamp);
-        match done {
-            Ok(Done::ByUs(stamp)) => self.commit(&mut *session).map(|()| stamp),
-            Ok(Done::Meanwhile(stamp)) => {
+        match self.stand_behind(session, fence).and_then(|()| work(session)) {
+            Ok(Done::ByUs(done)) => match session.commit() {
+                Ok(()) => Ok(done),
+                Err(error) => {
+                    session.rollback();
+                    Err(match error.kind {
+                        ErrorKind::Unreachable | ErrorKind::Stopped | ErrorKind::TimedOut => {
+                            Ended::InDoubt(error)
+                        }
+                        // It says no to it.
+                        _ => Ended::Database(error),
+                    })
+                }
+            },
+            Ok(Done::Already(done)) => {
                 session.rollback();
-                Ok(stamp)
+                Ok(done)
             }
             Err(ended) => {
                 session.rollback();
@@ -377,21 +410,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Commits; an error may mean that it is committed.
-    fn commit(&self, session: &mut dyn Session) -> Result<(), Ended> {
-        session.commit().map_err(|error| {
-            session.rollback();
-            match error.kind {
-                ErrorKind::Unreachable | ErrorKind::Stopped | ErrorKind::TimedOut => {
-                    Ended::InDoubt(error)
-                }
-                // It says no to it.
-                _ => Ended::Database(error),
-            }
-        })
-    }
-
-    fn task_name(&self) -> crate::words::task::TaskName {
+    fn task_name(&self) -> TaskName {
         let Job { view, task, .. } = self.job;
         task.name(&view.step.name, &view.instance)
     }
@@ -408,35 +427,29 @@ impl Transaction<'_> {
         }
     }
 
-    /// The stamp that is written, but for the rows that there will be.
-    fn stamp(&self, work: &Work<'_>) -> Result<RowStamp, Ended> {
-        let (table, identity, found_by) = match work {
-            Work::Script(_) => (String::new(), String::new(), None),
-            Work::Load(load) => (load.table.clone(), load.identity.clone(), load.found_by.clone()),
-        };
-        Ok(RowStamp {
+    /// The stamp of the task, which tells of no rows yet.
+    fn stamp(&self) -> RowStamp {
+        RowStamp {
             pipeline: self.site().pipeline.name.clone(),
             task: self.task_name(),
             fingerprint: self.job.sight.fingerprint,
             rows: None,
-            table,
-            identity,
-            found_by,
+            table: String::new(),
+            identity: String::new(),
+            found_by: None,
             shares: None,
             is_whole: true,
             run: self.site().run_id.to_owned(),
-        })
+        }
     }
 
     /// All that is done within the transaction.
     fn within(
         &self,
         session: &mut dyn Session,
-        fence: &Fence,
         work: &Work<'_>,
         mut stamp: RowStamp,
-    ) -> Result<Done, Ended> {
-        self.stand_behind(session, fence)?;
+    ) -> Result<Done<RowStamp>, Ended> {
         match stamps::claim(session, &stamp)? {
             Claim::First => self.first(session, &stamp, false)?,
             Claim::Taken(found) if found.is_voided() && found.table == stamp.table => {
@@ -444,7 +457,7 @@ impl Transaction<'_> {
             }
             Claim::Taken(found) => {
                 if self.was_done_meanwhile(&found, &stamp) {
-                    return Ok(Done::Meanwhile(*found));
+                    return Ok(Done::Already(*found));
                 }
                 self.supersede(session, &found, &stamp)?;
             }
@@ -476,7 +489,7 @@ impl Transaction<'_> {
     fn finds_its_rows(&self, session: &mut dyn Session, stamp: &RowStamp) -> Result<(), Ended> {
         let has_condition = self.load().is_some_and(|load| load.replace_where.is_some());
         let (Some(found_by), true) = (&stamp.found_by, has_condition) else { return Ok(()) };
-        let found = rows::count(session, &stamp.table, Some(found_by))?;
+        let found = count(session, &stamp.table, Some(found_by))?;
         if stamp.rows == Some(found) {
             return Ok(());
         }
@@ -551,44 +564,23 @@ impl Transaction<'_> {
     /// Writes the stamp of rows that are there.
     fn accept(&self) -> Result<RowStamp, Ended> {
         let (mut session, fence) = self.session()?;
-        let mut stamp = RowStamp {
-            pipeline: self.site().pipeline.name.clone(),
-            task: self.task_name(),
-            fingerprint: self.job.sight.fingerprint,
-            rows: None,
-            table: String::new(),
-            identity: String::new(),
-            found_by: None,
-            shares: None,
-            is_whole: true,
-            run: self.site().run_id.to_owned(),
-        };
+        let mut stamp = self.stamp();
         if let Some(load) = self.load() {
             let target = load::Target::of(self, &mut *session, load)?;
             (stamp.table, stamp.identity) = (target.name, target.table.identity);
             // What was there before semel came carries no tag; what a condition finds counts.
             if let Some(found_by) = target.found_by {
-                let there = rows::count(&mut *session, &stamp.table, Some(&found_by))?;
+                let there = count(&mut *session, &stamp.table, Some(&found_by))?;
                 stamp.rows = (there > 0).then_some(there);
                 stamp.found_by = Some(found_by);
             }
         }
-        session.begin()?;
-        let stamped =
-            self.stand_behind(&mut *session, &fence).and_then(|()| {
-                match stamps::claim(&mut *session, &stamp)? {
-                    Claim::First => Ok(()),
-                    Claim::Taken(_) => Ok(stamps::replace(&mut *session, &stamp)?),
-                }
-            });
-        match stamped {
-            Ok(()) => self.commit(&mut *session)?,
-            Err(ended) => {
-                session.rollback();
-                return Err(ended);
+        self.whole(&mut *session, &fence, |session| {
+            if let Claim::Taken(_) = stamps::claim(session, &stamp)? {
+                stamps::replace(session, &stamp)?;
             }
-        }
-        Ok(stamp)
+            Ok(Done::ByUs(stamp))
+        })
     }
 }
 

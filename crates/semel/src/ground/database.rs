@@ -314,3 +314,22 @@ pub trait Session {
         records: &mut dyn Records,
     ) -> Result<u64, CopyError>;
 }
+
+/// Whether a table has rows.
+///
+/// # Errors
+/// If it cannot be asked.
+pub fn has_rows(session: &mut dyn Session, table: &str) -> DbResult<bool> {
+    Ok(!session.query(&format!("select 1 from {table} limit 1"), &[])?.is_empty())
+}
+
+/// How many rows of a table there are, or of those that a condition finds.
+///
+/// # Errors
+/// If it cannot be asked.
+pub fn count(session: &mut dyn Session, table: &str, found_by: Option<&str>) -> DbResult<u64> {
+    let condition = found_by.map(|text| format!(" where {text}")).unwrap_or_default();
+    let rows = session.query(&format!("select count(*) from {table}{condition}"), &[])?;
+    let number = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
+    Ok(number.unwrap_or_default())
+}

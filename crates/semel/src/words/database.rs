@@ -16,6 +16,15 @@ pub enum Engine {
     MySql,
 }
 
+/// The words before the colon of a URL, and whose they are.
+pub const SCHEMES: [(&str, Engine); 5] = [
+    ("sqlite", Engine::Sqlite),
+    ("postgres", Engine::Postgres),
+    ("postgresql", Engine::Postgres),
+    ("mysql", Engine::MySql),
+    ("mariadb", Engine::MySql),
+];
+
 impl Engine {
     /// The word before the colon of a URL.
     #[must_use]
@@ -30,12 +39,8 @@ impl Engine {
     /// The engine that a URL names, where its beginning does.
     #[must_use]
     pub fn of_url(url: &str) -> Option<Self> {
-        Some(match url.split_once(':')?.0 {
-            "postgres" | "postgresql" => Self::Postgres,
-            "sqlite" => Self::Sqlite,
-            "mysql" | "mariadb" => Self::MySql,
-            _ => return None,
-        })
+        let scheme = url.split_once(':')?.0;
+        SCHEMES.iter().find(|(name, _)| *name == scheme).map(|(_, engine)| *engine)
     }
 
     /// How the parameter of a place, from 1, stands in a statement.

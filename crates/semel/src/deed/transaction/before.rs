@@ -5,8 +5,7 @@
 //! stands for both.
 
 use super::{Ended, Transaction, rows_of};
-use crate::deed::rows;
-use crate::ground::database::{Session, stamps};
+use crate::ground::database::{Session, count, has_rows, stamps};
 use crate::words::receipt::Failure;
 use crate::words::row_stamp::RowStamp;
 
@@ -21,9 +20,7 @@ impl Transaction<'_> {
     ) -> Result<(), Ended> {
         if let Some(before) = self.before(session)? {
             self.release(session, &before, stamp)?;
-            if before.slot() != stamp.slot() {
-                stamps::remove(session, &before.slot())?;
-            }
+            stamps::remove(session, &before.slot())?;
             return Ok(());
         }
         if stamp.table.is_empty() || self.said_redo && stamp.found_by.is_none() {
@@ -31,7 +28,7 @@ impl Transaction<'_> {
         }
         let Some(found_by) = &stamp.found_by else {
             let says_loaded = self.job.sight.rows.has_receipt;
-            if says_loaded && !was_voided && rows::has_rows(session, &stamp.table)? {
+            if says_loaded && !was_voided && has_rows(session, &stamp.table)? {
                 let why = format!(
                     "its stamp is gone, and {} has rows: whether they are its own cannot be told",
                     stamp.table
@@ -40,7 +37,7 @@ impl Transaction<'_> {
             }
             return Ok(());
         };
-        let there = rows::count(session, &stamp.table, Some(found_by))?;
+        let there = count(session, &stamp.table, Some(found_by))?;
         if there == 0 {
             return Ok(());
         }
@@ -61,9 +58,7 @@ impl Transaction<'_> {
 
     /// The stamp of the version before under another name, locked, if it is still there.
     fn before(&self, session: &mut dyn Session) -> Result<Option<RowStamp>, Ended> {
-        let seen = &self.job.sight.rows;
-        let own = seen.stamped.as_ref().filter(|known| !known.is_void).map(|known| &known.stamp);
-        let Some(before) = seen.before.as_ref().or(own) else { return Ok(None) };
+        let Some(before) = &self.job.sight.rows.before else { return Ok(None) };
         Ok(stamps::lock(session, &before.slot())?.filter(|found| found == before))
     }
 
@@ -128,7 +123,7 @@ impl Transaction<'_> {
                 Err(Failure::Refused(why).into())
             }
             _ => {
-                let there = rows::count(session, &old.table, Some(found_by))?;
+                let there = count(session, &old.table, Some(found_by))?;
                 self.delete(session, &old.table, found_by, there)
             }
         }

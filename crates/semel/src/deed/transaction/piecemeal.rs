@@ -4,7 +4,7 @@
 //! Invariant: a marker is committed before the first statement, and says that the script
 //! was begun until its end is.
 
-use super::{Ended, Transaction, Work, Wrong, script};
+use super::{Done, Ended, Transaction, Wrong, script};
 use crate::deed::databases::failure;
 use crate::ground::database::stamps::{self, Claim, Fence};
 use crate::ground::database::{DbError, Session};
@@ -19,26 +19,19 @@ impl Transaction<'_> {
         fence: &Fence,
         script: &script::Script,
     ) -> Result<RowStamp, Ended> {
-        let whole = self.stamp(&Work::Script(script.clone()))?;
-        let begun = RowStamp { is_whole: false, ..whole.clone() };
-        session.begin()?;
-        let marked = self.stand_behind(session, fence).and_then(|()| {
+        let mark = |session: &mut dyn Session| {
+            let begun = RowStamp { is_whole: false, ..self.stamp() };
             match stamps::claim(session, &begun)? {
-                Claim::First => Ok(None),
-                Claim::Taken(found) if self.was_done_meanwhile(&found, &whole) => Ok(Some(*found)),
-                Claim::Taken(_) => Ok(stamps::replace(session, &begun).map(|()| None)?),
+                Claim::First => {}
+                Claim::Taken(found) if self.was_done_meanwhile(&found, &begun) => {
+                    return Ok(Done::Already(Some(*found)));
+                }
+                Claim::Taken(_) => stamps::replace(session, &begun)?,
             }
-        });
-        match marked {
-            Ok(None) => session.commit()?,
-            Ok(Some(found)) => {
-                session.rollback();
-                return Ok(found);
-            }
-            Err(ended) => {
-                session.rollback();
-                return Err(ended);
-            }
+            Ok(Done::ByUs(None))
+        };
+        if let Some(found) = self.whole(session, fence, mark)? {
+            return Ok(found);
         }
         let half_done = |error: DbError| {
             let text = format!(
@@ -47,7 +40,7 @@ impl Transaction<'_> {
             Ended::Wrong(Wrong::Unsettled(failure(DbError { text, ..error })))
         };
         let rows = script.run(session).map_err(half_done)?;
-        let whole = RowStamp { rows: Some(rows), ..whole };
+        let whole = RowStamp { rows: Some(rows), ..self.stamp() };
         session.begin().map_err(half_done)?;
         stamps::replace(session, &whole).map_err(half_done)?;
         session.commit().map_err(half_done)?;

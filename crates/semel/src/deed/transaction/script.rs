@@ -13,7 +13,6 @@ use crate::words::sql::{self, Atomicity, SqlFault, Statement};
 use crate::words::template::Template;
 
 /// The statements of a script, with the values of their parameters.
-#[derive(Clone)]
 pub(super) struct Script {
     statements: Vec<Statement>,
     values: Vec<String>,

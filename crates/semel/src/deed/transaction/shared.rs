@@ -8,9 +8,9 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{Ended, Noted, Transaction, load, rows_of};
+use super::{Done, Ended, Noted, Transaction, load, rows_of};
 use crate::ground::database::Session;
-use crate::ground::database::stamps::{self, Claim, Fence};
+use crate::ground::database::stamps::{self, Claim};
 use crate::words::pipeline::Same;
 use crate::words::receipt::Failure;
 use crate::words::row_stamp::RowStamp;
@@ -46,40 +46,29 @@ impl Transaction<'_> {
     /// or none where the owner has other rows by now.
     pub(super) fn share(&self, owner: &RowStamp) -> Result<Option<RowStamp>, Ended> {
         let (mut session, fence) = self.session()?;
-        session.begin()?;
-        match self.share_within(&mut *session, &fence, owner) {
-            Ok(Some(stamp)) => self.commit(&mut *session).map(|()| Some(stamp)),
-            other => {
-                session.rollback();
-                other
-            }
-        }
+        self.whole(&mut *session, &fence, |session| self.share_within(session, owner))
     }
 
     fn share_within(
         &self,
         session: &mut dyn Session,
-        fence: &Fence,
         owner: &RowStamp,
-    ) -> Result<Option<RowStamp>, Ended> {
-        self.stand_behind(session, fence)?;
+    ) -> Result<Done<Option<RowStamp>>, Ended> {
         let Some(owner) = stamps::lock(session, &owner.slot())?.filter(|found| found == owner)
         else {
-            return Ok(None);
+            return Ok(Done::Already(None));
         };
         let mine = RowStamp {
-            pipeline: self.site().pipeline.name.clone(),
-            task: self.task_name(),
-            fingerprint: self.job.sight.fingerprint,
-            found_by: None,
+            rows: owner.rows,
+            table: owner.table.clone(),
+            identity: owner.identity.clone(),
             shares: Some(owner.slot()),
-            run: self.site().run_id.to_owned(),
-            ..owner.clone()
+            ..self.stamp()
         };
         let found = match stamps::claim(session, &mine)? {
             Claim::First => None,
             Claim::Taken(found) if found.proves(&mine.fingerprint, self.job.view.step.once) => {
-                return Ok(Some(*found));
+                return Ok(Done::Already(Some(*found)));
             }
             Claim::Taken(found) => Some(found),
         };
@@ -87,10 +76,11 @@ impl Transaction<'_> {
             self.supersede(session, &old, &mine)?;
             stamps::replace(session, &mine)?;
         }
-        if self.is_present(&owner.task) {
-            return Ok(Some(mine));
-        }
-        self.pass_on(session, &owner, &mine, Owner::Goes).map(Some)
+        let mine = match self.is_present(&owner.task) {
+            true => mine,
+            false => self.pass_on(session, &owner, &mine, Owner::Goes)?,
+        };
+        Ok(Done::ByUs(Some(mine)))
     }
 
     /// Lets go of the rows that a stamp tells of: they are handed over to somebody who shares

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use super::{Known, Subjects};
 use crate::deed::Site;
 use crate::deed::databases::{Purpose, watch};
-use crate::deed::rows::{Rows, count};
+use crate::deed::rows::Rows;
+use crate::ground::database::count;
 use crate::ground::manifest::{Manifest, ManifestError};
 use crate::ground::world::process::Stop;
 use crate::words::pipeline::StepId;
@@ -100,9 +101,7 @@ pub(super) fn count_all(site: &Site<'_>, tasks: Vec<ToCount>, stop: &Stop) -> Ve
 fn find(site: &Site<'_>, db: &str, rows: &Rows, to_count: &ToCount, stop: &Stop) -> Found {
     let known = |stamp: &RowStamp| stamp.digest() == to_count.rows.digest;
     let own = rows.of_item(to_count.task.item.as_deref()).filter(|known| !known.is_void);
-    let stamp = own.map(|own| own.stamp).filter(known);
-    // Those of another item of the same content are its own, too.
-    let Some(stamp) = stamp.or_else(|| rows.all().into_iter().find(known)) else {
+    let Some(stamp) = own.map(|own| own.stamp).filter(known) else {
         return Found::NoStamp;
     };
     let (Some(loaded), Some(found_by)) = (stamp.rows, &stamp.found_by) else {

@@ -26,16 +26,7 @@ pub use mysql::MySql;
 pub use postgres::Postgres;
 use sources::Around;
 
-use crate::words::database::{Address, Engine};
-
-/// The words before the colon, and whose they are.
-const SCHEMES: [(&str, Engine); 5] = [
-    ("sqlite", Engine::Sqlite),
-    ("postgres", Engine::Postgres),
-    ("postgresql", Engine::Postgres),
-    ("mysql", Engine::MySql),
-    ("mariadb", Engine::MySql),
-];
+use crate::words::database::{Address, Engine, SCHEMES};
 
 /// What it takes to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]

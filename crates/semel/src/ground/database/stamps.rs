@@ -4,7 +4,7 @@
 //! Invariant: what is asked here is asked within the transaction of its session, where
 //! one is open. The statements are the same for all engines but for what is said here.
 
-use crate::ground::database::{DbError, DbResult, ErrorKind, Row, Session};
+use crate::ground::database::{DbError, DbResult, ErrorKind, Row, Session, has_rows};
 use crate::words::database::Engine;
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
@@ -280,7 +280,7 @@ pub fn void(session: &mut dyn Session, table: &str) -> DbResult<()> {
 }
 
 fn void_locked(session: &mut dyn Session, table: &str) -> DbResult<()> {
-    if !session.query(&format!("select 1 from {table} limit 1"), &[])?.is_empty() {
+    if has_rows(session, table)? {
         return Ok(());
     }
     let place = session.address().engine.parameter(1);
