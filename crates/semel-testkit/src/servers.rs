@@ -105,13 +105,26 @@ impl Drop for Folder {
 /// The command that starts a server in a folder, on a port.
 type StartIn = dyn Fn(&Path, u16) -> Command + Send + Sync;
 
-/// A server, started as often as one likes in one folder and on one port.
-struct Server {
+/// What tells a PostgreSQL from a MariaDB, once it runs.
+struct Kind {
+    /// The word before the colon of a URL.
+    scheme: &'static str,
+    /// The database that is always there.
+    first: &'static str,
+    /// What it says on stderr when it accepts connections.
+    ready: &'static str,
+    /// Its client, which will read statements from its stdin, and come to a database
+    /// through a port.
+    client: fn(u16, &str) -> Command,
+}
+
+/// A server, started as often as one likes in one folder and on one port. It ends, and all
+/// of it goes, when it is dropped.
+pub struct Server {
     folder: Folder,
     port: u16,
     command: Box<StartIn>,
-    /// What it says on stderr when it accepts connections.
-    ready: &'static str,
+    kind: &'static Kind,
     running: Option<Process>,
     /// What it said on stderr so far.
     log: Arc<Mutex<String>>,
@@ -127,11 +140,11 @@ struct Process {
 impl Server {
     fn start(
         folder: Folder,
-        ready: &'static str,
+        kind: &'static Kind,
         command: impl Fn(&Path, u16) -> Command + Send + Sync + 'static,
     ) -> Self {
         let (command, log) = (Box::new(command), Arc::default());
-        let mut server = Self { folder, port: free_port(), command, ready, running: None, log };
+        let mut server = Self { folder, port: free_port(), command, kind, running: None, log };
         // Others look for free ports too.
         while let Err(said) = server.begin() {
             assert!(said.contains("Address already in use"), "a server does not start:\n{said}");
@@ -157,7 +170,7 @@ impl Server {
         };
         while let Some(line) = hear() {
             said.push_str(&line);
-            if line.contains(self.ready) {
+            if line.contains(self.kind.ready) {
                 let listener = std::thread::spawn(move || while hear().is_some() {});
                 self.running = Some(Process { child, listener });
                 return Ok(());
@@ -167,8 +180,61 @@ impl Server {
         Err(format!("{said}{status}"))
     }
 
-    /// Kills the server and all it started, at once; they are gone afterwards.
-    fn kill(&mut self) {
+    /// Where it listens on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Who may do everything, without a password, from this machine.
+    #[must_use]
+    pub fn user(&self) -> &'static str {
+        USER
+    }
+
+    /// What a database is called.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        self.url_at(self.port, database)
+    }
+
+    /// What a database is called by those who come through a port that leads here.
+    #[must_use]
+    pub fn url_at(&self, port: u16, database: &str) -> String {
+        url_of(self.kind.scheme, port, database)
+    }
+
+    /// Makes a database, which has a name of its own. There is always one named `postgres`,
+    /// or `mysql`.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn create_database(&self) -> String {
+        let name = fresh_name();
+        self.sql(self.kind.first, &format!("CREATE DATABASE {name}"));
+        name
+    }
+
+    /// Its client, `psql` or `mariadb`, which will read statements from its stdin, and come
+    /// through a port that leads here. It ends with the first statement that fails, and
+    /// prints rows without a header, with tabs between; NULL is empty, of MariaDB `NULL`.
+    #[must_use]
+    pub fn client(&self, port: u16, database: &str) -> Command {
+        (self.kind.client)(port, database)
+    }
+
+    /// Executes statements, each on its own, and gives their rows: a line each, as the
+    /// client prints them.
+    ///
+    /// # Panics
+    /// If one fails, with what the client says.
+    pub fn sql(&self, database: &str, statements: &str) -> String {
+        answer(self.client(self.port, database), statements)
+    }
+
+    /// Kills the server and all it started, as `kill -9` does; they are gone afterwards.
+    pub fn kill(&mut self) {
         let Some(Process { mut child, listener }) = self.running.take() else { return };
         let tree = stop_tree(child.id());
         for pid in &tree {
@@ -186,14 +252,21 @@ impl Server {
         eventually("a killed server is gone", || tree.iter().all(is_gone));
     }
 
-    fn restart(&mut self) {
+    /// Starts it again in the same folder, on the same port, and waits until it accepts
+    /// connections; kills it first if it runs.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart(&mut self) {
         self.kill();
         if let Err(said) = self.begin() {
             panic!("a server does not start again:\n{said}");
         }
     }
 
-    fn log(&self) -> String {
+    /// What it has said so far.
+    #[must_use]
+    pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 }
@@ -209,6 +282,11 @@ impl std::fmt::Debug for Server {
         let Self { folder, port, .. } = self;
         f.debug_struct("Server").field("folder", folder).field("port", port).finish_non_exhaustive()
     }
+}
+
+/// What a database is called.
+fn url_of(scheme: &str, port: u16, database: &str) -> String {
+    format!("{scheme}://{USER}@127.0.0.1:{port}/{database}")
 }
 
 /// A port on which nobody listens, and which stays free while a server is down: it is

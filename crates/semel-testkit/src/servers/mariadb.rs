@@ -1,13 +1,16 @@
 //! A MariaDB of a test's own. Its folder holds `data` and the socket.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{Folder, Server, USER, answer, done, fresh_name, in_folder, place, program};
+use super::{Folder, Kind, Server, USER, done, in_folder, place, program};
 
 /// How much InnoDB's log holds. The default is 96 MB, written anew for each server.
 const LOG: &str = "--innodb-log-file-size=8M";
+
+const KIND: Kind = Kind { scheme: "mysql", first: "mysql", ready: "ready for connections", client };
 
 /// A MariaDB server. It ends, and all of it goes, when it is dropped.
 #[derive(Debug)]
@@ -37,28 +40,27 @@ impl MariaDb {
         /// Making the system tables takes longer than all the rest.
         static TEMPLATE: OnceLock<Folder> = OnceLock::new();
         let template = TEMPLATE.get_or_init(template);
-        let server =
-            Server::start(template.copy(), "ready for connections", move |folder, port| {
-                let mut command = in_folder(&found("mariadbd"), folder);
-                command.args(["--no-defaults", "--bind-address=127.0.0.1"]);
-                command.arg(option("basedir", &place("mariadb")));
-                command.arg(option("datadir", &folder.join("data")));
-                command.arg(option("socket", &folder.join("socket")));
-                command.arg(option("pid-file", &folder.join("pid")));
-                command.arg(option("init-file", &folder.join("init.sql")));
-                command.arg(format!("--port={port}"));
-                command.args(["--local-infile=1", "--character-set-server=utf8mb4"]);
-                // 127.0.0.1 is not to become a name by chance; a proxy reads what is said.
-                command.args(["--skip-name-resolve", "--skip-ssl"]);
-                command.args([LOG, "--innodb-buffer-pool-size=32M", "--performance-schema=OFF"]);
-                command.args(if durable {
-                    ["--innodb-flush-log-at-trx-commit=1", "--innodb-flush-method=fsync"]
-                } else {
-                    // Still written with each commit, for one that is killed.
-                    ["--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync"]
-                });
-                command
+        let server = Server::start(template.copy(), &KIND, move |folder, port| {
+            let mut command = in_folder(&found("mariadbd"), folder);
+            command.args(["--no-defaults", "--bind-address=127.0.0.1"]);
+            command.arg(option("basedir", &place("mariadb")));
+            command.arg(option("datadir", &folder.join("data")));
+            command.arg(option("socket", &folder.join("socket")));
+            command.arg(option("pid-file", &folder.join("pid")));
+            command.arg(option("init-file", &folder.join("init.sql")));
+            command.arg(format!("--port={port}"));
+            command.args(["--local-infile=1", "--character-set-server=utf8mb4"]);
+            // 127.0.0.1 is not to become a name by chance; a proxy reads what is said.
+            command.args(["--skip-name-resolve", "--skip-ssl"]);
+            command.args([LOG, "--innodb-buffer-pool-size=32M", "--performance-schema=OFF"]);
+            command.args(if durable {
+                ["--innodb-flush-log-at-trx-commit=1", "--innodb-flush-method=fsync"]
+            } else {
+                // Still written with each commit, for one that is killed.
+                ["--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync"]
             });
+            command
+        });
         Self { server }
     }
 
@@ -67,83 +69,30 @@ impl MariaDb {
     pub fn socket(&self) -> PathBuf {
         self.server.folder.path.join("socket")
     }
+}
 
-    /// Where it listens on 127.0.0.1.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port
-    }
+impl Deref for MariaDb {
+    type Target = Server;
 
-    /// Who may do everything, without a password, from this machine.
-    #[must_use]
-    pub fn user(&self) -> &'static str {
-        USER
+    fn deref(&self) -> &Server {
+        &self.server
     }
+}
 
-    /// What a database is called.
-    #[must_use]
-    pub fn url(&self, database: &str) -> String {
-        self.url_at(self.port(), database)
+impl DerefMut for MariaDb {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
+}
 
-    /// What a database is called by those who come through a port that leads here.
-    #[must_use]
-    pub fn url_at(&self, port: u16, database: &str) -> String {
-        format!("mysql://{USER}@127.0.0.1:{port}/{database}")
-    }
-
-    /// Makes a database, which has a name of its own. There is always one named `mysql`.
-    ///
-    /// # Panics
-    /// If it cannot be made.
-    #[must_use]
-    pub fn create_database(&self) -> String {
-        let name = fresh_name();
-        self.sql("mysql", &format!("CREATE DATABASE {name}"));
-        name
-    }
-
-    /// `mariadb`, which will read statements from its stdin, and come through a port that
-    /// leads here. It ends with the first statement that fails, and prints rows without a
-    /// header, with tabs between; NULL is `NULL`.
-    #[must_use]
-    pub fn client(&self, port: u16, database: &str) -> Command {
-        let mut client = program(&found("mariadb"));
-        client.args(["--no-defaults", "--batch", "--raw", "--skip-column-names", "--skip-ssl"]);
-        client.args(["--local-infile=1", "--protocol=tcp", "--host=127.0.0.1"]);
-        client.args(["--default-character-set=utf8mb4", "--user", USER]);
-        client.args([&format!("--port={port}"), database]);
-        client
-    }
-
-    /// Executes statements, each on its own, and gives their rows: a line each, with tabs
-    /// between; NULL is `NULL`.
-    ///
-    /// # Panics
-    /// If one fails, with what `mariadb` says.
-    pub fn sql(&self, database: &str, statements: &str) -> String {
-        answer(self.client(self.port(), database), statements)
-    }
-
-    /// Kills the server, as `kill -9` does; it is gone afterwards.
-    pub fn kill(&mut self) {
-        self.server.kill();
-    }
-
-    /// Starts it again in the same folder, on the same port, and waits until it accepts
-    /// connections; kills it first if it runs.
-    ///
-    /// # Panics
-    /// If it does not start.
-    pub fn restart(&mut self) {
-        self.server.restart();
-    }
-
-    /// What it has said so far.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.server.log()
-    }
+/// `mariadb`. It ends with the first statement that fails.
+fn client(port: u16, database: &str) -> Command {
+    let mut client = program(&found("mariadb"));
+    client.args(["--no-defaults", "--batch", "--raw", "--skip-column-names", "--skip-ssl"]);
+    client.args(["--local-infile=1", "--protocol=tcp", "--host=127.0.0.1"]);
+    client.args(["--default-character-set=utf8mb4", "--user", USER]);
+    client.args([&format!("--port={port}"), database]);
+    client
 }
 
 /// A folder with the system tables in it, and what makes the user.

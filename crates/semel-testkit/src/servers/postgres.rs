@@ -1,10 +1,18 @@
 //! A PostgreSQL of a test's own. Its folder holds `data` and the socket.
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{Folder, Server, USER, answer, done, fresh_name, in_folder, place, program};
+use super::{Folder, Kind, Server, USER, done, in_folder, place, program, url_of};
+
+const KIND: Kind = Kind {
+    scheme: "postgres",
+    first: "postgres",
+    ready: "database system is ready to accept connections",
+    client,
+};
 
 /// A PostgreSQL server. It ends, and all of it goes, when it is dropped.
 #[derive(Debug)]
@@ -43,8 +51,7 @@ impl Postgres {
             folder
         });
         let durable = if durable { "on" } else { "off" };
-        let ready = "database system is ready to accept connections";
-        let server = Server::start(template.copy(), ready, move |folder, port| {
+        let server = Server::start(template.copy(), &KIND, move |folder, port| {
             let mut command = in_folder(&place("postgres").join("postgres"), folder);
             command.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
             command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
@@ -68,80 +75,26 @@ impl Postgres {
     pub fn socket_folder(&self) -> &Path {
         &self.server.folder.path
     }
+}
 
-    /// Where it listens on 127.0.0.1.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.server.port
-    }
+impl Deref for Postgres {
+    type Target = Server;
 
-    /// Who may do everything, without a password.
-    #[must_use]
-    pub fn user(&self) -> &'static str {
-        USER
+    fn deref(&self) -> &Server {
+        &self.server
     }
+}
 
-    /// What a database is called.
-    #[must_use]
-    pub fn url(&self, database: &str) -> String {
-        self.url_at(self.port(), database)
+impl DerefMut for Postgres {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
+}
 
-    /// What a database is called by those who come through a port that leads here.
-    #[must_use]
-    pub fn url_at(&self, port: u16, database: &str) -> String {
-        format!("postgres://{USER}@127.0.0.1:{port}/{database}")
-    }
-
-    /// Makes a database, which has a name of its own. There is always one named `postgres`.
-    ///
-    /// # Panics
-    /// If it cannot be made.
-    #[must_use]
-    pub fn create_database(&self) -> String {
-        let name = fresh_name();
-        self.sql("postgres", &format!("CREATE DATABASE {name}"));
-        name
-    }
-
-    /// `psql`, which will read statements from its stdin, and come through a port that
-    /// leads here. It ends with the first statement that fails, and prints rows without a
-    /// header, with tabs between; NULL is empty.
-    #[must_use]
-    pub fn client(&self, port: u16, database: &str) -> Command {
-        let mut psql = program(&place("postgres").join("psql"));
-        psql.args(["-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-f", "-"]);
-        psql.arg(self.url_at(port, database));
-        psql
-    }
-
-    /// Executes statements, each on its own, and gives their rows: a line each, with tabs
-    /// between; NULL is empty.
-    ///
-    /// # Panics
-    /// If one fails, with what `psql` says.
-    pub fn sql(&self, database: &str, statements: &str) -> String {
-        answer(self.client(self.port(), database), statements)
-    }
-
-    /// Kills the server with all its processes, as `kill -9` does; they are gone
-    /// afterwards.
-    pub fn kill(&mut self) {
-        self.server.kill();
-    }
-
-    /// Starts it again in the same folder, on the same port, and waits until it accepts
-    /// connections; kills it first if it runs.
-    ///
-    /// # Panics
-    /// If it does not start.
-    pub fn restart(&mut self) {
-        self.server.restart();
-    }
-
-    /// What it has said so far.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.server.log()
-    }
+/// `psql`. It ends with the first statement that fails.
+fn client(port: u16, database: &str) -> Command {
+    let mut psql = program(&place("postgres").join("psql"));
+    psql.args(["-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-f", "-"]);
+    psql.arg(url_of(KIND.scheme, port, database));
+    psql
 }
