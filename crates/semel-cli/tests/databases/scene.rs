@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::DerefMut;
 use std::path::Path;
 use std::time::Duration;
 
 use semel_testkit::cut::{Moment, Protocol};
-use semel_testkit::servers::{MariaDb, Postgres};
+use semel_testkit::servers::{self, MariaDb, Postgres};
 use semel_testkit::{Gate, Scratch, eventually};
 
 pub(crate) fn scratch() -> Scratch {
@@ -25,19 +26,13 @@ create table told (note varchar(200));
 ";
 
 /// A server of either kind.
-pub(crate) trait Server: Sync {
+pub(crate) trait Server: Sync + DerefMut<Target = servers::Server> {
     const NAME: &str;
     const PROTOCOL: Protocol;
     /// What a client says to commit a transaction.
     const COMMIT: &[u8];
-    fn port(&self) -> u16;
-    fn url_at(&self, port: u16, database: &str) -> String;
-    fn create_database(&self) -> String;
-    fn sql(&self, database: &str, statements: &str) -> String;
     /// Waits until all that was done is where it would be without a crash.
     fn come_to_rest(&self);
-    fn kill(&mut self);
-    fn restart(&mut self);
 }
 
 macro_rules! server {
@@ -46,26 +41,8 @@ macro_rules! server {
             const NAME: &str = $name;
             const PROTOCOL: Protocol = $protocol;
             const COMMIT: &[u8] = $commit;
-            fn port(&self) -> u16 {
-                self.port()
-            }
-            fn url_at(&self, port: u16, database: &str) -> String {
-                self.url_at(port, database)
-            }
-            fn create_database(&self) -> String {
-                self.create_database()
-            }
-            fn sql(&self, database: &str, statements: &str) -> String {
-                self.sql(database, statements)
-            }
             fn come_to_rest(&self) {
                 eventually("a server has nothing to write", || $rests(self));
-            }
-            fn kill(&mut self) {
-                self.kill();
-            }
-            fn restart(&mut self) {
-                self.restart();
             }
         }
     };
