@@ -1,5 +1,6 @@
 //! Words: plain data, and nothing that touches the world.
 
+pub mod call;
 pub mod database;
 pub mod digest;
 pub mod event;
