@@ -5,3 +5,4 @@
 
 pub mod authority;
 pub mod trust;
+pub mod upstream;
