@@ -58,7 +58,9 @@ pub(crate) fn run(hook: &Hook, occasion: &Occasion<'_>, stop: &Stop) -> Result<(
     };
     let asked = match &hook.does {
         HookDoes::Run(command) => command,
-        HookDoes::Call(_) => return Err("HTTP calls at the end of a run cannot be made yet".to_owned()),
+        HookDoes::Call(_) => {
+            return Err("HTTP calls at the end of a run cannot be made yet".to_owned());
+        }
     };
     let question = Question {
         words: &command::words(asked, &bindings),

@@ -365,6 +365,7 @@ mod tests {
             functions: None,
             sql: None,
             load: None,
+            http: None,
         };
         assert_ne!(how(&["a", "b"]).digest(), how(&["a b"]).digest());
     }
@@ -396,6 +397,7 @@ mod tests {
             functions: None,
             sql: None,
             load: None,
+            http: None,
         };
         let effect = effect([("", Digest::of(b"z"))]).expect("it has an output");
         let mut left = Left::default();

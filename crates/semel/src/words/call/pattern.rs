@@ -184,7 +184,7 @@ enum Head<'a> {
         any: bool,
         rest: &'a [u8],
     },
-    Byte(u8, &'a [u8]),
+    Byte(u8),
 }
 
 fn head(pattern: &[u8]) -> Head<'_> {
@@ -192,7 +192,7 @@ fn head(pattern: &[u8]) -> Head<'_> {
         [] => Head::End,
         [b'*', b'*', rest @ ..] => Head::Star { any: true, rest },
         [b'*', rest @ ..] => Head::Star { any: false, rest },
-        [byte, rest @ ..] => Head::Byte(*byte, rest),
+        [byte, ..] => Head::Byte(*byte),
     }
 }
 
@@ -248,7 +248,7 @@ fn meet_from(one: &[u8], other: &[u8], stars: bool) -> bool {
                             .is_some_and(|byte| (any_right || *byte != b'/') && tail(i + 1, j))
                 }
                 Head::End => right.is_empty(),
-                Head::Byte(byte, _) => right.first() == Some(&byte) && tail(i + 1, j + 1),
+                Head::Byte(byte) => right.first() == Some(&byte) && tail(i + 1, j + 1),
             };
         }
     }

@@ -192,9 +192,8 @@ impl Body {
             Self::None => Some(Vec::new()),
             Self::Json(json) => Some(json.render(values)?.into_bytes()),
             Self::Form(fields) => {
-                let encode = |bytes: &[u8]| {
-                    url::form_urlencoded::byte_serialize(bytes).collect::<String>()
-                };
+                let encode =
+                    |bytes: &[u8]| url::form_urlencoded::byte_serialize(bytes).collect::<String>();
                 let fields: Vec<_> = fields
                     .iter()
                     .map(|(name, value)| {

@@ -12,8 +12,9 @@ use super::draft::{
 use super::value::{Placed, Table, Written};
 use super::{
     Action, ActionKind, Body, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Database, Digested,
-    Each, EachSource, Fault, HOOK_TIMEOUT, Hook, HookDoes, Http, InPlace, Input, InputSource, Items, Load, Out, Param,
-    ParamValue, Pipeline, Probe, Same, Sql, SqlText, Step, StepId, keys, rules,
+    Each, EachSource, Fault, HOOK_TIMEOUT, Hook, HookDoes, Http, InPlace, Input, InputSource,
+    Items, Load, Out, Param, ParamValue, Pipeline, Probe, Same, Sql, SqlText, Step, StepId, keys,
+    rules,
 };
 use crate::words::call::{Calls, Rule};
 

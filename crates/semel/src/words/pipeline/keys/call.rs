@@ -187,7 +187,10 @@ const FIELDS: Shape = Shape::OneOrMore(&Shape::Text);
 /// The rules of a file.
 pub(super) fn calls(value: &Value<'_>) -> Read<Vec<CallDraft>> {
     let tables = value.array().map_err(|faults| {
-        faults.into_iter().map(|fault| fault.help("each rule is a table  [[call]]")).collect::<Vec<_>>()
+        faults
+            .into_iter()
+            .map(|fault| fault.help("each rule is a table  [[call]]"))
+            .collect::<Vec<_>>()
     })?;
     let mut faults = Vec::new();
     let mut calls = Vec::new();

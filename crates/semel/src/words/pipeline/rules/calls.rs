@@ -127,9 +127,9 @@ fn one_unit(call: &CallDraft, other: &CallDraft) -> Option<Fault> {
 /// A budget of money is for calls that have a price.
 fn money_is_spent(call: &CallDraft, calls: &[&CallDraft]) -> Option<Fault> {
     call.rule.budget.as_ref()?.money.as_ref()?;
-    let has_price = calls.iter().any(|other| {
-        other.rule.price.is_some() && call.rule.pattern.overlaps(&other.rule.pattern)
-    });
+    let has_price = calls
+        .iter()
+        .any(|other| other.rule.price.is_some() && call.rule.pattern.overlaps(&other.rule.pattern));
     (!has_price).then(|| {
         let title = "a budget of money for calls without a price";
         Fault::new(title, call.place("budget"), "would never be spent")

@@ -1,0 +1,4 @@
+//! Calls, as far as they can be thought of without sending any.
+
+pub mod profiles;
+pub mod terms;
