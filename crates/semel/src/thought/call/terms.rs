@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::thought::call::profiles;
+use crate::thought::call::{counting, profiles};
 use crate::words::call::{Budget, Equal, Field, Price, Rule, SendKey, Source, Target, WhenUnknown};
 
 /// The header that says the key, unless a rule names another.
@@ -29,6 +29,8 @@ pub struct Terms {
     pub ignore: Vec<Field>,
     /// What equal requests are to each other.
     pub equal: Equal,
+    /// Whether equal requests are one call, however often they come.
+    pub is_one: bool,
     /// Whether it is a read.
     pub read: bool,
     /// Whether it passes through, and nothing of it is kept.
@@ -100,6 +102,8 @@ impl Terms {
         let key = |layer: &Layer<'_>| {
             layer.0.iter().map(|rule| &rule.key).find(|key| !key.is_empty()).cloned()
         };
+        let key = key(&user).or_else(|| key(&profile)).unwrap_or_default();
+        let equal = say(both, |rule| rule.equal.as_ref());
         let is_profile = |rule: &&Rule| match &rule.source {
             Source::Profile { provider, .. } => Some(*provider),
             Source::File(_) => None,
@@ -107,9 +111,10 @@ impl Terms {
         let mut providers: Vec<_> = built_in.iter().filter_map(is_profile).collect();
         providers.dedup();
         Self {
-            key: key(&user).or_else(|| key(&profile)).unwrap_or_default(),
+            key,
             ignore: listed(|rule| &rule.ignore),
-            equal: say(both, |rule| rule.equal.as_ref()).unwrap_or_default(),
+            equal: equal.unwrap_or_default(),
+            is_one: counting::is_one(equal, !key.is_empty()),
             read,
             pass: say(both, |rule| rule.pass.as_ref()).unwrap_or_default(),
             any_account: say(both, |rule| rule.any_account.as_ref()).unwrap_or_default(),

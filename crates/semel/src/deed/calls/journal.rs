@@ -1,0 +1,471 @@
+//! The journal: one thread writes what becomes of calls, and commits many together.
+//!
+//! Requests wait for their permits, and answers for their records, on the next commit: the
+//! sync of one serves all that came in during the one before.
+//!
+//! Invariants: *I14* a permit is given out only when it is committed; *I13* what is equal is
+//! decided by this thread alone, from what the manifest says in the same transaction.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{oneshot, watch};
+
+use super::caller::{Caller, Hold};
+use crate::deed::lease;
+use crate::ground::manifest::calls::{Calls, Permit, Permitted, Which};
+use crate::ground::manifest::sqlite::SqliteManifest;
+use crate::ground::manifest::{ManifestError, ManifestResult};
+use crate::thought::call::counting::{Decision, Flight as Waiting, Known, decide};
+use crate::thought::call::drift::NearMiss;
+use crate::thought::call::outcome::is_refusal;
+use crate::thought::call::terms::Terms;
+use crate::words::call::{CallRecord, CallState, Ended, PermitFor, Scope, WhenUnknown};
+use crate::words::digest::Digest;
+
+/// How many orders share a commit at most.
+const MOST: usize = 512;
+
+/// Where what is sent by one process is told, and its lock.
+const LOCK: &str = "lock";
+
+/// A call in flight, in this process.
+#[derive(Debug)]
+pub(super) struct Flight {
+    /// The call.
+    pub(super) id: i64,
+    /// Which of its sends.
+    pub(super) send: u32,
+    /// How many clients wait for it.
+    clients: AtomicUsize,
+    over: watch::Sender<bool>,
+}
+
+impl Flight {
+    fn new(id: i64, send: u32) -> Arc<Self> {
+        let (over, _) = watch::channel(false);
+        Arc::new(Self { id, send, clients: AtomicUsize::new(1), over })
+    }
+
+    /// A further client waits.
+    pub(super) fn join(&self) {
+        self.clients.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client has gone; says whether nobody waits any more.
+    pub(super) fn leave(&self) -> bool {
+        self.clients.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+
+    /// Waits until how it ended is recorded.
+    pub(super) async fn ended(&self) {
+        let mut over = self.over.subscribe();
+        // Its sender lives as long as we.
+        let _ = over.wait_for(|over| *over).await;
+    }
+}
+
+/// What is asked of a request.
+pub(super) struct Wanted {
+    /// Who asks.
+    pub(super) caller: Arc<Caller>,
+    /// On what terms.
+    pub(super) terms: Arc<Terms>,
+    /// What is permitted, if it is.
+    pub(super) permit: PermitFor,
+    /// The key that the client sent itself.
+    pub(super) client_key: Option<String>,
+    /// Looks like recorded calls, and is none of them.
+    pub(super) near_miss: Option<NearMiss>,
+}
+
+/// What becomes of a request.
+pub(super) enum Ruled {
+    /// It gets this call's answer.
+    Replay(Box<CallRecord>),
+    /// It waits for the end of a call in flight here.
+    Attach(Arc<Flight>),
+    /// It waits for the end of a call in flight in another process.
+    AttachElsewhere,
+    /// It may be sent.
+    Send(Permitted, Arc<Flight>),
+    /// An equal call was answered only just now: whether its client heard that is about to
+    /// be seen.
+    Hold,
+    /// A command is asked what became of it.
+    Probe(Box<CallRecord>, String),
+    /// It is not sent.
+    Refused(Refusal),
+}
+
+/// Why a request is not sent.
+#[derive(Clone, Debug)]
+pub(super) enum Refusal {
+    /// An equal call is unknown.
+    Unknown(Box<CallRecord>),
+    /// It was made for another account.
+    OtherAccount(Box<CallRecord>),
+    /// It has the key of another call, and differs in the rest.
+    OtherRest(Box<CallRecord>),
+    /// A budget does not allow it.
+    OverBudget { name: String, would_be: String, limit: String },
+    /// It looks like a call that is paid already.
+    NearMiss(NearMiss),
+    /// The attempt has drifted.
+    Drifted,
+    /// It is new, and nothing new is wanted.
+    New,
+    /// It is new to a memory that may have lost it.
+    Forgotten,
+}
+
+enum Order {
+    Ask(Box<Wanted>, oneshot::Sender<Result<Ruled, String>>),
+    End(Box<Ended>, oneshot::Sender<Result<CallState, String>>),
+    Desert(i64, u32),
+    Body(Digest, oneshot::Sender<Result<Option<Vec<u8>>, String>>),
+    Retire(Scope, oneshot::Sender<Result<(), String>>),
+    Find(Which, oneshot::Sender<Result<Vec<CallRecord>, String>>),
+}
+
+/// The journal. It ends when the last who gives it orders is gone.
+pub(super) struct Journal {
+    orders: Sender<Order>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Journal {
+    /// Begins to write, to this manifest, as the sender of this name.
+    pub(super) fn begin(manifest: SqliteManifest, folder: &Path, sender: &str) -> std::io::Result<Self> {
+        let (orders, inbox) = channel();
+        let writer = Writer {
+            store: manifest,
+            folder: folder.to_owned(),
+            sender: sender.to_owned(),
+            flights: HashMap::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("calls".to_owned())
+            .spawn(move || writer.work(&inbox))?;
+        Ok(Self { orders, thread: Mutex::new(Some(thread)) })
+    }
+
+    async fn order<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Order,
+    ) -> Result<T, String> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || "the call journal has ended".to_owned();
+        self.orders.send(order(answer)).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Asks what becomes of a request; a permit is durable when it is given.
+    pub(super) async fn ask(&self, wanted: Wanted) -> Result<Ruled, String> {
+        self.order(|answer| Order::Ask(Box::new(wanted), answer)).await
+    }
+
+    /// Records how a send ended; durable when this returns.
+    pub(super) async fn end(&self, ended: Ended) -> Result<CallState, String> {
+        self.order(|answer| Order::End(Box::new(ended), answer)).await
+    }
+
+    /// Nobody waits for a call in flight any more.
+    pub(super) fn desert(&self, flight: &Flight) {
+        // Whoever has ended needs no notes.
+        let _ = self.orders.send(Order::Desert(flight.id, flight.send));
+    }
+
+    /// A body that is kept in the manifest; `None`: it is a file.
+    pub(super) async fn body(&self, digest: Digest) -> Result<Option<Vec<u8>>, String> {
+        self.order(|answer| Order::Body(digest, answer)).await
+    }
+
+    /// A task completed: its reads are asked anew.
+    pub(super) async fn retire(&self, scope: Scope) -> Result<(), String> {
+        self.order(|answer| Order::Retire(scope, answer)).await
+    }
+
+    /// Calls that are recorded.
+    pub(super) async fn find(&self, which: Which) -> Result<Vec<CallRecord>, String> {
+        self.order(|answer| Order::Find(which, answer)).await
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // The thread ends with the last sender: this one is replaced by one that leads nowhere.
+        self.orders = channel().0;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // What it could not write it has said to whoever waited.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread that writes.
+struct Writer {
+    store: SqliteManifest,
+    /// Where every process that sends has its folder.
+    folder: PathBuf,
+    sender: String,
+    flights: HashMap<i64, Arc<Flight>>,
+}
+
+/// What is said once a group is committed.
+type Say = Box<dyn FnOnce(Result<(), String>, &mut Writer)>;
+
+impl Writer {
+    fn work(mut self, inbox: &Receiver<Order>) {
+        while let Ok(first) = inbox.recv() {
+            let mut orders = vec![first];
+            orders.extend(inbox.try_iter().take(MOST - 1));
+            self.round(orders);
+        }
+    }
+
+    /// Works through orders that came in together.
+    fn round(&mut self, orders: Vec<Order>) {
+        let (writing, reading): (Vec<_>, Vec<_>) =
+            orders.into_iter().partition(|order| !matches!(order, Order::Body(..) | Order::Find(..)));
+        for order in reading {
+            self.read(order);
+        }
+        if writing.is_empty() {
+            return;
+        }
+        let mut says: Vec<Say> = Vec::new();
+        let mut orders = Some(writing);
+        let Self { store, folder, sender, flights } = self;
+        let committed = store.together(&mut |store| {
+            let mut desk = Desk { store, folder, sender, flights };
+            for order in orders.take().into_iter().flatten() {
+                says.extend(desk.act(order));
+            }
+        });
+        let committed = committed.map_err(|error| error.to_string());
+        for say in says {
+            say(committed.clone(), self);
+        }
+        // Where the transaction could not even begin, those who wait are told by the end of
+        // their channels; what they wanted was not done.
+    }
+
+    fn read(&self, order: Order) {
+        match order {
+            Order::Body(digest, answer) => {
+                let _ = answer.send(self.store.body(&digest).map_err(|error| error.to_string()));
+            }
+            Order::Find(which, answer) => {
+                let _ = answer.send(self.store.calls(&which).map_err(|error| error.to_string()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What the writer has at hand within a transaction.
+struct Desk<'a> {
+    store: &'a mut dyn Calls,
+    folder: &'a Path,
+    sender: &'a str,
+    flights: &'a mut HashMap<i64, Arc<Flight>>,
+}
+
+impl Desk<'_> {
+    fn act(&mut self, order: Order) -> Option<Say> {
+        match order {
+            Order::Ask(wanted, answer) => {
+                let ruled = self.rule(&wanted).map_err(|error| error.to_string());
+                Some(Box::new(move |committed, writer| {
+                    if let (Err(_), Ok(Ruled::Send(permitted, _))) = (&committed, &ruled) {
+                        // It was never permitted.
+                        writer.flights.remove(&permitted.id);
+                    }
+                    let _ = answer.send(committed.and(ruled));
+                }))
+            }
+            Order::End(ended, answer) => {
+                let state = self.store.end(&ended).map_err(|error| error.to_string());
+                Some(Box::new(move |committed, writer| {
+                    let state = committed.and(state);
+                    let is_last = |flight: &Arc<Flight>| flight.send == ended.send;
+                    if writer.flights.get(&ended.id).is_some_and(is_last)
+                        && let Some(flight) = writer.flights.remove(&ended.id)
+                    {
+                        flight.over.send_replace(true);
+                    }
+                    let _ = answer.send(state);
+                }))
+            }
+            Order::Desert(id, send) => {
+                // It is a hint for other processes; our own know.
+                let _ = self.store.desert(id, send);
+                None
+            }
+            Order::Retire(scope, answer) => {
+                let retired = self.store.retire_reads(&scope).map_err(|error| error.to_string());
+                Some(Box::new(move |committed, _| {
+                    let _ = answer.send(committed.and(retired));
+                }))
+            }
+            Order::Body(..) | Order::Find(..) => None,
+        }
+    }
+
+    fn rule(&mut self, wanted: &Wanted) -> ManifestResult<Ruled> {
+        let permit = &wanted.permit;
+        let mut calls = self.store.equal(&permit.scope, &permit.identity)?;
+        if self.lose_the_dead(&calls)? {
+            calls = self.store.equal(&permit.scope, &permit.identity)?;
+        }
+        let last = calls.iter().map(|call| call.n).max().unwrap_or(0);
+        calls.retain(|call| !call.is_retired);
+        let known: Vec<_> = calls.iter().map(|call| self.known(call, wanted)).collect();
+        let mut decision = decide(&known, last, wanted.terms.is_one);
+        // A key that the client made itself for this very call, and that no recorded call has,
+        // is a call of its own only where the others are over for it.
+        if let Decision::Open(_) = decision
+            && wanted.caller.just_answered(calls.iter().map(|call| call.id)) == Hold::Yes
+        {
+            return Ok(Ruled::Hold);
+        }
+        let take = |n: u32, calls: &mut Vec<CallRecord>| {
+            let at = calls.iter().position(|call| call.n == n).expect("what is decided on is there");
+            Box::new(calls.swap_remove(at))
+        };
+        // A probe settles what may be sent again otherwise.
+        if let Decision::Unknown(n) = decision
+            && let WhenUnknown::Probe(command) = &wanted.terms.unknown
+        {
+            return Ok(Ruled::Probe(take(n, &mut calls), command.clone()));
+        }
+        if let Decision::Open(_) | Decision::SendAgain(_) = decision
+            && let Some(refusal) = wanted.caller.refuses(wanted, matches!(decision, Decision::Open(_)))
+        {
+            return Ok(Ruled::Refused(refusal));
+        }
+        if let Decision::Attach(n) = decision
+            && !self.is_ours(calls.iter().find(|call| call.n == n))
+        {
+            return Ok(Ruled::AttachElsewhere);
+        }
+        // What a human allowed is used up by it.
+        let permitted = match &mut decision {
+            Decision::Open(n) => self.store.open(permit, *n, wanted.caller.token())?,
+            Decision::SendAgain(n) => {
+                let call = take(*n, &mut calls);
+                let uses = call.state == CallState::Unknown && !by_rule(&call, &wanted.terms);
+                self.store.send_again(&call, permit, uses, wanted.caller.token())?
+            }
+            Decision::Replay(n) => return Ok(Ruled::Replay(take(*n, &mut calls))),
+            Decision::Attach(n) => {
+                let id = take(*n, &mut calls).id;
+                return Ok(self.flights.get(&id).map_or(Ruled::AttachElsewhere, |flight| {
+                    flight.join();
+                    Ruled::Attach(Arc::clone(flight))
+                }));
+            }
+            Decision::Unknown(n) => return Ok(Ruled::Refused(Refusal::Unknown(take(*n, &mut calls)))),
+            Decision::OtherAccount(n) => {
+                return Ok(Ruled::Refused(Refusal::OtherAccount(take(*n, &mut calls))));
+            }
+            Decision::OtherRest(n) => {
+                return Ok(Ruled::Refused(Refusal::OtherRest(take(*n, &mut calls))));
+            }
+        };
+        match permitted {
+            Permit::Given(permitted) => {
+                let flight = Flight::new(permitted.id, permitted.send);
+                self.flights.insert(permitted.id, Arc::clone(&flight));
+                Ok(Ruled::Send(permitted, flight))
+            }
+            Permit::Late => Err(ManifestError::Damaged("two calls have one number".to_owned())),
+            Permit::OverBudget { name, would_be, limit } => {
+                Ok(Ruled::Refused(Refusal::OverBudget { name, would_be, limit }))
+            }
+        }
+    }
+
+    fn is_ours(&self, call: Option<&CallRecord>) -> bool {
+        call.is_some_and(|call| self.flights.contains_key(&call.id))
+    }
+
+    /// What dead processes had in flight is unknown.
+    fn lose_the_dead(&mut self, calls: &[CallRecord]) -> ManifestResult<bool> {
+        let mut lost = false;
+        for call in calls {
+            let is_other = call.state == CallState::InFlight && call.sender != self.sender;
+            if is_other && !is_alive(self.folder, &call.sender) {
+                self.store.lose(&call.sender, DIED)?;
+                lost = true;
+            }
+        }
+        Ok(lost)
+    }
+
+    fn known(&self, call: &CallRecord, wanted: &Wanted) -> Known {
+        let flight = match (call.state, self.flights.get(&call.id)) {
+            (CallState::InFlight, Some(flight)) if flight.clients.load(Ordering::Relaxed) == 0 => {
+                Waiting::Deserted
+            }
+            (CallState::InFlight, Some(_)) => Waiting::Awaited,
+            (CallState::InFlight, None) if call.is_awaited => Waiting::Awaited,
+            (CallState::InFlight, None) => Waiting::Deserted,
+            _ => Waiting::Over,
+        };
+        let status = call.answered.as_ref().map(|answered| answered.status);
+        let terms = &wanted.terms;
+        let is_stale = terms.fresh_for.is_some_and(|most| {
+            let age = Timestamp::now().duration_since(call.ended.unwrap_or(call.sent));
+            Duration::try_from(age).unwrap_or_default() > most
+        });
+        Known {
+            n: call.n,
+            state: call.state,
+            is_answered: wanted.caller.has_answer_of(call.id),
+            flight,
+            is_named: wanted.client_key.as_ref().is_some_and(|key| *key == call.key),
+            is_stale,
+            was_refused_before: status.is_some_and(is_refusal) && call.attempt != wanted.permit.attempt,
+            may_be_resent: call.state == CallState::Unknown
+                && (call.allowed > 0 || by_rule(call, terms)),
+            is_of_account: terms.any_account || call.asked.account == wanted.permit.asked.account,
+            rest_matches: call.rest == wanted.permit.rest,
+        }
+    }
+}
+
+/// Why a call whose sender died is unknown.
+pub(super) const DIED: &str = "semel was killed while it was in flight";
+
+/// Whether a rule lets an unknown call be sent again.
+fn by_rule(call: &CallRecord, terms: &Terms) -> bool {
+    match &terms.unknown {
+        WhenUnknown::Resend if call.asked.is_read => true,
+        WhenUnknown::Resend => {
+            !call.key.is_empty() && call.key_until.is_some_and(|until| Timestamp::now() < until)
+        }
+        WhenUnknown::ResendAtMost(most) => call.sends <= *most,
+        WhenUnknown::Stop | WhenUnknown::Probe(_) => false,
+    }
+}
+
+/// Whether the process that sends under a name is alive.
+pub(super) fn is_alive(folder: &Path, sender: &str) -> bool {
+    let lock = folder.join(sender).join(LOCK);
+    // Where it cannot be asked nobody is declared dead.
+    lock.exists() && lease::is_held(&lock).unwrap_or(true)
+}
+
+/// The lock of a process that sends.
+pub(super) fn lock_of(folder: &Path, sender: &str) -> PathBuf {
+    folder.join(sender).join(LOCK)
+}
