@@ -277,3 +277,6 @@ async fn in_time<T>(
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;
