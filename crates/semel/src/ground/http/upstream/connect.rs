@@ -8,8 +8,8 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
@@ -385,17 +385,30 @@ where
         .max_send_buf_size(UNSENT)
         .handshake(TokioIo::new(io))
         .await;
-    let (sender, mut connection) = begun.map_err(|error| not_begun(to, &error))?;
-    let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
-    let noted = Arc::clone(&room);
+    let (sender, connection) = begun.map_err(|error| not_begun(to, &error))?;
+    // Only the connection knows what the server has said of its room. When it has ended it
+    // has to go, and what waits in it with it, so it is nobody's but its task's.
+    let connection = Arc::new(Mutex::new(Some(connection)));
+    let seen = Arc::clone(&connection);
+    let room = Box::new(move || {
+        lock(&seen).as_ref().map_or(0, http2::Connection::current_max_send_streams)
+    });
     tokio::spawn(poll_fn(move |cx| {
+        let mut connection = lock(&connection);
+        let Some(open) = connection.as_mut() else { return Poll::Ready(()) };
         // Whoever waits for an answer is told of its end.
-        let ended = Pin::new(&mut connection).poll(cx).map(drop);
-        noted.store(connection.current_max_send_streams(), Ordering::Relaxed);
+        let ended = Pin::new(open).poll(cx).map(drop);
+        if ended.is_ready() {
+            *connection = None;
+        }
         ended
     }));
     let (many, share) = Many::new(sender, line, room);
     Ok(Connection::Many(many, share))
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn not_begun(to: &Origin, error: &hyper::Error) -> SendError {

@@ -36,12 +36,14 @@ pub(super) struct One {
     pub(super) through: Option<Arc<Proxy>>,
 }
 
+/// How many requests a server takes at once, as far as it has said.
+pub(super) type Room = Box<dyn Fn() -> usize + Send + Sync>;
+
 /// A connection of HTTP/2.
 pub(super) struct Many {
     sender: http2::SendRequest<Outgoing>,
     line: Line,
-    /// How many requests the server takes at once, as far as is known.
-    room: Arc<AtomicUsize>,
+    room: Room,
     in_flight: AtomicUsize,
     used: Mutex<Instant>,
 }
@@ -104,7 +106,7 @@ impl Many {
     pub(super) fn new(
         sender: http2::SendRequest<Outgoing>,
         line: Line,
-        room: Arc<AtomicUsize>,
+        room: Room,
     ) -> (Arc<Self>, InFlight) {
         let used = Mutex::new(Instant::now());
         let many = Arc::new(Self { sender, line, room, in_flight: AtomicUsize::new(1), used });
@@ -116,7 +118,7 @@ impl Many {
     /// What the server has no room for would wait in here, and if the server went away
     /// meanwhile nobody could say that it had not been sent.
     pub(super) fn share(self: &Arc<Self>) -> Option<InFlight> {
-        let room = self.room.load(Ordering::Relaxed).min(TOGETHER);
+        let room = (self.room)().min(TOGETHER);
         let taken = self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
             (now < room).then_some(now + 1)
         });

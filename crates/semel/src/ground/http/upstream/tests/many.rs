@@ -5,6 +5,7 @@ use super::*;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 
@@ -17,26 +18,34 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 const END_STREAM_AND_HEADERS: u8 = 5;
 const ACK: u8 = 1;
 
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
 /// A server's side of a connection.
 struct Peer(TcpStream);
 
 impl Peer {
     /// The client has begun; so do we.
-    async fn begin(mut socket: TcpStream) -> Self {
+    async fn begin(socket: TcpStream) -> Self {
+        Self::begin_with(socket, &[]).await
+    }
+
+    async fn begin_with(mut socket: TcpStream, settings: &[u8]) -> Self {
         let mut preface = [0; 24];
         socket.read_exact(&mut preface).await.unwrap();
         let mut peer = Self(socket);
-        peer.write(SETTINGS, 0, 0, &[]).await;
+        peer.write(SETTINGS, 0, 0, settings).await;
         peer
     }
 
     async fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        self.0.write_all(&frame).await.unwrap();
+        self.0.write_all(&frame(kind, flags, stream, payload)).await.unwrap();
     }
 
     /// The stream of the next request, or `None` when the client has gone.
@@ -174,36 +183,63 @@ fn a_server_that_goes_away_after_a_stream_may_have() {
     });
 }
 
-/// Two on one connection: the one below the line may have been processed, the other not,
-/// though the same connection ends for both.
+/// What comes of two requests on one connection that is served like this.
+async fn two_sent_to<F, S>(serve: S) -> [Option<NotProcessed>; 2]
+where
+    F: Future<Output = ()> + Send + 'static,
+    S: Fn(usize, TcpStream) -> F + Send + 'static,
+{
+    let to = h2_server(serve).await;
+    let upstream = upstream(Limits::default());
+    let place = upstream.pool.place(&to);
+    let first = place.add(upstream.connector.open(&to, false).await.unwrap());
+    let second = place.take(Freshness::Fresh, false).unwrap();
+    let sending = [first, second].map(|lane| {
+        let request = charge().map(|body| body.map_err(Into::into).boxed_unsync());
+        let (to, place) = (to.clone(), Arc::clone(&place));
+        tokio::spawn(async move { lane.send(&to, request, &place).await })
+    });
+    let mut proofs = Vec::new();
+    for sent in sending {
+        match sent.await.unwrap() {
+            Err(Failed::Over(error)) => proofs.push(error.proof),
+            _ => panic!("it was answered, or never begun"),
+        }
+    }
+    [proofs[0], proofs[1]]
+}
+
+/// The one below the line may have been processed, the other not, though the same
+/// connection ends for both.
 #[test]
 fn the_line_is_between_streams() {
     run(async {
-        let to = h2_server(|_, socket| async move {
+        let proofs = two_sent_to(|_, socket| async move {
             let mut peer = Peer::begin(socket).await;
             let first = peer.request().await.unwrap();
             let second = peer.request().await.unwrap();
             assert!(first < second);
             peer.go_away(first, NO_ERROR).await;
-        })
-        .await;
-        let upstream = upstream(Limits::default());
-        let (one, place) = (upstream.connector.open(&to, false), upstream.pool.place(&to));
-        let first = place.add(one.await.unwrap());
-        let second = place.take(Freshness::Fresh, false).unwrap();
-        let request = || charge().map(|body| body.map_err(Into::into).boxed_unsync());
-        let mut proofs = Vec::new();
-        let sending = [first, second].map(|lane| {
-            let (to, place, request) = (to.clone(), Arc::clone(&place), request());
-            tokio::spawn(async move { lane.send(&to, request, &place).await })
         });
-        for sent in sending {
-            match sent.await.unwrap() {
-                Err(Failed::Over(error)) => proofs.push(error.proof),
-                _ => panic!("it was answered, or never begun"),
-            }
-        }
-        assert_eq!(proofs, [None, Some(NotProcessed::GoAway)]);
+        assert_eq!(proofs.await, [None, Some(NotProcessed::GoAway)]);
+    });
+}
+
+/// A server that must not push and does it ends all streams, right after its goodbye.
+#[test]
+fn a_goodbye_is_not_taken_for_more_than_it_says() {
+    run(async {
+        let proofs = two_sent_to(|_, socket| async move {
+            let mut peer = Peer::begin(socket).await;
+            let first = peer.request().await.unwrap();
+            let second = peer.request().await.unwrap();
+            let goodbye = [first.to_be_bytes(), NO_ERROR.to_be_bytes()].concat();
+            let mut both = frame(GOAWAY, 0, 0, &goodbye);
+            both.extend(frame(PUSH_PROMISE, 4, second, &[0, 0, 0, 2, 0x82, 0x86, 0x84]));
+            peer.0.write_all(&both).await.unwrap();
+            peer.linger().await;
+        });
+        assert_eq!(proofs.await[0], None);
     });
 }
 
@@ -288,5 +324,41 @@ fn many_share_a_connection() {
             assert_eq!(answer.unwrap().version(), Version::HTTP_2);
         }
         assert_eq!(opened.load(Ordering::SeqCst), 1);
+    });
+}
+
+/// What would have to wait for its turn takes another connection: if the server went away
+/// meanwhile, nobody could say that it was not sent.
+#[test]
+fn where_there_is_no_room_another_connection_is_opened() {
+    run(async {
+        let another = Arc::new(Notify::new());
+        let to = h2_server(move |at, socket| {
+            let another = Arc::clone(&another);
+            async move {
+                // At most one stream.
+                let mut peer = Peer::begin_with(socket, &[0, 3, 0, 0, 0, 1]).await;
+                let stream = peer.request().await.unwrap();
+                peer.answer(stream).await;
+                if at > 0 {
+                    another.notify_one();
+                } else {
+                    let stream = peer.request().await.unwrap();
+                    another.notified().await;
+                    peer.answer(stream).await;
+                }
+                peer.linger().await;
+            }
+        })
+        .await;
+        let upstream = upstream(Limits::default());
+        upstream.send(&to, get(), Freshness::Fresh).await.unwrap();
+        let sending = [(); 2].map(|()| {
+            let (upstream, to) = (upstream.clone(), to.clone());
+            tokio::spawn(async move { upstream.send(&to, get(), Freshness::Fresh).await })
+        });
+        for sent in sending {
+            assert_eq!(sent.await.unwrap().unwrap().status(), StatusCode::OK);
+        }
     });
 }
