@@ -1,6 +1,7 @@
 //! The semel command.
 
 mod args;
+mod contained;
 mod exit;
 mod file;
 mod help;
@@ -18,6 +19,9 @@ use signal_hook::consts::SIGXFSZ;
 
 fn main() -> ExitCode {
     if let Some(code) = keeper::serve() {
+        return code;
+    }
+    if let Some(code) = contained::serve() {
         return code;
     }
     // A file that may grow no further (`ulimit -f`) is then an error of the write, which

@@ -2,6 +2,8 @@
 //!
 //! What is particular to an operating system stands here and nowhere else.
 
+pub mod connections;
+pub mod contain;
 pub mod disk;
 pub mod fault;
 pub mod file_system;

@@ -115,6 +115,11 @@ impl Stop {
         matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1))
     }
 
+    /// What becomes readable when it is pulled.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// Waits for as long, or until it is pulled.
     pub fn wait(&self, pause: Duration) {
         let deadline = Instant::now() + pause;
@@ -266,6 +271,11 @@ impl Running {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.leader.pid().as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// What becomes readable when the command's first process has ended.
+    pub(super) fn end(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
     /// Waits until the command's first process ended, handing on what the
