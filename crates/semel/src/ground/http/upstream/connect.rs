@@ -4,16 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rustls::crypto::ring as provider;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
@@ -23,7 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::lane::{InFlight, Many, One};
+use super::lane::{One, told};
+use super::many::{InFlight, Many};
 use super::wire::{Line, Wire};
 use super::{NotProcessed, Origin, Proxy, Scheme, SendError, UserProxy, bracketed, in_time};
 use crate::ground::http::trust::Trust;
@@ -40,12 +38,6 @@ const BUFFER: usize = 128 * 1024;
 
 /// How many headers an answer may have. One that has been paid for should be read.
 const HEADERS: usize = 256;
-
-/// How long the headers of an answer may be in HTTP/2.
-const HEADER_LIST: u32 = 128 * 1024;
-
-/// What is kept of a request's body while the server does not take it.
-const UNSENT: usize = 64 * 1024;
 
 /// How long the answer of a proxy to `CONNECT` may be.
 const PROXY_HEAD: usize = 16 * 1024;
@@ -380,37 +372,11 @@ async fn many<T>(to: &Origin, io: T, line: Line) -> Result<Connection, SendError
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let begun = http2::Builder::new(TokioExecutor::new())
-        .max_header_list_size(HEADER_LIST)
-        .max_send_buf_size(UNSENT)
-        .handshake(TokioIo::new(io))
-        .await;
-    let (sender, connection) = begun.map_err(|error| not_begun(to, &error))?;
-    // Only the connection knows what the server has said of its room. When it has ended it
-    // has to go, and what waits in it with it, so it is nobody's but its task's.
-    let connection = Arc::new(Mutex::new(Some(connection)));
-    let seen = Arc::clone(&connection);
-    let room = Box::new(move || {
-        lock(&seen).as_ref().map_or(0, http2::Connection::current_max_send_streams)
-    });
-    tokio::spawn(poll_fn(move |cx| {
-        let mut connection = lock(&connection);
-        let Some(open) = connection.as_mut() else { return Poll::Ready(()) };
-        // Whoever waits for an answer is told of its end.
-        let ended = Pin::new(open).poll(cx).map(drop);
-        if ended.is_ready() {
-            *connection = None;
-        }
-        ended
-    }));
-    let (many, share) = Many::new(sender, line, room);
+    let begun = Many::begin(io, line).await;
+    let (many, share) = begun.map_err(|error| not_begun(to, &error))?;
     Ok(Connection::Many(many, share))
 }
 
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn not_begun(to: &Origin, error: &hyper::Error) -> SendError {
-    SendError::proved(NotProcessed::Unreachable, format!("{to}: {error}"))
+fn not_begun(to: &Origin, error: &dyn std::error::Error) -> SendError {
+    SendError::proved(NotProcessed::Unreachable, format!("{to}: {}", told(error)))
 }

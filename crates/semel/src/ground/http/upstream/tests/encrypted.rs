@@ -136,3 +136,20 @@ fn without_a_handshake_nothing_was_processed() {
         assert!(what.contains("within 0.001 s"), "{what}");
     });
 }
+
+/// More than the windows of HTTP/2 and the buffers of HTTP/1, both ways.
+#[test]
+fn large_bodies_stream() {
+    run(async {
+        let authority = Authority::new().unwrap();
+        let upstream = trusting(&authority);
+        let large = Bytes::from_iter((0..3 * 1024 * 1024_u32).map(|at| at.to_be_bytes()[3]));
+        for protocols in [&["h2"][..], &["http/1.1"]] {
+            let to = tls_server(config(&authority, "localhost"), protocols).await;
+            let request = Request::post("/").body(Full::new(large.clone())).unwrap();
+            let answer = upstream.send(&to, request, Freshness::Fresh).await.unwrap();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert!(body == large, "{} bytes", body.len());
+        }
+    });
+}

@@ -2,6 +2,7 @@
 
 use super::*;
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -15,6 +16,8 @@ const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 const END_STREAM_AND_HEADERS: u8 = 5;
 const ACK: u8 = 1;
 
@@ -50,16 +53,22 @@ impl Peer {
 
     /// The stream of the next request, or `None` when the client has gone.
     async fn request(&mut self) -> Option<u32> {
+        self.next(HEADERS).await.map(|(stream, _)| stream)
+    }
+
+    /// The next frame of a kind.
+    async fn next(&mut self, wanted: u8) -> Option<(u32, Vec<u8>)> {
         loop {
             let mut head = [0; 9];
             self.0.read_exact(&mut head).await.ok()?;
             let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
             let mut payload = vec![0; usize::try_from(length).unwrap()];
             self.0.read_exact(&mut payload).await.ok()?;
-            match head[3] {
-                HEADERS => return Some(u32::from_be_bytes(head[5..].try_into().unwrap())),
-                PING if head[4] & ACK == 0 => self.write(PING, ACK, 0, &payload).await,
-                _ => {}
+            if head[3] == PING && head[4] & ACK == 0 {
+                self.write(PING, ACK, 0, &payload).await;
+            }
+            if head[3] == wanted {
+                return Some((u32::from_be_bytes(head[5..].try_into().unwrap()), payload));
             }
         }
     }
@@ -361,4 +370,122 @@ fn where_there_is_no_room_another_connection_is_opened() {
             assert_eq!(sent.await.unwrap().unwrap().status(), StatusCode::OK);
         }
     });
+}
+
+#[test]
+fn an_answer_that_was_reset_has_not_ended() {
+    run(async {
+        for code in [NO_ERROR, INTERNAL_ERROR, CANCEL, REFUSED_STREAM] {
+            let sent = h2_sent_to(move |_, socket| async move {
+                let mut peer = Peer::begin(socket).await;
+                let stream = peer.request().await.unwrap();
+                peer.write(HEADERS, END_HEADERS, stream, &[0x88]).await;
+                peer.write(DATA, 0, stream, b"hello").await;
+                peer.reset(stream, code).await;
+                peer.linger().await;
+            });
+            let body = sent.await.unwrap().into_body().collect().await;
+            let error = body.unwrap_err().to_string();
+            assert!(error.starts_with("the answer was cut"), "{error}");
+        }
+        let hangs_up = h2_sent_to(|_, socket| async move {
+            let mut peer = Peer::begin(socket).await;
+            let stream = peer.request().await.unwrap();
+            peer.write(HEADERS, END_HEADERS, stream, &[0x88]).await;
+            peer.write(DATA, 0, stream, b"hello").await;
+        });
+        assert!(hangs_up.await.unwrap().into_body().collect().await.is_err());
+    });
+}
+
+#[test]
+fn an_answer_may_end_before_its_request() {
+    run(async {
+        let to = h2_server(|_, socket| async move {
+            let mut peer = Peer::begin(socket).await;
+            let stream = peer.request().await.unwrap();
+            peer.write(HEADERS, END_HEADERS, stream, &[0x88]).await;
+            peer.write(DATA, END_STREAM, stream, b"hello").await;
+            // It wants no more.
+            peer.reset(stream, NO_ERROR).await;
+            peer.linger().await;
+        })
+        .await;
+        let request = Request::post("/").body(StreamBody::new(Endless)).unwrap();
+        let upstream = upstream(Limits::default());
+        let answer = upstream.send(&to, request, Freshness::Fresh).await.unwrap();
+        assert_eq!(text(answer).await, "hello");
+    });
+}
+
+#[test]
+fn whoever_gives_up_resets_the_stream_and_nothing_else() {
+    run(async {
+        let (heard, hears) = oneshot::channel();
+        let (ended, ends) = oneshot::channel();
+        let (gone, goes) = oneshot::channel();
+        let tells = Mutex::new(Some((heard, ended, gone)));
+        let to = h2_server(move |_, socket| {
+            let (heard, ended, gone) = tells.lock().unwrap().take().unwrap();
+            async move {
+                let mut peer = Peer::begin(socket).await;
+                let stream = peer.request().await.unwrap();
+                heard.send(()).unwrap();
+                let reset = (stream, CANCEL.to_be_bytes().to_vec());
+                assert_eq!(peer.next(RST_STREAM).await.unwrap(), reset);
+                ended.send(()).unwrap();
+                let stream = peer.request().await.unwrap();
+                peer.answer(stream).await;
+                peer.linger().await;
+                gone.send(()).unwrap();
+            }
+        })
+        .await;
+        let upstream = upstream(Limits::default());
+        let sending = tokio::spawn({
+            let (upstream, to) = (upstream.clone(), to.clone());
+            let request = Request::post("/").body(StreamBody::new(Endless)).unwrap();
+            async move { upstream.send(&to, request, Freshness::Fresh).await }
+        });
+        hears.await.unwrap();
+        sending.abort();
+        ends.await.unwrap();
+        let answer = upstream.send(&to, get(), Freshness::Fresh).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        // When nobody has it any more, the connection is closed.
+        drop((answer, upstream));
+        goes.await.unwrap();
+    });
+}
+
+#[test]
+fn half_a_request_does_not_look_like_a_whole_one() {
+    run(async {
+        let (heard, hears) = oneshot::channel();
+        let heard = Mutex::new(Some(heard));
+        let sent = h2_sent_half_to(move |_, socket| {
+            let heard = heard.lock().unwrap().take().unwrap();
+            async move {
+                let mut peer = Peer::begin(socket).await;
+                peer.request().await.unwrap();
+                heard.send(peer.next(RST_STREAM).await.unwrap().1).unwrap();
+                peer.linger().await;
+            }
+        });
+        has_no_proof(sent.await);
+        assert_eq!(hears.await.unwrap(), CANCEL.to_be_bytes());
+    });
+}
+
+/// The same with a request whose body breaks off.
+async fn h2_sent_half_to<F, S>(serve: S) -> Result<Response<Received>, SendError>
+where
+    F: Future<Output = ()> + Send + 'static,
+    S: Fn(usize, TcpStream) -> F + Send + 'static,
+{
+    let to = h2_server(serve).await;
+    let half = [Ok(Frame::data(Bytes::from("ord"))), Err(io::Error::other("hung up"))];
+    let half = StreamBody::new(futures_util::stream::iter(half));
+    let request = Request::post("/charge").body(half).unwrap();
+    upstream(Limits::default()).send(&to, request, Freshness::Fresh).await
 }
