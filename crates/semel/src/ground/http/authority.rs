@@ -96,7 +96,10 @@ impl Authority {
     /// # Errors
     /// If the system gives no random numbers.
     pub fn new() -> Result<Self, AuthorityError> {
-        let mut params = params("semel (for one run)", ROOT)?;
+        // A name of its own: where two are trusted, one inside the other, a client may
+        // look for the key by the name alone.
+        let number: String = random()?[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut params = params(&format!("semel, run {number}"), ROOT)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
@@ -158,7 +161,7 @@ impl Authority {
 
     fn config_of(&self, host: &Host) -> Result<ServerConfig, AuthorityError> {
         // A host as common name overflows its 64 bytes; the alternative name counts.
-        let mut params = params("semel (for one host)", LEAF)?;
+        let mut params = params("semel", LEAF)?;
         params.subject_alt_names = vec![match host {
             Host::Name(name) => SanType::DnsName(name.as_str().try_into()?),
             Host::Address(address) => SanType::IpAddress(*address),
@@ -209,8 +212,7 @@ fn params(name: &str, lives: Duration) -> Result<CertificateParams, AuthorityErr
     params.distinguished_name.push(DnType::CommonName, name);
     // Of the library's own making it would be the same for all that have the same key,
     // and there are clients that take two such certificates for a fraud.
-    let mut serial = [0_u8; 16];
-    SystemRandom::new().fill(&mut serial).map_err(|_| AuthorityError::Random)?;
+    let mut serial = random()?;
     serial[0] = serial[0] & 0x3f | 0x40;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     let epoch = date_time_ymd(1970, 1, 1);
@@ -218,6 +220,12 @@ fn params(name: &str, lives: Duration) -> Result<CertificateParams, AuthorityErr
     params.not_before = epoch + now.saturating_sub(BACKDATED);
     params.not_after = epoch + (now + lives);
     Ok(params)
+}
+
+fn random() -> Result<[u8; 16], AuthorityError> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

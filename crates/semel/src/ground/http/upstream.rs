@@ -10,6 +10,7 @@
 
 mod connect;
 mod lane;
+mod many;
 mod pool;
 mod proxy;
 mod received;
@@ -35,7 +36,7 @@ use pool::Pool;
 
 pub use connect::Roots;
 pub use proxy::{Proxy, UserProxy};
-pub use received::Received;
+pub use received::{CutShort, Received};
 
 /// Whatever went wrong with the body of a request.
 type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -277,3 +278,6 @@ async fn in_time<T>(
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,16 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rustls::crypto::ring as provider;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
@@ -23,7 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::lane::{InFlight, Many, One};
+use super::lane::{One, told};
+use super::many::{InFlight, Many};
 use super::wire::{Line, Wire};
 use super::{NotProcessed, Origin, Proxy, Scheme, SendError, UserProxy, bracketed, in_time};
 use crate::ground::http::trust::Trust;
@@ -40,12 +38,6 @@ const BUFFER: usize = 128 * 1024;
 
 /// How many headers an answer may have. One that has been paid for should be read.
 const HEADERS: usize = 256;
-
-/// How long the headers of an answer may be in HTTP/2.
-const HEADER_LIST: u32 = 128 * 1024;
-
-/// What is kept of a request's body while the server does not take it.
-const UNSENT: usize = 64 * 1024;
 
 /// How long the answer of a proxy to `CONNECT` may be.
 const PROXY_HEAD: usize = 16 * 1024;
@@ -380,24 +372,11 @@ async fn many<T>(to: &Origin, io: T, line: Line) -> Result<Connection, SendError
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let begun = http2::Builder::new(TokioExecutor::new())
-        .max_header_list_size(HEADER_LIST)
-        .max_send_buf_size(UNSENT)
-        .handshake(TokioIo::new(io))
-        .await;
-    let (sender, mut connection) = begun.map_err(|error| not_begun(to, &error))?;
-    let room = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
-    let noted = Arc::clone(&room);
-    tokio::spawn(poll_fn(move |cx| {
-        // Whoever waits for an answer is told of its end.
-        let ended = Pin::new(&mut connection).poll(cx).map(drop);
-        noted.store(connection.current_max_send_streams(), Ordering::Relaxed);
-        ended
-    }));
-    let (many, share) = Many::new(sender, line, room);
+    let begun = Many::begin(io, line).await;
+    let (many, share) = begun.map_err(|error| not_begun(to, &error))?;
     Ok(Connection::Many(many, share))
 }
 
-fn not_begun(to: &Origin, error: &hyper::Error) -> SendError {
-    SendError::proved(NotProcessed::Unreachable, format!("{to}: {error}"))
+fn not_begun(to: &Origin, error: &dyn std::error::Error) -> SendError {
+    SendError::proved(NotProcessed::Unreachable, format!("{to}: {}", told(error)))
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::connect::Connection;
-use super::lane::{InFlight, Lane, Many, One};
+use super::lane::{Lane, One};
+use super::many::{InFlight, Many};
 use super::{Freshness, Limits, Origin};
 
 /// How many connections of HTTP/1 to one server stay open unused.
