@@ -4,6 +4,7 @@ pub mod database;
 pub mod digests;
 pub mod glob;
 pub mod home;
+pub mod http;
 pub mod manifest;
 pub mod once_log;
 pub mod one_writer;

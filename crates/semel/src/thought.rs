@@ -1,6 +1,7 @@
 //! Thought: pure functions of words.
 
 pub mod bind;
+pub mod call;
 pub mod decide;
 pub mod draft;
 pub mod lint;

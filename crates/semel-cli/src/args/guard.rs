@@ -64,6 +64,9 @@ pub(crate) struct Step {
     /// How long a try may take: `10m`
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Its HTTP calls go through the call journal: none is paid for twice
+    #[arg(long)]
+    pub(crate) calls: bool,
     /// The command writes its outputs in their places; they are put back if it fails
     #[arg(long)]
     pub(crate) in_place: bool,

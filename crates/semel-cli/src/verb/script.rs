@@ -26,7 +26,9 @@ use semel::thought::bind::Params;
 use semel::words::clock;
 use semel::words::event::Event;
 use semel::words::guard::{self, ALONE, from_root};
-use semel::words::pipeline::{Command as Asked, DEFAULT_SHELL, HOOK_TIMEOUT, Hook, Pipeline};
+use semel::words::pipeline::{
+    Command as Asked, DEFAULT_SHELL, HOOK_TIMEOUT, Hook, HookDoes, Pipeline,
+};
 use semel::words::run::{By, Counts};
 use semel::words::shell::quote_words;
 use semel::words::template::Template;
@@ -199,11 +201,11 @@ fn keep(options: &args::Script) -> Result<Exit, Failed> {
     }
     let mut pipeline = guard::pipeline(&options.name, &[], Vec::new());
     pipeline.on_failure = options.on_failure.as_ref().map(|command| Hook {
-        command: Asked::Shell {
+        does: HookDoes::Run(Asked::Shell {
             shell: DEFAULT_SHELL.map(str::to_owned).to_vec(),
             prelude: None,
             text: Template::of_script(command),
-        },
+        }),
         timeout: HOOK_TIMEOUT,
         span: 0..0,
     });

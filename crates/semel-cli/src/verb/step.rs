@@ -170,6 +170,7 @@ fn said(options: &args::Step, here: &Path) -> Result<Said, Failed> {
         env: options.env.clone(),
         retry: options.retry,
         timeout: options.timeout,
+        calls: options.calls,
         written,
         line,
         ..Guard::default()

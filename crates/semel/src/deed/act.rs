@@ -153,6 +153,10 @@ pub fn attempt(
     stop: &Stop,
     telling: &mut Telling<'_>,
 ) -> Attempted {
+    if job.view.step.http().is_some() {
+        let why = "HTTP calls of a step cannot be made yet".to_owned();
+        return Attempted::not_begun(Failure::Broken(why));
+    }
     let Some(command) = job.view.step.command() else {
         return Attempted::not_begun(Failure::Broken("the step has no command".to_owned()));
     };

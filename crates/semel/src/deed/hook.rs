@@ -26,7 +26,7 @@ use crate::ground::world::disk::{Disk, DiskError};
 use crate::ground::world::process::Stop;
 use crate::thought::bind::{Bindings, Params};
 use crate::thought::mask::Mask;
-use crate::words::pipeline::Hook;
+use crate::words::pipeline::{Hook, HookDoes};
 
 /// How much of what a hook prints is looked at.
 const MOST: usize = 1 << 16;
@@ -56,8 +56,14 @@ pub(crate) fn run(hook: &Hook, occasion: &Occasion<'_>, stop: &Stop) -> Result<(
         for_command: true,
         ..Bindings::of(occasion.params, None)
     };
+    let asked = match &hook.does {
+        HookDoes::Run(command) => command,
+        HookDoes::Call(_) => {
+            return Err("HTTP calls at the end of a run cannot be made yet".to_owned());
+        }
+    };
     let question = Question {
-        words: &command::words(&hook.command, &bindings),
+        words: &command::words(asked, &bindings),
         folder: occasion.folder,
         env: &[(OsString::from("SEMEL_RUN"), OsString::from(occasion.run_id))],
         input: Some(occasion.summary.as_bytes()),

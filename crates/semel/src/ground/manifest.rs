@@ -7,6 +7,7 @@
 //! entry's fault leaves the others alone; *I5* nothing but the methods that take
 //! `&mut self` writes.
 
+pub mod calls;
 pub mod sqlite;
 
 use std::collections::BTreeMap;

@@ -5,10 +5,15 @@
 
 mod money;
 mod pattern;
+mod record;
 mod rule;
 
 pub use money::{Money, MoneyError};
 pub use pattern::{Pattern, PatternError, Target};
+pub use record::{
+    Answered, Asked, BodyOf, CallRecord, CallResolution, Ended, Head, PROXY, PermitFor, Reserve,
+    Scope,
+};
 pub use rule::{
     Budget, Equal, Every, Field, FieldError, Price, Rule, SendKey, Source, WhenUnknown,
 };

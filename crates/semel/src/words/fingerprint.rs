@@ -194,6 +194,9 @@ pub struct How {
     /// How a file is copied into a table, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<String>,
+    /// What an HTTP call says, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
 }
 
 impl How {
@@ -210,16 +213,17 @@ impl How {
         let dir = step.dir.as_ref().map(|dir| dir.text.clone());
         let functions = step.script.as_ref().map(|script| script.functions.clone());
         let functions = functions.filter(|text| !text.is_empty());
-        let (mut sql, mut load) = (None, None);
+        let (mut sql, mut load, mut http) = (None, None, None);
         match step.action.as_ref().map(|action| &action.kind) {
             Some(ActionKind::Sql(action)) => {
                 let (SqlText::Inline(text) | SqlText::File(text)) = &action.text;
                 sql = Some(text.text.clone());
             }
             Some(ActionKind::Load(action)) => load = Some(action.to_string()),
+            Some(ActionKind::Http(action)) => http = Some(action.to_string()),
             Some(ActionKind::Command(_)) | None => {}
         }
-        Self { run, shell, programs, prelude, dir, functions, sql, load }
+        Self { run, shell, programs, prelude, dir, functions, sql, load, http }
     }
 
     /// The digest of all fields.
@@ -249,6 +253,9 @@ impl How {
         }
         if let Some(load) = &self.load {
             fields.put("load", load.as_bytes());
+        }
+        if let Some(http) = &self.http {
+            fields.put("http", http.as_bytes());
         }
         fields.digest()
     }
@@ -358,6 +365,7 @@ mod tests {
             functions: None,
             sql: None,
             load: None,
+            http: None,
         };
         assert_ne!(how(&["a", "b"]).digest(), how(&["a b"]).digest());
     }
@@ -389,6 +397,7 @@ mod tests {
             functions: None,
             sql: None,
             load: None,
+            http: None,
         };
         let effect = effect([("", Digest::of(b"z"))]).expect("it has an output");
         let mut left = Left::default();

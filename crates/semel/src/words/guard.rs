@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::call::Calls;
 use crate::words::pipeline::{
     Action, ActionKind, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Database, Digested,
     Durability, Each, EachSource, InPlace, Input, InputSource, Items, Out, Param, ParamValue,
@@ -69,6 +70,9 @@ pub struct Guard {
     /// The limit of an attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// Whether its HTTP calls go through the call journal.
+    #[serde(skip_serializing_if = "is_not")]
+    pub calls: bool,
     /// Whether a state check was said.
     #[serde(skip_serializing_if = "is_not")]
     pub checked: bool,
@@ -220,6 +224,7 @@ impl Guard {
             outs: outs.collect(),
             in_place: if self.in_place { InPlace::WithBackup } else { InPlace::No },
             action: None,
+            calls: if self.calls { Calls::Guarded } else { Calls::Free },
             cleanup: None,
             dir: None,
             needs: Vec::new(),
@@ -393,6 +398,7 @@ pub fn pipeline(name: &str, params: &[(String, String)], steps: Vec<Step>) -> Pi
         durability: Durability::Power,
         databases: Vec::new(),
         steps,
+        calls: Vec::new(),
         finally: None,
         on_failure: None,
         on_success: None,

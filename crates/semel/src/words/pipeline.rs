@@ -10,6 +10,7 @@
 mod action;
 mod draft;
 mod fault;
+mod http;
 mod keys;
 mod places;
 mod read;
@@ -24,10 +25,12 @@ use std::time::Duration;
 
 pub use action::{Action, ActionKind, Load, Sql, SqlText};
 pub use fault::Fault;
+pub use http::{Body, Http, Json, Method, NotUtf8};
 pub(crate) use keys::is_name;
 pub use places::Places;
 pub use rules::find_cycle;
 
+use crate::words::call::{Calls, Rule};
 use crate::words::task::Item;
 use crate::words::template::{Name, Template};
 
@@ -59,11 +62,13 @@ pub struct Pipeline {
     pub databases: Vec<Database>,
     /// The steps, in the order of the file.
     pub steps: Vec<Step>,
+    /// What it says of calls, in the order of the file.
+    pub calls: Vec<Rule>,
     /// What is run at the end of every run.
     pub finally: Option<Hook>,
-    /// What is run after a run that did not reach its state.
+    /// What is done after a run that did not reach its state.
     pub on_failure: Option<Hook>,
-    /// What is run after a run that reached its state.
+    /// What is done after a run that reached its state.
     pub on_success: Option<Hook>,
     /// Names that it had before.
     pub was: Vec<String>,
@@ -117,15 +122,35 @@ pub enum Durability {
     Process,
 }
 
-/// A command that accompanies the end of a run.
+/// What accompanies the end of a run.
 #[derive(Clone, Debug)]
 pub struct Hook {
-    /// The command.
-    pub command: Command,
+    /// What is done.
+    pub does: HookDoes,
     /// How long it may take.
     pub timeout: Duration,
     /// Where the file says so.
     pub span: Span,
+}
+
+/// What is done at the end of a run.
+#[derive(Clone, Debug)]
+pub enum HookDoes {
+    /// A command is run; it gets the summary on its standard input.
+    Run(Command),
+    /// A call is made; it sends the summary, unless it says what to send.
+    Call(Http),
+}
+
+impl Hook {
+    /// The command, where it is one.
+    #[must_use]
+    pub const fn command(&self) -> Option<&Command> {
+        match &self.does {
+            HookDoes::Run(command) => Some(command),
+            HookDoes::Call(_) => None,
+        }
+    }
 }
 
 /// One named unit of work.
@@ -151,6 +176,8 @@ pub struct Step {
     pub in_place: InPlace,
     /// What it does; `None` where it is a check alone.
     pub action: Option<Action>,
+    /// How the HTTP calls of its command go out. It does not count.
+    pub calls: Calls,
     /// What undoes a partial effect.
     pub cleanup: Option<Command>,
     /// The folder in which its commands run.
@@ -580,6 +607,21 @@ impl Pipeline {
         read::pipeline(text)
     }
 
+    /// Reads what the text of a pipeline file says of calls, and looks at nothing else in it:
+    /// a file may have `[[call]]` alone.
+    ///
+    /// ```
+    /// use semel::words::pipeline::Pipeline;
+    /// let text = "[[call]]\nmatch = 'POST api.example.com/**'\nprice = '0.01 USD'";
+    /// assert_eq!(Pipeline::read_calls(text).unwrap().len(), 1);
+    /// ```
+    ///
+    /// # Errors
+    /// All faults of `[[call]]`, in the order of their places; or that it is not TOML.
+    pub fn read_calls(text: &str) -> Result<Vec<Rule>, Vec<Fault>> {
+        read::calls(text)
+    }
+
     /// The step of this place.
     #[must_use]
     pub fn step(&self, id: StepId) -> &Step {
@@ -646,6 +688,12 @@ impl Step {
     #[must_use]
     pub fn command(&self) -> Option<&Command> {
         self.action.as_ref().and_then(|action| action.kind.command())
+    }
+
+    /// The call that it makes, where its action is one.
+    #[must_use]
+    pub fn http(&self) -> Option<&Http> {
+        self.action.as_ref().and_then(|action| action.kind.http())
     }
 
     /// The name of the database that its action works on, where it does.

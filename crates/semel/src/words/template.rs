@@ -345,6 +345,41 @@ impl Template {
         })
     }
 
+    /// Fills in the values of a URL. Behind the host they are percent-encoded, so that none
+    /// can begin another part of it; before, they may be the host or more.
+    #[must_use]
+    pub fn render_url(&self, values: &impl Values) -> Vec<u8> {
+        // The first placeholder behind the host; all after it are, too.
+        let mut own = String::new();
+        let first = self.pieces.iter().find_map(|piece| match piece {
+            Piece::Text(plain) => {
+                own.push_str(plain);
+                None
+            }
+            Piece::Hole(hole) => {
+                let rest = own.split_once("://").map_or(&*own, |(_, rest)| rest);
+                rest.contains(['/', '?']).then_some(hole.range.start)
+            }
+        });
+        let is_behind_host =
+            |hole: &Placeholder| first.is_some_and(|first| hole.range.start >= first);
+        self.fill(values, |hole, value| {
+            if hole.filters.contains(&Filter::Raw) || !is_behind_host(hole) {
+                return value;
+            }
+            let mut encoded = Vec::with_capacity(value.len());
+            for byte in value.iter().copied() {
+                match byte {
+                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                        encoded.push(byte);
+                    }
+                    _ => encoded.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+                }
+            }
+            Cow::Owned(encoded)
+        })
+    }
+
     /// Fills in the values as the text of a glob in which they stand for
     /// themselves only.
     #[must_use]

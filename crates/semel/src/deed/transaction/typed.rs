@@ -10,6 +10,9 @@ pub(in crate::deed) fn as_typed(kind: &ActionKind, bindings: &Bindings<'_>) -> S
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     match kind {
         ActionKind::Command(_) => String::new(),
+        ActionKind::Http(http) => {
+            format!("{} {}", http.method.name(), text(http.url.render_url(&bindings)))
+        }
         ActionKind::Sql(sql) => match &sql.text {
             SqlText::Inline(text) => format!("sql on {}: {}", sql.db, text.text.trim()),
             SqlText::File(file) => format!("sql on {}: {}", sql.db, text(file.render(&bindings))),

@@ -6,6 +6,7 @@
 //! *If we die here*: a transaction is there whole or not at all; the next one
 //! who opens the file replays the log.
 
+mod calls;
 mod entries;
 mod export;
 mod file;

@@ -60,8 +60,9 @@ impl Linter<'_> {
                 .help("or take it away: a load needs no check, its stamp tells");
             self.warn(&CHECK_NAMES_NO_ITEM, id, fault);
         }
-        // What was done to a database its stamp tells.
-        if !step.once || step.check.is_some() || step.database().is_some() {
+        // What was done to a database its stamp tells, and of a call the call journal.
+        let is_told = step.database().is_some() || step.http().is_some();
+        if !step.once || step.check.is_some() || is_told {
             return;
         }
         if step.retry.times > 0 && step.safe_exits.is_empty() {

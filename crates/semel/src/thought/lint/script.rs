@@ -77,7 +77,7 @@ impl<'a> Script<'a> {
         ];
         let read = |(name, hook): (&str, &'a Option<Hook>)| {
             let hook = hook.as_ref()?;
-            Some((Self::new(&hook.command, &[name, "run"]), &hook.span))
+            Some((Self::new(hook.command()?, &[name, "run"]), &hook.span))
         };
         hooks.into_iter().filter_map(read).collect()
     }

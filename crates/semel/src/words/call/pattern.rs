@@ -31,6 +31,12 @@ pub enum PatternError {
     /// There is no host.
     #[error("the URL has no host")]
     NoHost,
+    /// The host is none.
+    #[error("`{0}` cannot be a host")]
+    Host(String),
+    /// The scheme is none that a call has.
+    #[error("`{0}` is not `http` or `https`")]
+    Scheme(String),
 }
 
 /// Where a request goes, as patterns see it.
@@ -84,6 +90,14 @@ impl Pattern {
         if host.is_empty() {
             return Err(PatternError::NoHost);
         }
+        if !host.chars().all(|c| c.is_alphanumeric() || "-._*:[]".contains(c)) {
+            return Err(PatternError::Host(host.to_owned()));
+        }
+        if let Some(scheme) =
+            scheme.as_ref().filter(|scheme| !["http", "https", "*"].contains(&scheme.as_str()))
+        {
+            return Err(PatternError::Scheme(scheme.clone()));
+        }
         Ok(Self {
             text: text.trim().to_owned(),
             methods,
@@ -95,17 +109,37 @@ impl Pattern {
         })
     }
 
+    /// The pattern of all calls.
+    #[must_use]
+    pub fn any() -> Self {
+        Self {
+            text: "* **".to_owned(),
+            methods: Vec::new(),
+            scheme: None,
+            host: "**".to_owned(),
+            port: None,
+            path: "/**".to_owned(),
+            query: None,
+        }
+    }
+
+    /// The only host that it is for, if there is one.
+    #[must_use]
+    pub fn only_host(&self) -> Option<&str> {
+        (!self.host.contains('*')).then_some(self.host.as_str())
+    }
+
     /// Whether it is for a request.
     #[must_use]
     pub fn matches(&self, target: &Target<'_>) -> bool {
         let fits = |pattern: &Option<String>, value: &str| {
-            pattern.as_ref().is_none_or(|pattern| is_like(pattern.as_bytes(), value.as_bytes()))
+            pattern.as_ref().is_none_or(|pattern| is_like(pattern, value))
         };
         (self.methods.is_empty() || self.methods.iter().any(|method| method == target.method))
             && fits(&self.scheme, target.scheme)
-            && is_like(self.host.as_bytes(), target.host.as_bytes())
-            && fits(&self.port, &target.port.to_string())
-            && is_like(self.path.as_bytes(), target.path.as_bytes())
+            && is_like(&self.host, target.host)
+            && is_like(&self.path, target.path)
+            && (self.port.is_none() || fits(&self.port, &target.port.to_string()))
             && fits(&self.query, target.query)
     }
 
@@ -150,7 +184,7 @@ enum Head<'a> {
         any: bool,
         rest: &'a [u8],
     },
-    Byte(u8, &'a [u8]),
+    Byte(u8),
 }
 
 fn head(pattern: &[u8]) -> Head<'_> {
@@ -158,14 +192,20 @@ fn head(pattern: &[u8]) -> Head<'_> {
         [] => Head::End,
         [b'*', b'*', rest @ ..] => Head::Star { any: true, rest },
         [b'*', rest @ ..] => Head::Star { any: false, rest },
-        [byte, rest @ ..] => Head::Byte(*byte, rest),
+        [byte, ..] => Head::Byte(*byte),
     }
 }
 
 /// Whether a text is what a pattern stands for.
-fn is_like(pattern: &[u8], text: &[u8]) -> bool {
-    // A plain text is a pattern without stars.
-    meet_from(pattern, text, false)
+fn is_like(pattern: &str, text: &str) -> bool {
+    // It is asked of every call: most patterns are plain but for their end.
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, "*")) => text.starts_with(start),
+        Some((start, _)) if !text.starts_with(start) => false,
+        // A plain text is a pattern without stars.
+        Some(_) => meet_from(pattern.as_bytes(), text.as_bytes(), false),
+    }
 }
 
 /// Whether two patterns stand for a text in common.
@@ -208,7 +248,7 @@ fn meet_from(one: &[u8], other: &[u8], stars: bool) -> bool {
                             .is_some_and(|byte| (any_right || *byte != b'/') && tail(i + 1, j))
                 }
                 Head::End => right.is_empty(),
-                Head::Byte(byte, _) => right.first() == Some(&byte) && tail(i + 1, j + 1),
+                Head::Byte(byte) => right.first() == Some(&byte) && tail(i + 1, j + 1),
             };
         }
     }
@@ -275,5 +315,7 @@ mod tests {
         assert_eq!(Pattern::parse("api.example.com"), Err(PatternError::NoMethod));
         assert_eq!(Pattern::parse("post a.com"), Err(PatternError::Method("post".to_owned())));
         assert_eq!(Pattern::parse("POST /v1"), Err(PatternError::NoHost));
+        assert_eq!(Pattern::parse("POST a@b.com"), Err(PatternError::Host("a@b.com".to_owned())));
+        assert_eq!(Pattern::parse("GET ftp://a.com"), Err(PatternError::Scheme("ftp".to_owned())));
     }
 }

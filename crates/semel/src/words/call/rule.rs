@@ -1,8 +1,8 @@
 //! Rules: what `[[call]]` says of the calls that match it.
 //!
-//! Several rules may be for one call; what they say together is its terms. Two rules for one
-//! call that say different things of the same key contradict each other, unless one is the
-//! user's and the other built in.
+//! Several rules may be for one call; what they say together is its terms. Lists of fields and
+//! of statuses add up, and each budget holds. Two rules for one call that say different things
+//! of any other key contradict each other, unless one is the user's and the other built in.
 
 use std::fmt;
 use std::time::Duration;
@@ -35,8 +35,8 @@ pub struct Rule {
     pub key_window: Option<Duration>,
     /// What becomes of a call that is unknown.
     pub unknown: Option<WhenUnknown>,
-    /// Statuses by which the provider says that it did nothing.
-    pub rejected: Vec<u16>,
+    /// Statuses by which the provider says that it did nothing; none, if the list is empty.
+    pub rejected: Option<Vec<u16>>,
     /// How old an answer may be that is replayed.
     pub fresh_for: Option<Duration>,
     /// How long the bodies of complete calls are kept.
@@ -49,6 +49,58 @@ pub struct Rule {
     pub timeout: Option<Duration>,
     /// Fields of request and answer that are not kept.
     pub redact: Vec<Field>,
+}
+
+impl Rule {
+    /// A rule that says nothing yet.
+    #[must_use]
+    pub const fn new(pattern: Pattern, source: Source) -> Self {
+        Self {
+            pattern,
+            source,
+            key: Vec::new(),
+            ignore: Vec::new(),
+            equal: None,
+            read: None,
+            pass: None,
+            any_account: None,
+            send_key: None,
+            key_window: None,
+            unknown: None,
+            rejected: None,
+            fresh_for: None,
+            keep: None,
+            price: None,
+            budget: None,
+            timeout: None,
+            redact: Vec::new(),
+        }
+    }
+
+    /// The keys of which another rule says something different, as the pipeline file names
+    /// them. Whether there are calls that both are for is not asked.
+    #[must_use]
+    pub fn contradictions(&self, other: &Self) -> Vec<&'static str> {
+        fn differ<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
+            matches!((one, other), (Some(one), Some(other)) if one != other)
+        }
+        let keys_differ = !self.key.is_empty() && !other.key.is_empty() && self.key != other.key;
+        let of = [
+            ("key", keys_differ),
+            ("equal", differ(&self.equal, &other.equal)),
+            ("read", differ(&self.read, &other.read)),
+            ("pass", differ(&self.pass, &other.pass)),
+            ("account", differ(&self.any_account, &other.any_account)),
+            ("send-key", differ(&self.send_key, &other.send_key)),
+            ("key-window", differ(&self.key_window, &other.key_window)),
+            ("unknown", differ(&self.unknown, &other.unknown)),
+            ("fresh-for", differ(&self.fresh_for, &other.fresh_for)),
+            ("keep", differ(&self.keep, &other.keep)),
+            ("price", differ(&self.price, &other.price)),
+            ("timeout", differ(&self.timeout, &other.timeout)),
+        ];
+        of.into_iter().filter(|(_, differ)| *differ).map(|(key, _)| key).collect()
+    }
 }
 
 /// Who says a rule.
@@ -124,7 +176,7 @@ pub enum Equal {
 /// Which header says the key to the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendKey {
-    /// This one.
+    /// This one, lower case.
     Header(String),
     /// None: nothing is added.
     No,

@@ -1,8 +1,8 @@
-//! What a task does: a command, or a transaction of a database.
+//! What a task does: a command, a transaction of a database, or an HTTP call.
 
 use std::fmt;
 
-use super::{Command, Span};
+use super::{Command, Http, Span};
 use crate::words::rows::{Format, Packing};
 use crate::words::template::Template;
 
@@ -24,6 +24,8 @@ pub enum ActionKind {
     Sql(Sql),
     /// A file that is copied into a table: one transaction.
     Load(Load),
+    /// A call, through the call journal.
+    Http(Http),
 }
 
 impl ActionKind {
@@ -32,7 +34,7 @@ impl ActionKind {
     pub const fn command(&self) -> Option<&Command> {
         match self {
             Self::Command(command) => Some(command),
-            Self::Sql(_) | Self::Load(_) => None,
+            Self::Sql(_) | Self::Load(_) | Self::Http(_) => None,
         }
     }
 
@@ -40,26 +42,36 @@ impl ActionKind {
     #[must_use]
     pub fn database(&self) -> Option<&str> {
         match self {
-            Self::Command(_) => None,
+            Self::Command(_) | Self::Http(_) => None,
             Self::Sql(sql) => Some(&sql.db),
             Self::Load(load) => Some(&load.db),
+        }
+    }
+
+    /// The call, where it is one.
+    #[must_use]
+    pub const fn http(&self) -> Option<&Http> {
+        match self {
+            Self::Http(http) => Some(http),
+            Self::Command(_) | Self::Sql(_) | Self::Load(_) => None,
         }
     }
 
     /// The texts in it that decide what it does.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let (command, others) = match self {
-            Self::Command(command) => (command.templates(), [None, None, None]),
+            Self::Command(command) => (command.templates(), Vec::new()),
             Self::Sql(sql) => {
                 let (SqlText::Inline(text) | SqlText::File(text)) = &sql.text;
-                (&[][..], [Some(text), None, None])
+                (&[][..], vec![text])
             }
             Self::Load(load) => {
                 // By what the rows are found shows in the stamp.
-                (&[][..], [Some(&load.into), load.file.as_ref(), None])
+                (&[][..], std::iter::once(&load.into).chain(&load.file).collect())
             }
+            Self::Http(http) => (&[][..], http.templates()),
         };
-        command.iter().chain(others.into_iter().flatten())
+        command.iter().chain(others)
     }
 }
 

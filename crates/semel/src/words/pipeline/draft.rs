@@ -4,7 +4,8 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use super::value::{Placed, Written};
-use super::{Digested, Durability, Expect, InPlace, Retry, Same, Span};
+use super::{Digested, Durability, Expect, InPlace, Json, Method, Retry, Same, Span};
+use crate::words::call::{Calls, Rule};
 use crate::words::rows::{Format, Packing};
 
 /// What the file says.
@@ -22,6 +23,7 @@ pub(super) struct PipelineDraft {
     pub(super) prelude: Option<Placed<String>>,
     pub(super) databases: Vec<DatabaseDraft>,
     pub(super) steps: Vec<StepDraft>,
+    pub(super) calls: Vec<CallDraft>,
     pub(super) finally: Option<HookDraft>,
     pub(super) on_failure: Option<HookDraft>,
     pub(super) on_success: Option<HookDraft>,
@@ -47,10 +49,33 @@ pub(super) struct ParamDraft {
     pub(super) command: Option<CommandDraft>,
 }
 
-/// A command that accompanies the end of a run.
+/// What the file says of the calls that match a pattern.
+pub(super) struct CallDraft {
+    /// The rule, for all calls where it does not say for which.
+    pub(super) rule: Rule,
+    /// The keys that it has, and where their values stand.
+    pub(super) said: Vec<(String, Span)>,
+    /// Whether all of it could be read.
+    pub(super) is_whole: bool,
+    pub(super) span: Span,
+}
+
+impl CallDraft {
+    /// Where it says a key; all of it where it does not.
+    pub(super) fn place(&self, key: &str) -> &Span {
+        self.said.iter().find(|(said, _)| said == key).map_or(&self.span, |(_, span)| span)
+    }
+
+    pub(super) fn says(&self, key: &str) -> bool {
+        self.said.iter().any(|(said, _)| said == key)
+    }
+}
+
+/// What accompanies the end of a run: one of the two, if the file is right.
 #[derive(Default)]
 pub(super) struct HookDraft {
     pub(super) command: Option<CommandDraft>,
+    pub(super) http: Option<HttpDraft>,
     pub(super) timeout: Option<Duration>,
     pub(super) span: Span,
 }
@@ -71,6 +96,7 @@ pub(super) struct StepDraft {
     pub(super) outs: Vec<OutDraft>,
     pub(super) in_place: Option<Placed<InPlace>>,
     pub(super) actions: Vec<Placed<ActDraft>>,
+    pub(super) calls: Option<Placed<Calls>>,
     pub(super) cleanup: Option<Placed<CommandDraft>>,
     pub(super) dir: Option<Written>,
     pub(super) shell: Option<Vec<String>>,
@@ -159,20 +185,21 @@ pub(super) enum ActDraft {
     Command(CommandDraft),
     Sql(SqlDraft),
     Load(LoadDraft),
+    Http(HttpDraft),
 }
 
 impl ActDraft {
     pub(super) const fn command(&self) -> Option<&CommandDraft> {
         match self {
             Self::Command(command) => Some(command),
-            Self::Sql(_) | Self::Load(_) => None,
+            Self::Sql(_) | Self::Load(_) | Self::Http(_) => None,
         }
     }
 
     /// The database that it names.
     pub(super) const fn db(&self) -> Option<&Placed<String>> {
         match self {
-            Self::Command(_) => None,
+            Self::Command(_) | Self::Http(_) => None,
             Self::Sql(sql) => sql.db.as_ref(),
             Self::Load(load) => load.db.as_ref(),
         }
@@ -181,13 +208,15 @@ impl ActDraft {
     /// All texts whose values decide what it does.
     pub(super) fn texts(&self) -> impl Iterator<Item = &Written> {
         let (command, others) = match self {
-            Self::Command(command) => (command.texts(), [None, None, None]),
-            Self::Sql(sql) => (&[][..], [sql.text.as_ref(), sql.file.as_ref(), None]),
+            Self::Command(command) => (command.texts(), Vec::new()),
+            Self::Sql(sql) => (&[][..], sql.text.iter().chain(&sql.file).collect()),
             Self::Load(load) => {
-                (&[][..], [load.into.as_ref(), load.file.as_ref(), load.replace_where.as_ref()])
+                let texts = load.into.iter().chain(&load.file).chain(&load.replace_where);
+                (&[][..], texts.collect())
             }
+            Self::Http(http) => (&[][..], http.texts()),
         };
-        command.iter().chain(others.into_iter().flatten())
+        command.iter().chain(others)
     }
 }
 
@@ -213,6 +242,45 @@ pub(super) struct LoadDraft {
     pub(super) replaces_all: Option<Placed<bool>>,
     pub(super) tag: Option<Placed<String>>,
     pub(super) replace_where: Option<Written>,
+}
+
+/// An HTTP call: one URL, and one body or none, if the file is right.
+#[derive(Default)]
+pub(super) struct HttpDraft {
+    pub(super) span: Span,
+    pub(super) urls: Vec<(Method, Written)>,
+    pub(super) headers: Vec<(String, Written)>,
+    pub(super) bodies: Vec<Placed<BodyDraft>>,
+    pub(super) status: Vec<u16>,
+    pub(super) timeout: Option<Duration>,
+}
+
+pub(super) enum BodyDraft {
+    Json(Json<Written>),
+    Form(Vec<(String, Written)>),
+    Text(Written),
+    File(Written),
+}
+
+impl HttpDraft {
+    /// All texts whose values decide what it sends.
+    pub(super) fn texts(&self) -> Vec<&Written> {
+        let bodies = self.bodies.iter().flat_map(|body| match &body.what {
+            BodyDraft::Json(json) => json.texts(),
+            BodyDraft::Form(fields) => fields.iter().map(|(_, value)| value).collect(),
+            BodyDraft::Text(text) | BodyDraft::File(text) => vec![text],
+        });
+        let urls = self.urls.iter().map(|(_, url)| url);
+        urls.chain(self.headers.iter().map(|(_, value)| value)).chain(bodies).collect()
+    }
+
+    /// The file that it sends.
+    pub(super) fn file(&self) -> Option<&Written> {
+        self.bodies.iter().find_map(|body| match &body.what {
+            BodyDraft::File(file) => Some(file),
+            _ => None,
+        })
+    }
 }
 
 pub(super) enum CommandDraft {

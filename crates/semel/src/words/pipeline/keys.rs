@@ -7,10 +7,12 @@
 //! Invariant: the parser, the reference in the docs and the schema for editors
 //! are made from these tables and from nothing else.
 
+mod call;
 mod check;
 mod database;
 mod each;
 mod file;
+mod http;
 mod schema;
 mod step;
 
@@ -49,6 +51,10 @@ pub(super) enum Shape {
     Either(&'static [Self]),
     /// One or a list of these.
     OneOrMore(&'static Self),
+    /// A list of these.
+    ListOf(&'static Self),
+    /// Anything.
+    Any,
     /// A table of names of the user's choice.
     Named(&'static Self),
     /// A table of these keys.
@@ -72,20 +78,34 @@ pub(super) fn read(table: &Table<'_>, draft: &mut PipelineDraft) -> Read<()> {
     fill(table, file::PIPELINE, draft, "a pipeline")
 }
 
+/// Reads the rules for calls of a file into a draft, and nothing else.
+pub(super) fn read_calls(table: &Table<'_>, draft: &mut PipelineDraft) -> Read<()> {
+    if let Some(value) = table.get("call") {
+        draft.calls = call::calls(&value)?;
+    }
+    Ok(())
+}
+
 /// The keys of all tables as Markdown, as the reference shows them.
 pub(super) fn reference() -> String {
-    let sections: [(&str, &dyn Keys); 11] = [
+    let sections: [(&str, &dyn Keys); 17] = [
         ("The file", &file::PIPELINE),
         ("A parameter as a table", &file::PARAM),
-        ("`[finally]`, `[on-failure]`, `[on-success]`", &file::HOOK),
+        ("`[finally]`", &file::FINALLY),
+        ("`[on-failure]`, `[on-success]`", &file::HOOK),
         ("A step, `[step.NAME]`", &step::STEP),
         ("`sql` as a table", &database::SQL),
         ("`load`", &database::LOAD),
+        ("`http`", &http::HTTP),
         ("`each` as a table", &each::EACH),
         ("An input as a table", &each::INPUT),
         ("`check` as a table", &check::CHECK),
         ("`expect`", &step::EXPECT),
         ("`retry` as a table", &RETRY),
+        ("A rule for calls, `[[call]]`", &call::CALL),
+        ("`unknown` as a table", &call::UNKNOWN),
+        ("`price` as a table", &call::PRICE),
+        ("`budget` as a table", &call::BUDGET),
     ];
     let mut text = String::new();
     for (title, keys) in sections {

@@ -2,24 +2,24 @@
 
 use std::collections::HashMap;
 
+use toml::Spanned;
 use toml::de::DeTable;
 
 use super::draft::{
-    ActDraft, CheckDraft, CommandDraft, EachDraft, EachSourceDraft, HookDraft, InputSourceDraft,
-    LoadDraft, ParamDraft, PipelineDraft, StepDraft,
+    ActDraft, BodyDraft, CheckDraft, CommandDraft, EachDraft, EachSourceDraft, HookDraft,
+    HttpDraft, InputSourceDraft, ParamDraft, PipelineDraft, StepDraft,
 };
-use super::value::{Placed, Table};
+use super::value::{Placed, Table, Written};
 use super::{
-    Action, ActionKind, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Database, Digested, Each,
-    EachSource, Fault, HOOK_TIMEOUT, Hook, InPlace, Input, InputSource, Items, Load, Out, Param,
-    ParamValue, Pipeline, Probe, Same, Sql, SqlText, Step, StepId, keys, rules,
+    Action, ActionKind, Body, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Database, Digested,
+    Each, EachSource, Fault, HOOK_TIMEOUT, Hook, HookDoes, Http, InPlace, Input, InputSource,
+    Items, Load, Out, Param, ParamValue, Pipeline, Probe, Same, Sql, SqlText, Step, StepId, keys,
+    rules,
 };
+use crate::words::call::{Calls, Rule};
 
 pub(super) fn pipeline(text: &str) -> Result<Pipeline, Vec<Fault>> {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        return Err(errors.iter().map(|error| not_toml(error, text)).collect());
-    }
+    let document = document(text)?;
     let mut draft = PipelineDraft::default();
     let read = keys::read(&Table::new(document.get_ref(), text), &mut draft);
     let mut faults = read.err().unwrap_or_default();
@@ -33,6 +33,27 @@ pub(super) fn pipeline(text: &str) -> Result<Pipeline, Vec<Fault>> {
     match rules::cycle(&pipeline, by_file) {
         Some(fault) => Err(vec![fault]),
         None => Ok(pipeline),
+    }
+}
+
+pub(super) fn calls(text: &str) -> Result<Vec<Rule>, Vec<Fault>> {
+    let document = document(text)?;
+    let mut draft = PipelineDraft::default();
+    let read = keys::read_calls(&Table::new(document.get_ref(), text), &mut draft);
+    let mut faults = read.err().unwrap_or_default();
+    faults.extend(rules::faults_of_calls(&draft.calls));
+    faults.sort_by_key(|fault| fault.span.start);
+    match faults.is_empty() {
+        true => Ok(draft.calls.into_iter().map(|call| call.rule).collect()),
+        false => Err(faults),
+    }
+}
+
+fn document(text: &str) -> Result<Spanned<DeTable<'_>>, Vec<Fault>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    match errors.is_empty() {
+        true => Ok(document),
+        false => Err(errors.iter().map(|error| not_toml(error, text)).collect()),
     }
 }
 
@@ -64,7 +85,12 @@ impl Shell {
 
     fn hook(&self, draft: HookDraft) -> Hook {
         Hook {
-            command: self.command(draft.command.expect("the rules want a command")),
+            does: match draft.http {
+                Some(http) => HookDoes::Call(resolve_http(http)),
+                None => HookDoes::Run(
+                    self.command(draft.command.expect("the rules want a command or a call")),
+                ),
+            },
             timeout: draft.timeout.unwrap_or(HOOK_TIMEOUT),
             span: draft.span,
         }
@@ -118,6 +144,7 @@ fn resolve(draft: PipelineDraft) -> Pipeline {
         durability: draft.durability,
         databases: databases.collect(),
         steps,
+        calls: draft.calls.into_iter().map(|call| call.rule).collect(),
         finally: draft.finally.map(|hook| shell.hook(hook)),
         on_failure: draft.on_failure.map(|hook| shell.hook(hook)),
         on_success: draft.on_success.map(|hook| shell.hook(hook)),
@@ -157,7 +184,7 @@ fn resolve_step(
         words: draft.shell.unwrap_or_else(|| shell.words.clone()),
         prelude: draft.prelude.map(|line| line.what).or_else(|| shell.prelude.clone()),
     };
-    let loaded = draft.actions.first().and_then(|action| loaded(&action.what));
+    let named = draft.actions.first().and_then(|action| named_file(&action.what));
     let inputs = draft.inputs.into_iter().map(|input| Input {
         key: input.key,
         source: match input.source {
@@ -194,11 +221,12 @@ fn resolve_step(
             .per
             .map_or_else(|| per.to_vec(), |per| per.into_iter().map(|name| name.what).collect()),
         each: draft.each.map(|each| resolve_each(each, &shell, &step_id)),
-        inputs: inputs.chain(loaded).collect(),
+        inputs: inputs.chain(named).collect(),
         digest: draft.digest.map_or(Digested::Content, |digest| digest.what),
         outs: outs.collect(),
         in_place: draft.in_place.map_or(InPlace::No, |place| place.what),
         action,
+        calls: draft.calls.map_or(Calls::Free, |calls| calls.what),
         cleanup: draft.cleanup.map(|cleanup| shell.command(cleanup.what)),
         dir: draft.dir.map(|dir| dir.template),
         needs: draft.needs.iter().map(&step_id).collect(),
@@ -263,9 +291,13 @@ fn is_migrations(action: Option<&Action>, ordered: bool) -> bool {
     ordered && matches!(&sql.text, SqlText::File(file) if file.names_item())
 }
 
-/// The file that a load names: an input, if it is not the item.
-fn loaded(action: &ActDraft) -> Option<Input> {
-    let ActDraft::Load(LoadDraft { file: Some(file), .. }) = action else { return None };
+/// The file that a load or a call names: an input, if it is not the item.
+fn named_file(action: &ActDraft) -> Option<Input> {
+    let file = match action {
+        ActDraft::Load(load) => load.file.as_ref()?,
+        ActDraft::Http(http) => http.file()?,
+        ActDraft::Command(_) | ActDraft::Sql(_) => return None,
+    };
     let is_item = file.template.text.trim_start_matches(['{', ' ']).trim_end_matches(['}', ' ']);
     let input = Input {
         key: None,
@@ -299,6 +331,28 @@ fn resolve_act(draft: ActDraft, shell: &Shell, only_db: &str) -> ActionKind {
             tag: load.tag.map(|tag| tag.what),
             replace_where: load.replace_where.map(|text| text.template),
         }),
+        ActDraft::Http(http) => ActionKind::Http(resolve_http(http)),
+    }
+}
+
+fn resolve_http(draft: HttpDraft) -> Http {
+    let named = |texts: Vec<(String, Written)>| {
+        texts.into_iter().map(|(name, text)| (name, text.template)).collect()
+    };
+    let (method, url) = draft.urls.into_iter().next().expect("the rules want a URL");
+    Http {
+        method,
+        url: url.template,
+        headers: named(draft.headers),
+        body: match draft.bodies.into_iter().next().map(|body| body.what) {
+            None => Body::None,
+            Some(BodyDraft::Json(json)) => Body::Json(json.map(&|text: Written| text.template)),
+            Some(BodyDraft::Form(fields)) => Body::Form(named(fields)),
+            Some(BodyDraft::Text(text)) => Body::Text(text.template),
+            Some(BodyDraft::File(path)) => Body::File(path.template),
+        },
+        status: draft.status,
+        timeout: draft.timeout,
     }
 }
 

@@ -3,11 +3,15 @@
 //! Each rule is a function that looks at what the file says and reports what
 //! contradicts it, with the place and the cure.
 
+mod calls;
 mod databases;
+mod http;
 mod placeholders;
 mod together;
 
 use std::collections::HashMap;
+
+pub(super) use calls::faults as faults_of_calls;
 
 use super::draft::{
     CheckDraft, CommandDraft, EachSourceDraft, HookDraft, InputSourceDraft, OutDraft,
@@ -33,7 +37,8 @@ pub(super) fn faults(pipeline: &PipelineDraft, is_whole: bool) -> Vec<Fault> {
     faults.parameters_have_a_source();
     faults.per_names_parameters(&pipeline.per);
     faults.databases_are_named();
-    faults.hooks_are_commands();
+    faults.calls();
+    faults.hooks_do_something();
     faults.former_names_are_gone();
     for step in &pipeline.steps {
         faults.step(step);
@@ -88,7 +93,7 @@ impl<'a> Faults<'a> {
         }
     }
 
-    fn hooks_are_commands(&mut self) {
+    fn hooks_do_something(&mut self) {
         let pipeline = self.pipeline;
         let hooks = [
             ("`[finally]`", &pipeline.finally),
@@ -96,18 +101,33 @@ impl<'a> Faults<'a> {
             ("`[on-success]`", &pipeline.on_success),
         ];
         for (of, hook) in hooks {
-            let Some(HookDraft { command, span, .. }) = hook else {
+            let Some(HookDraft { command, http, span, .. }) = hook else {
                 continue;
             };
-            let Some(command) = command else {
-                let title = format!("{of} does nothing");
-                self.say(Fault::new(title, span, "has no command").help("say what to `run`"));
-                continue;
-            };
-            for text in command.texts() {
+            match (command, http) {
+                (None, None) => {
+                    let title = format!("{of} does nothing");
+                    let fault = Fault::new(title, span, "has no command");
+                    self.say(fault.help("say what to `run`"));
+                }
+                (Some(_), Some(http)) => {
+                    let title = format!("{of} does two things");
+                    self.say(Fault::new(title, &http.span, "a command and a call"));
+                }
+                _ => {}
+            }
+            for text in command.iter().flat_map(CommandDraft::texts) {
                 self.only_names_the_run(text, of, true);
             }
-            self.stands_free(command);
+            if let Some(command) = command {
+                self.stands_free(command);
+            }
+            if let Some(http) = http {
+                self.call_is_whole(http);
+                for text in http.texts() {
+                    self.only_names_the_run(text, of, true);
+                }
+            }
         }
         if let Some(prelude) = &pipeline.prelude {
             self.is_one_line(prelude);

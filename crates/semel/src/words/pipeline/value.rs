@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Bound, Fault, Span};
+use super::{Bound, Fault, Json, Span};
 use crate::words::template::Template;
 
 /// What reading a value gives: what was wanted, or all that is wrong with it.
@@ -196,6 +196,39 @@ impl<'a> Value<'a> {
                 })
                 .collect()),
         }
+    }
+
+    /// A text with placeholders, or a number or a date as text.
+    pub(super) fn scalar_template(&self) -> Read<Written> {
+        if self.is_text() {
+            return self.template();
+        }
+        let template = Template::plain(&self.scalar()?);
+        Ok(Written { template, span: self.span(), text_at: None })
+    }
+
+    /// A value of JSON; a date is a string.
+    pub(super) fn json(&self) -> Read<Json<Written>> {
+        Ok(match self.value.get_ref() {
+            DeValue::String(_) | DeValue::Datetime(_) => Json::Text(self.scalar_template()?),
+            DeValue::Boolean(flag) => Json::Flag(*flag),
+            DeValue::Integer(_) => match self.whole() {
+                Some(number) => Json::Number(number.into()),
+                None => return self.wrong("a number that is not as large"),
+            },
+            DeValue::Float(number) => {
+                match number.as_str().parse().ok().and_then(serde_json::Number::from_f64) {
+                    Some(number) => Json::Number(number),
+                    None => return self.wrong("a number that JSON has"),
+                }
+            }
+            DeValue::Array(_) => Json::List(all(self.array()?.iter().map(Self::json))?),
+            DeValue::Table(_) => Json::Table(all(self
+                .table()?
+                .entries()
+                .into_iter()
+                .map(|entry| Ok((entry.name.to_owned(), entry.value.json()?))))?),
+        })
     }
 
     pub(super) fn filled_template(&self) -> Read<Written> {

@@ -18,11 +18,12 @@ use crate::ground::world::file_system::FileSystem;
 use crate::words::once::{Line, are_missing};
 
 /// The SQL that makes each version out of the one before.
-const VERSIONS: [&str; 4] = [
+const VERSIONS: [&str; 5] = [
     include_str!("../schema/0001.sql"),
     include_str!("../schema/0002.sql"),
     include_str!("../schema/0003.sql"),
     include_str!("../schema/0004.sql"),
+    include_str!("../schema/0005.sql"),
 ];
 
 /// `SQLITE_CONSTRAINT_COMMITHOOK`: the fence took a commit back.

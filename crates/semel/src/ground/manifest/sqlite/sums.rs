@@ -90,10 +90,11 @@ impl Sum {
 struct NotAsWritten;
 
 /// Which columns have part in the sum of a row, by tables, in their order.
-const TABLES: [(&str, &str); 4] = [
+const TABLES: [(&str, &str); 5] = [
     ("receipt", "pipeline, step, instance, item, encoding, what, how, effect, once"),
     ("attempt", "pipeline, step, instance, item, number, what, how, undone, once"),
     ("answer", "pipeline, step, instance, item, what, how"),
+    ("call", "pipeline, step, instance, item, params, identity, n, state, sends"),
     ("resolution", "pipeline, step, instance, item, verb, without_outputs"),
 ];
 

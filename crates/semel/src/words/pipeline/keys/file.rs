@@ -1,5 +1,7 @@
 //! The keys of the file itself.
 
+use super::call::{CALL, calls};
+use super::http::{HTTP, http};
 use super::step::STEP;
 use super::{Key, Read, SHELL_SHAPE, Shape, command, fill, one_of, shell, texts, wants_name};
 use crate::words::pipeline::Durability;
@@ -175,29 +177,38 @@ pub(super) const PIPELINE: &[Key<PipelineDraft>] = &[
         },
     },
     Key {
+        name: "call",
+        about: "what is said of HTTP calls that go through the call journal, each rule a table `[[call]]`",
+        shape: Shape::ListOf(&Shape::Table(&CALL)),
+        read: |pipeline, value| {
+            pipeline.calls = calls(value)?;
+            Ok(())
+        },
+    },
+    Key {
         name: "finally",
         about: "a command at the end of every run in which a task was begun; one that a killed run owes is run first by the next",
-        shape: Shape::Table(&HOOK),
+        shape: Shape::Table(&FINALLY),
         read: |pipeline, value| {
-            pipeline.finally = Some(hook(value, "`finally`")?);
+            pipeline.finally = Some(hook(value, FINALLY, "`finally`")?);
             Ok(())
         },
     },
     Key {
         name: "on-failure",
-        about: "a command after a run that did not bring every step to its state",
+        about: "a command or a call after a run that did not bring every step to its state",
         shape: Shape::Table(&HOOK),
         read: |pipeline, value| {
-            pipeline.on_failure = Some(hook(value, "`on-failure`")?);
+            pipeline.on_failure = Some(hook(value, HOOK, "`on-failure`")?);
             Ok(())
         },
     },
     Key {
         name: "on-success",
-        about: "a command after a run of the whole pipeline in which a task was begun and every step reached its state",
+        about: "a command or a call after a run of the whole pipeline in which a task was begun and every step reached its state",
         shape: Shape::Table(&HOOK),
         read: |pipeline, value| {
-            pipeline.on_success = Some(hook(value, "`on-success`")?);
+            pipeline.on_success = Some(hook(value, HOOK, "`on-success`")?);
             Ok(())
         },
     },
@@ -243,30 +254,46 @@ pub(super) const PARAM: &[Key<ParamDraft>] = &[
     },
 ];
 
-/// The keys of what accompanies the end of a run.
+const RUN: Key<HookDraft> = Key {
+    name: "run",
+    about: "the command; it gets the run's summary as JSON on its standard input",
+    shape: Shape::Command,
+    read: |hook, value| {
+        hook.command = Some(command(value)?);
+        Ok(())
+    },
+};
+
+const TIMEOUT: Key<HookDraft> = Key {
+    name: "timeout",
+    about: "its limit; by default a minute",
+    shape: Shape::Time,
+    read: |hook, value| {
+        hook.timeout = Some(value.limit()?);
+        Ok(())
+    },
+};
+
+/// The keys of what is run at the end of every run.
+pub(super) const FINALLY: &[Key<HookDraft>] = &[RUN, TIMEOUT];
+
+/// The keys of what is done when a run has failed, or reached its state.
 pub(super) const HOOK: &[Key<HookDraft>] = &[
+    RUN,
     Key {
-        name: "run",
-        about: "the command; it gets the run's summary as JSON on its standard input",
-        shape: Shape::Command,
+        name: "http",
+        about: "a call instead; it sends the run's summary as JSON, unless it says what to send",
+        shape: Shape::Table(&HTTP),
         read: |hook, value| {
-            hook.command = Some(command(value)?);
+            hook.http = Some(http(value)?);
             Ok(())
         },
     },
-    Key {
-        name: "timeout",
-        about: "its limit; by default a minute",
-        shape: Shape::Time,
-        read: |hook, value| {
-            hook.timeout = Some(value.limit()?);
-            Ok(())
-        },
-    },
+    TIMEOUT,
 ];
 
-fn hook(value: &Value<'_>, of: &str) -> Read<HookDraft> {
+fn hook(value: &Value<'_>, keys: &[Key<HookDraft>], of: &str) -> Read<HookDraft> {
     let mut hook = HookDraft { span: value.span(), ..HookDraft::default() };
-    fill(&value.table()?, HOOK, &mut hook, of)?;
+    fill(&value.table()?, keys, &mut hook, of)?;
     Ok(hook)
 }

@@ -12,7 +12,9 @@ pub(super) fn schema(keys: &dyn Keys) -> Value {
     let mut schema = table(keys);
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     schema["title"] = json!("a pipeline file of semel");
-    schema["required"] = json!(["name", "step"]);
+    schema["required"] = json!(["name"]);
+    // `semel proxy` reads a file with rules alone.
+    schema["anyOf"] = json!([{ "required": ["step"] }, { "required": ["call"] }]);
     schema
 }
 
@@ -42,6 +44,8 @@ fn of(shape: Shape) -> Value {
             json!({ "anyOf": shapes.iter().map(|shape| of(*shape)).collect::<Vec<_>>() })
         }
         Shape::OneOrMore(shape) => one_or_more(&of(*shape)),
+        Shape::ListOf(shape) => json!({ "type": "array", "items": of(*shape) }),
+        Shape::Any => json!({}),
         Shape::Named(shape) => json!({ "type": "object", "additionalProperties": of(*shape) }),
         Shape::Table(keys) => table(keys),
     }

@@ -3,10 +3,12 @@
 use super::check::{CHECK, check};
 use super::database::{LOAD, SQL, load, sql};
 use super::each::{EACH, INPUTS_SHAPE, each, inputs};
+use super::http::{HTTP, http};
 use super::{
     Key, RETRY_SHAPE, SHELL_SHAPE, Shape, command, fill, is_variable, one_of, retry, shell, texts,
     variables, wants_name,
 };
+use crate::words::call::Calls;
 use crate::words::pipeline::draft::{ActDraft, OutDraft, StepDraft};
 use crate::words::pipeline::value::{Placed, all};
 use crate::words::pipeline::{Digested, Expect, InPlace, Same};
@@ -49,6 +51,30 @@ pub(super) const STEP: &[Key<StepDraft>] = &[
         read: |step, value| {
             let what = ActDraft::Load(load(value)?);
             step.actions.push(Placed { what, span: value.span() });
+            Ok(())
+        },
+    },
+    Key {
+        name: "http",
+        about: "an HTTP call instead, through the call journal: none is paid for twice",
+        shape: Shape::Table(&HTTP),
+        read: |step, value| {
+            let what = ActDraft::Http(http(value)?);
+            step.actions.push(Placed { what, span: value.span() });
+            Ok(())
+        },
+    },
+    Key {
+        name: "calls",
+        about: "`guarded`: all HTTP calls of the command go through the call journal; `contained`: and it can reach nothing else",
+        shape: Shape::Word(&["guarded", "contained"]),
+        read: |step, value| {
+            let calls = match value.text()? {
+                "guarded" => Calls::Guarded,
+                "contained" => Calls::Contained,
+                _ => return one_of(value, &["guarded", "contained"]),
+            };
+            step.calls = Some(Placed { what: calls, span: value.span() });
             Ok(())
         },
     },

@@ -38,7 +38,7 @@ impl<'a> Faults<'a> {
     pub(super) fn works_on_a_database(&mut self, step: &'a StepDraft) {
         for action in &step.actions {
             let (key, span) = match &action.what {
-                ActDraft::Command(_) => continue,
+                ActDraft::Command(_) | ActDraft::Http(_) => continue,
                 ActDraft::Sql(sql) => ("sql", &sql.span),
                 ActDraft::Load(load) => ("load", &load.span),
             };
@@ -58,7 +58,7 @@ impl<'a> Faults<'a> {
                     (None, Some(_)) => {}
                 },
                 ActDraft::Load(load) => self.load_is_whole(step, load),
-                ActDraft::Command(_) => {}
+                ActDraft::Command(_) | ActDraft::Http(_) => {}
             }
         }
     }
@@ -89,16 +89,22 @@ impl<'a> Faults<'a> {
         self.say(fault);
     }
 
-    /// What belongs to a command means nothing to a database.
-    fn nothing_of_a_command(&mut self, step: &'a StepDraft, key: &str) {
+    /// What belongs to a command means nothing to a database or to a call.
+    pub(super) fn nothing_of_a_command(&mut self, step: &'a StepDraft, key: &str) {
+        let is_call = key == "http";
         let mut say = |what: &str, span: &Span, label: &str| {
             self.say(Fault::new(format!("`{what}` with `{key}`"), span, label));
         };
         if let Some(out) = step.outs.first() {
-            say("out", &out.path.span, "it leaves rows, and no file");
+            let label = if is_call { "it leaves no file" } else { "it leaves rows, and no file" };
+            say("out", &out.path.span, label);
         }
         if let Some(cleanup) = &step.cleanup {
-            say("cleanup", &cleanup.span, "what is half done takes the database back itself");
+            let label = match is_call {
+                true => "nothing of it is half done here",
+                false => "what is half done takes the database back itself",
+            };
+            say("cleanup", &cleanup.span, label);
         }
         if let Some(exits) = &step.safe_exits {
             say("safe-exits", &exits.span, "there is no command");

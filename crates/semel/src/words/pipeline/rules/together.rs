@@ -99,6 +99,8 @@ impl<'a> Faults<'a> {
         }
         self.prelude_has_a_shell(step);
         self.works_on_a_database(step);
+        self.makes_a_call(step);
+        self.calls_are_of_a_command(step);
         for secret in &step.secret_env {
             let is_set = step.env.iter().any(|(name, _)| *name == secret.what);
             if is_set || step.env_counts.contains(&secret.what) {
