@@ -9,4 +9,5 @@ pub mod fault;
 pub mod file_system;
 pub mod keeper;
 pub mod machine;
+mod netlink;
 pub mod process;

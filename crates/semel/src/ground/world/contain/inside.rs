@@ -47,7 +47,7 @@ pub fn serve(words: &[OsString]) -> Result<(), Failed> {
         namespace::enter()?;
         listen(&ports)
     });
-    let listeners = listeners.map_err(|why| tell(&why, wire::say_refused(&owner, &why)))?;
+    let listeners = listeners.map_err(|why| tell(&why, &wire::say_refused(&owner, &why)))?;
     let said = wire::say_ready(&owner, &listeners);
     said.map_err(|error| Failed::Untold(format!("its owner is gone: {error}")))?;
     if !wire::hear_go(&owner) {
@@ -56,10 +56,10 @@ pub fn serve(words: &[OsString]) -> Result<(), Failed> {
     // Ours are closed by this, and those that are not ours are kept.
     let error = Command::new(program).args(arguments).exec();
     let why = format!("{}: {error}", program.display());
-    Err(tell(&why, wire::say_failed(&owner, &error)))
+    Err(tell(&why, &wire::say_failed(&owner, &error)))
 }
 
-fn tell(why: &str, told: io::Result<()>) -> Failed {
+fn tell(why: &str, told: &io::Result<()>) -> Failed {
     if told.is_ok() { Failed::Told } else { Failed::Untold(why.to_owned()) }
 }
 

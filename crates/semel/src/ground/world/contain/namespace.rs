@@ -3,14 +3,11 @@
 //! Invariant: user and group keep their numbers.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
-use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
-};
 use rustix::process::{getegid, geteuid};
 use rustix::thread::UnshareFlags;
+
+use crate::ground::world::netlink::{Netlink, Question};
 
 /// The settings by which systems switch off what we need, and the value that does.
 const SWITCHES: [(&str, &str); 4] = [
@@ -68,41 +65,11 @@ fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
 
 /// Brings loopback up: rtnetlink(7), `RTM_NEWLINK`.
 fn raise_loopback() -> io::Result<()> {
-    const LENGTH: u32 = 32;
     const NEW_LINK: u16 = 16;
-    const REQUEST_AND_ACKNOWLEDGE: u16 = 1 | 4;
     // It is the first in each network.
     const LOOPBACK: i32 = 1;
     const UP: u32 = 1;
-    let kind = (AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC);
-    let socket = socket_with(kind.0, kind.1, kind.2, None)?;
-    let mut message = Vec::new();
-    message.extend(LENGTH.to_ne_bytes());
-    message.extend(NEW_LINK.to_ne_bytes());
-    message.extend(REQUEST_AND_ACKNOWLEDGE.to_ne_bytes());
-    // Number and sender; family and kind of the link.
-    message.extend([0; 8]);
-    message.extend([0; 4]);
-    message.extend(LOOPBACK.to_ne_bytes());
-    // Its flags, and which of them are meant.
-    message.extend(UP.to_ne_bytes());
-    message.extend(UP.to_ne_bytes());
-    send(&socket, &message, SendFlags::empty())?;
-    acknowledged(&socket)
-}
-
-/// Whether the kernel did it: `NLMSG_ERROR`, with zero or an error.
-fn acknowledged(socket: &OwnedFd) -> io::Result<()> {
-    const HEADER: usize = 16;
-    const ERROR: u16 = 2;
-    let mut buffer = [0; 1024];
-    let (_, length) = recv(socket, &mut buffer, RecvFlags::empty())?;
-    let answer = &buffer[..length.min(buffer.len())];
-    let kind = answer.get(4..).and_then(|rest| rest.first_chunk());
-    let error = answer.get(HEADER..).and_then(|rest| rest.first_chunk());
-    match (kind.map(|kind| u16::from_ne_bytes(*kind)), error.map(|e| i32::from_ne_bytes(*e))) {
-        (Some(ERROR), Some(0)) => Ok(()),
-        (Some(ERROR), Some(errno)) => Err(io::Error::from_raw_os_error(errno.saturating_neg())),
-        _ => Err(Errno::PROTO.into()),
-    }
+    // Family and kind of the link, its number, its flags, and which of them are meant.
+    let link = [[0; 4], LOOPBACK.to_ne_bytes(), UP.to_ne_bytes(), UP.to_ne_bytes()].concat();
+    Netlink::of(None)?.ask(NEW_LINK, Question::Do, &link, |_| {})
 }
