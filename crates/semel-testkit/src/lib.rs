@@ -1,8 +1,9 @@
 //! What semel's own tests share: scratch folders in which the command is run as
-//! a user would, ways to wait for a moment and to kill in it, and one contract
-//! for all stores.
+//! a user would, ways to wait for a moment and to kill in it, one contract for all
+//! stores, servers of a test's own, and a paid provider that misbehaves.
 //!
-//! Nothing here sleeps: whoever must wait, waits for a condition.
+//! Nothing here sleeps: whoever must wait, waits for a condition. (The plain client
+//! pauses before it sends again. That is what clients do.)
 
 #![allow(
     clippy::panic,

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! plain_client URL --orders 1-200 [--threads 8] [--retries 2] [--timeout MS] [--pause MS]
-//!              [--key order | fresh] [--body TEXT] [--header 'Name: value']…
+//!              [--longest-pause MS] [--key order | fresh] [--body TEXT] [--header 'Name: value']…
 //! ```
 //!
 //! It goes through the proxy of `http_proxy` or `HTTP_PROXY`, `https_proxy` or
@@ -12,19 +12,16 @@
 //! prints a line for each order, and exits with 0 only if each got a 2xx.
 //!
 //! It is a binary of this crate. The tests of others become it themselves: a test named
-//! `plain_client` calls [`become_client`], and [`command`] starts that.
+//! `plain_client`, at the root of its binary, calls [`become_client`], and [`command`]
+//! starts that.
 //!
-//! ```
-//! use semel_testkit::plain_client;
-//!
-//! # #[allow(dead_code, clippy::test_attr_in_doctest)]
+//! ```text
 //! #[test]
 //! fn plain_client() {
-//!     plain_client::become_client();
+//!     semel_testkit::plain_client::become_client();
 //! }
-//! # fn more(url: &str) {
-//! plain_client::command().args([url, "--orders", "1-200"]).status();
-//! # }
+//!
+//! plain_client::command().args([&url, "--orders", "1-200"]).status()
 //! ```
 
 mod options;

@@ -227,12 +227,12 @@ impl Provider {
     /// Lets what waits at the gate of an order pass, now and later: [`Act::Slow`] and
     /// [`Act::Pause`].
     pub fn open(&self, order: &str) {
-        self.shared.tell(|state| state.open(order));
+        self.shared.open(|state| state.open(order));
     }
 
     /// Opens the gates of all orders, now and later.
     pub fn open_all(&self) {
-        self.shared.tell(State::open_all);
+        self.shared.open(State::open_all);
     }
 
     /// Ends the connections that hang, and those whose body never ends. Their clients see
@@ -280,7 +280,7 @@ impl Default for Provider {
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        self.shared.tell(|state| state.stopped = true);
+        self.shared.open(|state| state.stopped = true);
         self.refuse_connections();
     }
 }

@@ -1,10 +1,17 @@
 //! What the fake provider does to a plain client, and what that pays.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 
-use semel_testkit::provider::{Act, Certificate, Provider};
+use semel_testkit::plain_client;
+use semel_testkit::provider::{Act, Certificate, Provider, State};
+
+/// What the tests of other crates have for the client.
+#[test]
+fn plain_client() {
+    plain_client::become_client();
+}
 
 /// The client, at the provider's URL for charges; no proxy of the user's is in between.
 fn client(provider: &Provider, words: &str) -> Command {
@@ -31,11 +38,11 @@ fn started(mut client: Command) -> Child {
 
 /// What comes back for some bytes, until the connection is closed.
 fn raw(provider: &Provider, request: &str) -> String {
-    let mut socket = TcpStream::connect(("127.0.0.1", provider.port())).unwrap();
-    socket.write_all(request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).unwrap();
-    String::from_utf8(answer).unwrap()
+    let mut socket = TcpStream::connect(("127.0.0.1", provider.port())).expect("it listens");
+    socket.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("it answers with a text");
+    answer
 }
 
 /// What is answered to a body that is posted.
@@ -129,7 +136,7 @@ fn what_is_slow_is_answered_when_the_gate_opens() {
         let provider = Provider::builder().plan(move |_| planned.clone()).start();
         let client = started(client(&provider, "--orders 17,18 --threads 2"));
         provider.until("both wait", |state| state.at_gate().len() == 2);
-        assert_eq!((provider.charges("17"), provider.look(|state| state.answered())), (1, 0));
+        assert_eq!((provider.charges("17"), provider.look(State::answered)), (1, 0));
         provider.open("17");
         provider.until("one is answered", |state| state.at_gate() == ["18"]);
         provider.open_all();
@@ -246,11 +253,64 @@ fn the_client_goes_through_a_proxy_with_its_name_and_password() {
     let provider = Provider::new();
     let mut client = client(&provider, "--orders 17");
     client.env("http_proxy", format!("http://step%2D1:secret@127.0.0.1:{}", provider.port()));
-    assert!(client.status().unwrap().success());
+    assert!(client.output().unwrap().status.success());
     let request = &provider.requests()[0];
     assert_eq!(request.target, provider.url("/charge"));
     assert_eq!(request.header("Proxy-Authorization"), Some("Basic c3RlcC0xOnNlY3JldA=="));
     assert_eq!(request.path(), "/charge");
+}
+
+#[test]
+fn the_client_goes_through_a_proxy_to_one_that_speaks_tls() {
+    let provider = Provider::builder().tls(Certificate::Good).start();
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, Provider::ca_pem()).unwrap();
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy_at = proxy.local_addr().unwrap();
+    let mut client = client(&provider, "--orders 17");
+    client.env("SSL_CERT_FILE", &ca).env("https_proxy", format!("http://a:b@{proxy_at}"));
+    let client = started(client);
+
+    let (mut from, _) = proxy.accept().unwrap();
+    let mut asked = Vec::new();
+    while !asked.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        from.read_exact(&mut byte).unwrap();
+        asked.extend(byte);
+    }
+    let asked = String::from_utf8(asked).unwrap();
+    assert!(asked.starts_with(&format!("CONNECT localhost:{} ", provider.port())), "{asked}");
+    assert!(asked.contains("\r\nProxy-Authorization: Basic YTpi\r\n"), "{asked}");
+    from.write_all(b"HTTP/1.1 200 Yes\r\n\r\n").unwrap();
+    let to = TcpStream::connect(("127.0.0.1", provider.port())).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| std::io::copy(&mut &to, &mut &from));
+        // The client goes as it likes.
+        let _ = std::io::copy(&mut &from, &mut &to);
+        let _ = to.shutdown(std::net::Shutdown::Both);
+    });
+    let (said, well) = said(&client.wait_with_output().unwrap());
+    assert!(well && provider.charges("17") == 1, "{said}");
+    assert_eq!(provider.requests()[0].header("Proxy-Authorization"), None);
+}
+
+#[test]
+fn a_test_binary_becomes_the_client() {
+    let provider = Provider::builder()
+        .plan(|seen| if seen.order == "17" { Act::Refuse(400) } else { Act::Ok })
+        .start();
+    let of = |orders: &str| {
+        let mut client = plain_client::command();
+        client.env_remove("http_proxy").env_remove("HTTP_PROXY").stdout(Stdio::null());
+        client.args([&provider.url("/charge"), "--orders", orders]).status().unwrap().success()
+    };
+    assert!(of("1-3") && !of("16-18"));
+    let script = format!("{} {} --orders 4", plain_client::words(), provider.url("/charge"));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).env_remove("http_proxy").env_remove("HTTP_PROXY");
+    assert!(shell.output().unwrap().status.success());
+    assert_eq!(provider.charges_by_order().len(), 6);
 }
 
 #[test]
@@ -262,9 +322,10 @@ fn the_client_obeys_who_says_that_it_shall_not_send_again() {
 }
 
 #[test]
-fn thousands_are_served() {
+fn hundreds_are_served_at_once_and_thousands_in_turn() {
     let provider = Provider::builder().plan(|_| Act::Slow).start();
-    let sockets: Vec<_> = (0..1000)
+    // A process may have a thousand files, and each connection has both its ends here.
+    let sockets: Vec<_> = (0..300)
         .map(|order| {
             let mut socket = TcpStream::connect(("127.0.0.1", provider.port())).unwrap();
             let body = format!("order-{order}");
@@ -273,17 +334,17 @@ fn thousands_are_served() {
             socket
         })
         .collect();
-    provider.until("all wait", |state| state.at_gate().len() == 1000);
+    provider.until("all wait", |state| state.at_gate().len() == 300);
     provider.open_all();
-    provider.until("all are answered", |state| state.answered() == 1000);
+    provider.until("all are answered", |state| state.answered() == 300);
     drop(sockets);
-    // One connection, a thousand requests.
+    // One connection, thousands of requests.
     let mut socket = TcpStream::connect(("127.0.0.1", provider.port())).unwrap();
-    for _ in 0..1000 {
+    for _ in 0..2000 {
         socket.write_all(b"GET /orders/17 HTTP/1.1\r\n\r\n").unwrap();
     }
-    provider.until("all are answered", |state| state.answered() == 2000);
-    assert_eq!(provider.look(|state| state.connections()), 1001);
+    provider.until("all are answered", |state| state.answered() == 2300);
+    assert_eq!(provider.look(State::connections), 301);
 }
 
 /// The figure that stands beside semel's: a provider that charges and then does not

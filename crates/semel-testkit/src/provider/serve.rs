@@ -23,6 +23,8 @@ const STACK: usize = 512 << 10;
 pub(super) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// Those at the gates are woken for nothing else: there may be thousands of them.
+    opened: Condvar,
     plan: Mutex<Arc<Plan>>,
     seed: u64,
     honours_keys: bool,
@@ -50,8 +52,9 @@ impl Shared {
         keeps: usize,
         tls: Option<Arc<ServerConfig>>,
     ) -> Self {
-        let (state, changed, plan) = (Mutex::default(), Condvar::new(), Mutex::new(plan));
-        Self { state, changed, plan, seed, honours_keys, keeps, tls }
+        let (state, plan) = (Mutex::default(), Mutex::new(plan));
+        let (changed, opened) = (Condvar::new(), Condvar::new());
+        Self { state, changed, opened, plan, seed, honours_keys, keeps, tls }
     }
 
     pub(super) fn speaks_tls(&self) -> bool {
@@ -62,7 +65,13 @@ impl Shared {
         self.state.lock().unwrap()
     }
 
-    /// Changes what is known, and wakes all who wait for a change.
+    /// Opens gates, or all there are because the provider goes.
+    pub(super) fn open(&self, change: impl FnOnce(&mut State)) {
+        self.tell(change);
+        self.opened.notify_all();
+    }
+
+    /// Changes what is known, and wakes the tests that wait for a change.
     pub(super) fn tell<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let told = change(&mut self.state());
         self.changed.notify_all();
@@ -258,7 +267,7 @@ impl Shared {
     fn wait_at_gate(&self, request: &SeenRequest, order: &str) {
         self.tell(|state| state.wait(request.connection, Waits::AtGate, order));
         let shut = |state: &mut State| !state.is_open(order) && !state.stopped;
-        drop(self.changed.wait_while(self.state(), shut).unwrap());
+        drop(self.opened.wait_while(self.state(), shut).unwrap());
         self.tell(|state| state.wait_no_more(request.connection, Waits::AtGate));
     }
 }
