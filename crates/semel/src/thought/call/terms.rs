@@ -104,6 +104,7 @@ impl Terms {
         };
         let key = key(&user).or_else(|| key(&profile)).unwrap_or_default();
         let equal = say(both, |rule| rule.equal.as_ref());
+        let is_one = counting::is_one(equal, !key.is_empty());
         let is_profile = |rule: &&Rule| match &rule.source {
             Source::Profile { provider, .. } => Some(*provider),
             Source::File(_) => None,
@@ -114,7 +115,7 @@ impl Terms {
             key,
             ignore: listed(|rule| &rule.ignore),
             equal: equal.unwrap_or_default(),
-            is_one: counting::is_one(equal, !key.is_empty()),
+            is_one,
             read,
             pass: say(both, |rule| rule.pass.as_ref()).unwrap_or_default(),
             any_account: say(both, |rule| rule.any_account.as_ref()).unwrap_or_default(),
