@@ -6,7 +6,7 @@
 //! Invariant: keys are made here and never leave the memory. A certificate names one
 //! host, and is good for some days only.
 
-mod java;
+pub mod java;
 
 use std::collections::HashMap;
 use std::fmt;
