@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::ground::http::authority::{Authority, java::java_trust_store};
+use crate::ground::http::authority::{Authority, java_trust_store};
 use crate::ground::http::trust::Trust;
 
 /// What Python loads at its start.

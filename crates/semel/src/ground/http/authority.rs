@@ -6,7 +6,7 @@
 //! Invariant: keys are made here and never leave the memory. A certificate names one
 //! host, and is good for some days only.
 
-pub mod java;
+mod java;
 
 use std::collections::HashMap;
 use std::fmt;
