@@ -249,6 +249,12 @@ pub(crate) struct Run {
     /// Do ordinary steps afresh, whatever their receipts say
     #[arg(long, conflicts_with = "keep")]
     pub(crate) fresh: bool,
+    /// Calls that look like paid ones are new
+    #[arg(long)]
+    pub(crate) new_calls: bool,
+    /// Send no call that is not recorded
+    #[arg(long, conflicts_with = "new_calls")]
+    pub(crate) no_new_calls: bool,
     /// Wait as long as this for others who are at work on it: `30m`
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) wait: Option<Duration>,

@@ -99,6 +99,8 @@ pub struct Site<'a> {
     pub stdio: Option<command::Stdio<'a>>,
     /// Its databases.
     pub databases: Databases<'a>,
+    /// Its calls, for those who act.
+    pub calls: Option<&'a calls::Guards<'a>>,
     /// A connection to the manifest for those who look; `None` where there is
     /// no manifest yet.
     pub manifest: Option<&'a Mutex<Box<dyn Manifest>>>,
@@ -111,7 +113,7 @@ pub fn mask_all(pipeline: &Pipeline, env: &BTreeMap<String, Vec<u8>>) -> Mask {
     Mask::of(names.filter_map(|(name, _)| env.get(name).cloned()))
 }
 
-impl Site<'_> {
+impl<'a> Site<'a> {
     /// Whether something may be started or published.
     ///
     /// # Errors
@@ -154,6 +156,14 @@ impl Site<'_> {
     #[must_use]
     pub fn syncs(&self, step: &Step) -> bool {
         step.once || self.pipeline.durability == Durability::Power
+    }
+
+    /// Its calls.
+    ///
+    /// # Errors
+    /// If it is only looked at.
+    pub fn calls(&self) -> Result<&'a calls::Guards<'a>, Failure> {
+        self.calls.ok_or_else(|| Failure::Broken("no calls are made here".to_owned()))
     }
 
     /// What masks the secrets of a step.

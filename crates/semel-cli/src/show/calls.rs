@@ -74,6 +74,24 @@ fn asides(tally: &Tally, idle: &[String]) -> String {
     text
 }
 
+/// What the calls of a run came to.
+pub(crate) fn of_run(out: &mut dyn std::io::Write, tally: &Tally) -> std::io::Result<()> {
+    if tally.is_empty() && tally.passed.is_empty() {
+        return Ok(());
+    }
+    if tally.sent + tally.replayed > 0 {
+        writeln!(out, "  {}", line(tally))?;
+    }
+    write!(out, "{}", asides(tally, &[]))?;
+    if tally.is_refused() {
+        write!(out, "\n{}", refusal(tally))?;
+        if !tally.unknown.is_empty() {
+            writeln!(out, "\n  next\n    semel calls list --unknown\n    semel calls redo --unknown --because '...'     if they may be paid again")?;
+        }
+    }
+    Ok(())
+}
+
 /// What is unknown or refused, in lines.
 pub(crate) fn refusal(tally: &Tally) -> String {
     let mut text = String::new();

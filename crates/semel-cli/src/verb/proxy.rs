@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use semel::deed::calls::{Calling, Guarded, NewCalls, Origin, Proxy, Setting, Tally};
+use semel::deed::calls::{Calling, Guarded, Origin, Proxy, Setting, Tally};
 use semel::deed::lease::{DYING, Holder, Lease, LeaseError};
 use semel::deed::memory::{self, Access, CannotMake};
 use semel::ground::home::Home;
@@ -32,6 +32,7 @@ use crate::place::whoever_we_are;
 use crate::show::busy::{Busy, Kind};
 use crate::show::calls as show;
 use crate::show::fail::Failed;
+use crate::verb::run::new_calls;
 use crate::verb::step::home_of;
 
 /// How long between two tries to get the lease.
@@ -90,11 +91,7 @@ fn guard(options: &args::Proxy) -> Result<Exit, Failed> {
         attempt: run_id.clone(),
         run_id,
         token: None,
-        new_calls: match (options.new_calls, options.no_new_calls) {
-            (true, _) => NewCalls::Welcome,
-            (_, true) => NewCalls::Refused,
-            _ => NewCalls::Watched,
-        },
+        new_calls: new_calls(options.new_calls, options.no_new_calls),
         memory_is_whole: manifest.whole_since.is_none(),
     };
     let scope = calling.scope.clone();

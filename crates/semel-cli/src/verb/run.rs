@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
+use semel::deed::calls::NewCalls;
 use semel::deed::run::{Mode, Options, SignalSender, run as run_pipeline, signals};
 use semel::words::event::Event;
 use semel::words::task::TaskPattern;
@@ -37,6 +38,7 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
         keeps: place.steps_named(&options.keep)?,
         only_failed: options.only_failed,
         wait: options.wait,
+        new_calls: new_calls(options.new_calls, options.no_new_calls),
     };
     let (sender, signals) = signals();
     listen(sender)
@@ -98,7 +100,19 @@ pub(crate) fn run(place: Place, options: &args::Run, typed: &str) -> Result<Exit
     } else {
         summary.write(&mut out, options.quiet)
     };
+    if let Some(tally) = ended.calls.as_ref().filter(|_| !options.quiet || status != 0) {
+        let _ = crate::show::calls::of_run(&mut out, tally);
+    }
     Ok(Exit(status))
+}
+
+/// How new calls are taken.
+pub(crate) const fn new_calls(welcome: bool, refused: bool) -> NewCalls {
+    match (welcome, refused) {
+        (true, _) => NewCalls::Welcome,
+        (_, true) => NewCalls::Refused,
+        _ => NewCalls::Watched,
+    }
 }
 
 /// Where events go.

@@ -8,12 +8,15 @@
 //! Invariant: *I3* before the action of a `once` task begins, its intent is
 //! committed.
 
+mod calling;
+
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::deed::inputs::{self, Change};
+use self::calling::Guard;
 use crate::deed::log::{RunLog, Spool};
 use crate::deed::look::{Sight, wrong_kind};
 use crate::deed::stage::{Place, Staging};
@@ -28,7 +31,7 @@ use crate::thought::bind::Bindings;
 use crate::thought::mask::MaskStream;
 use crate::words::guard::STDOUT;
 use crate::words::path::{bytes_of, show};
-use crate::words::pipeline::{Command, Expect, InPlace, Out};
+use crate::words::pipeline::{Command, Expect, Http, InPlace, Out};
 use crate::words::receipt::{Failure, LogRange};
 use crate::words::rows::Records;
 use crate::words::task::Task;
@@ -145,6 +148,12 @@ pub struct Telling<'a> {
     pub ended: &'a mut dyn FnMut(),
 }
 
+/// What a task does.
+enum Does<'a> {
+    Run(&'a Command),
+    Call(&'a Http),
+}
+
 /// Makes an attempt: runs the command against staged paths, or in place. `stop`
 /// ends the command, and not what undoes a partial effect.
 pub fn attempt(
@@ -153,12 +162,12 @@ pub fn attempt(
     stop: &Stop,
     telling: &mut Telling<'_>,
 ) -> Attempted {
-    if job.view.step.http().is_some() {
-        let why = "HTTP calls of a step cannot be made yet".to_owned();
-        return Attempted::not_begun(Failure::Broken(why));
-    }
-    let Some(command) = job.view.step.command() else {
-        return Attempted::not_begun(Failure::Broken("the step has no command".to_owned()));
+    let does = match (job.view.step.command(), job.view.step.http()) {
+        (Some(command), _) => Does::Run(command),
+        (None, Some(http)) => Does::Call(http),
+        (None, None) => {
+            return Attempted::not_begun(Failure::Broken("the step has no command".to_owned()));
+        }
     };
     let undo = Undo { workshop, job };
     if job.sight.owes_cleanup
@@ -185,7 +194,10 @@ pub fn attempt(
         Ok(list) => list,
         Err(failure) => return clear(workshop, job, &place, Attempted::not_begun(failure)),
     };
-    let ran = run(workshop, job, command, &place, list.as_deref(), stop, telling);
+    let ran = match does {
+        Does::Run(command) => run(workshop, job, command, &place, list.as_deref(), stop, telling),
+        Does::Call(http) => calling::call(workshop, job, http, &place, stop, telling),
+    };
     let inspected = match ran.ended_badly {
         None => inspect(workshop.site, job, &place),
         Some(acted) => Err(acted),
@@ -258,7 +270,12 @@ fn run(
         None => words,
     };
     let name = task.name(&view.step.name, &view.instance).to_string();
-    let env = command::env(view.step, &bindings, &name);
+    let mut env = command::env(view.step, &bindings, &name);
+    let guard = match Guard::begin(workshop, job, &words) {
+        Ok(guard) => guard,
+        Err(failure) => return Ran::not_started(failure),
+    };
+    let words = guard.as_ref().map_or(words, |guard| guard.bring(&mut env));
     let staged = match staged_output(job, place) {
         Ok(staged) => staged,
         Err(error) => {
@@ -285,6 +302,7 @@ fn run(
             return Ran::not_started(Failure::NotStarted(why));
         }
     };
+    let contained = guard.as_ref().map_or(Ok(()), |guard| guard.has_started(&running, stop));
     let spool = Spool::new(&site.home.staging_of(site.run_id), job.number);
     let mut spool = if view.step.once { spool.at_once() } else { spool };
     let mut stream = MaskStream::new(&view.mask);
@@ -322,6 +340,14 @@ fn run(
         Err(error) => {
             Some(failed(Failure::Broken(format!("cannot wait for the command: {error}")), false))
         }
+    };
+    let ended_badly = match contained {
+        Err(failure) if !stop.is_pulled() => Some(failed(failure, true)),
+        _ => ended_badly,
+    };
+    let ended_badly = match guard {
+        Some(guard) => guard.end(stop, ended_badly),
+        None => ended_badly,
     };
     Ran { ended_badly, log, tail, log_error, took }
 }

@@ -14,9 +14,11 @@
 //! *If we die here*: the lock is free. What was in flight is unknown to whoever looks next.
 
 mod action;
+mod ask;
 mod body;
 mod caller;
 mod exchange;
+mod guards;
 mod head;
 mod journal;
 mod probe;
@@ -40,6 +42,8 @@ use hyper::HeaderMap;
 use tokio::runtime::Runtime;
 
 pub use action::{Answer, Told};
+pub use ask::{Asked, ask};
+pub use guards::{Guards, scope_of};
 pub use caller::{Calling, NewCalls, Tally, Unknown};
 use caller::Caller;
 use journal::Journal;

@@ -19,6 +19,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::deed::calls::{Asked, Guards, ask};
 use crate::deed::capture::{self, Question};
 use crate::deed::command;
 use crate::deed::ways::Ways;
@@ -26,7 +27,10 @@ use crate::ground::world::disk::{Disk, DiskError};
 use crate::ground::world::process::Stop;
 use crate::thought::bind::{Bindings, Params};
 use crate::thought::mask::Mask;
-use crate::words::pipeline::{Hook, HookDoes};
+use crate::words::call::Scope;
+use crate::words::path::path_of;
+use crate::words::pipeline::{Hook, HookDoes, Http};
+use crate::words::task::{Instance, TaskName};
 
 /// How much of what a hook prints is looked at.
 const MOST: usize = 1 << 16;
@@ -44,6 +48,12 @@ pub(crate) struct Occasion<'a> {
     pub(crate) summary: &'a str,
     /// Masks the secrets of all steps.
     pub(crate) mask: &'a Mask,
+    /// The name of the hook.
+    pub(crate) hook: &'static str,
+    /// Whose calls it makes, if it makes one.
+    pub(crate) pipeline: &'a str,
+    /// The calls of the run.
+    pub(crate) calls: Option<&'a Guards<'a>>,
 }
 
 /// Runs a hook.
@@ -58,9 +68,7 @@ pub(crate) fn run(hook: &Hook, occasion: &Occasion<'_>, stop: &Stop) -> Result<(
     };
     let asked = match &hook.does {
         HookDoes::Run(command) => command,
-        HookDoes::Call(_) => {
-            return Err("HTTP calls at the end of a run cannot be made yet".to_owned());
-        }
+        HookDoes::Call(http) => return call(http, &bindings, occasion, stop),
     };
     let question = Question {
         words: &command::words(asked, &bindings),
@@ -75,6 +83,36 @@ pub(crate) fn run(hook: &Hook, occasion: &Occasion<'_>, stop: &Stop) -> Result<(
         Ok(answer) if answer.status == 0 => Ok(()),
         Ok(answer) => Err(masked(answer.why_not())),
         Err(why) => Err(masked(why)),
+    }
+}
+
+/// Makes the call of a hook: one of its own in each run.
+fn call(
+    http: &Http,
+    bindings: &Bindings<'_>,
+    occasion: &Occasion<'_>,
+    stop: &Stop,
+) -> Result<(), String> {
+    let masked = |why: String| occasion.mask.text(&why).into_owned();
+    let guards = occasion.calls.ok_or("no calls are made here")?;
+    let scope = Scope {
+        pipeline: occasion.pipeline.to_owned(),
+        // No step has such a name.
+        task: Some(TaskName::new(&format!(":{}", occasion.hook), &Instance::default(), None)),
+        params: occasion.run_id.to_owned(),
+    };
+    let guarded = guards.guard(scope, 0)?;
+    let read = |path: &[u8]| {
+        let path = occasion.folder.join(path_of(path.to_vec()));
+        std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let asked = ask(http, bindings, &guarded, Some(occasion.summary), &read);
+    let tally = guarded.end(stop);
+    let refusal = tally.refusal();
+    guards.came_to(tally, None)?;
+    match (refusal, asked) {
+        (Some(why), _) | (None, Err(why) | Ok(Asked::Failed(why, _))) => Err(masked(why)),
+        (None, Ok(Asked::Done(_))) => Ok(()),
     }
 }
 

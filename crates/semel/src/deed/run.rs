@@ -28,6 +28,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,9 @@ use crate::deed::databases::Databases;
 use crate::deed::hold::holder_of;
 use crate::deed::hook::{Debt, Ledger};
 use crate::deed::lease::Holder;
+use crate::deed::calls::{Guards, NewCalls, Tally};
 use crate::deed::memory::{self, Access, CannotMake, Found};
+use crate::ground::manifest::calls::Token;
 use crate::deed::recover::{RecoverError, Recovery, pending};
 use crate::deed::{Asked, Site, mask_all, rebuild};
 use crate::ground::digests::Digests;
@@ -127,6 +130,8 @@ pub struct Options {
     pub only_failed: bool,
     /// How long it waits for others who are at work; without it, not at all.
     pub wait: Option<Duration>,
+    /// How new calls are taken.
+    pub new_calls: NewCalls,
 }
 
 /// A run that came to its end.
@@ -140,6 +145,8 @@ pub struct Ended {
     pub orphans: Vec<AtWork>,
     /// How long it took, lists and all.
     pub took: Duration,
+    /// What its calls came to, where it made some.
+    pub calls: Option<Tally>,
 }
 
 /// The way by which signals reach a run.
@@ -382,6 +389,20 @@ impl Preparation<'_> {
             }
             None => None,
         };
+        let calls = Guards {
+            home: self.home,
+            folder: disk.root().to_owned(),
+            env,
+            rules: &pipeline.calls,
+            holder: self.holder(),
+            access: held.as_ref().map(|(_, access)| access),
+            run_id: self.run_id,
+            new_calls: self.options.new_calls,
+            memory_is_whole,
+            token: OnceLock::new(),
+            opened: OnceLock::new(),
+            tally: Mutex::default(),
+        };
         let site = Site {
             pipeline,
             params,
@@ -398,6 +419,7 @@ impl Preparation<'_> {
             orphans: &recovery.orphans,
             fence: held.as_ref().and_then(|(_, access)| access.pulse()).map(|pulse| &**pulse),
             databases: Databases::new(pipeline, params, env, disk.root().to_owned()),
+            calls: Some(&calls),
             stdio: self.part.task().map(|part| part.stdio),
             leases: &self.leases(),
             manifest: asked.as_ref(),
@@ -423,6 +445,12 @@ impl Preparation<'_> {
                 None
             }
         };
+        if let (Some(number), Some(manifest)) = (number, &manifest)
+            && let Ok((scope, token)) = manifest.token_of(number)
+        {
+            // Nobody else sets it.
+            let _ = calls.token.set(Token { scope, token });
+        }
         let once = self.once_steps();
         let network = FileSystem::network_name(self.home.path());
         tell_of_memory(found, damage.as_deref(), anew, &once, network.as_deref(), &mut tell);
@@ -500,6 +528,13 @@ impl Preparation<'_> {
         if let Some((_, staging)) = script {
             staging.end()?;
         }
+        let summed = calls.sum();
+        if let Some((_, idle)) = summed.as_ref().filter(|_| fold.status() == 0) {
+            for rule in idle {
+                let text = format!("no call matches the rule `{rule}`");
+                report(&Event::Warning { text: &text });
+            }
+        }
         // Who closes the manifest last packs it, and whoever wrote it has less to sync.
         drop(asked);
         // Others may go on while a copy is made.
@@ -513,7 +548,9 @@ impl Preparation<'_> {
             let text = format!("the manifest cannot be backed up: {error}");
             report(&Event::Warning { text: &text });
         }
-        Ok(Ended { report: fold, number, orphans: recovery.orphans, took: self.began.elapsed() })
+        let calls = summed.map(|(tally, _)| tally);
+        let took = self.began.elapsed();
+        Ok(Ended { report: fold, number, orphans: recovery.orphans, took, calls })
     }
 
     fn no_manifest(&self, error: ManifestError) -> CannotBegin {

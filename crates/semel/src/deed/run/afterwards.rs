@@ -37,7 +37,7 @@ impl Afterwards<'_> {
                 "pipeline": site.pipeline.name, "run": debt.run, "exit": null, "steps": [],
                 "error": "the run was killed",
             });
-            match self.run(hook, &params, &debt.run_id, &summary.to_string()) {
+            match self.run(("finally", hook), &params, &debt.run_id, &summary.to_string()) {
                 Ok(()) => tell(&Event::PaidDebt { number: debt.run }),
                 Err(why) => {
                     let why = format!("{why}; it was owed by run {}", debt.run);
@@ -63,7 +63,7 @@ impl Afterwards<'_> {
         let summary = site.mask_all().text(&summary.to_string()).into_owned();
         let mut accompany = |name: &'static str, hook: Option<&Hook>| {
             if let Some(hook) = hook
-                && let Err(why) = self.run(hook, site.params, site.run_id, &summary)
+                && let Err(why) = self.run((name, hook), site.params, site.run_id, &summary)
             {
                 failed.push((name, why));
             }
@@ -101,12 +101,18 @@ impl Afterwards<'_> {
             "pipeline": site.pipeline.name, "run": number, "exit": status, "steps": steps,
             "error": error,
         });
-        let ran = self.run(hook, site.params, site.run_id, &summary.to_string());
+        let ran = self.run(("on-failure", hook), site.params, site.run_id, &summary.to_string());
         ran.err().map(|why| ("on-failure", why)).into_iter().collect()
     }
 
     /// Runs a hook; a signal meanwhile ends it.
-    fn run(&self, hook: &Hook, params: &Params, run_id: &str, summary: &str) -> Result<(), String> {
+    fn run(
+        &self,
+        (name, hook): (&'static str, &Hook),
+        params: &Params,
+        run_id: &str,
+        summary: &str,
+    ) -> Result<(), String> {
         let stop = Stop::new().map_err(|error| error.to_string())?;
         let occasion = Occasion {
             folder: self.site.disk.root(),
@@ -114,6 +120,9 @@ impl Afterwards<'_> {
             run_id,
             summary,
             mask: &self.site.mask_all(),
+            hook: name,
+            pipeline: &self.site.pipeline.name,
+            calls: self.site.calls,
         };
         let (over, is_over) = crossbeam_channel::bounded::<()>(0);
         std::thread::scope(|scope| {

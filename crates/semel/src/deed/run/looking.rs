@@ -113,6 +113,7 @@ pub(in crate::deed) fn site_for_looking<'a>(
         orphans: &[],
         fence: None,
         leases: &[],
+        calls: None,
         databases: Databases::new(pipeline, params, env, disk.root().to_owned()),
         stdio: None,
         manifest: None,

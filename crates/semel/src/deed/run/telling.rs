@@ -87,6 +87,9 @@ impl Preparation<'_> {
             run_id: self.run_id,
             summary: &summary.to_string(),
             mask: &self.mask(),
+            hook: "on-failure",
+            pipeline: &pipeline.name,
+            calls: None,
         };
         if let Err(why) = hook::run(hook, &occasion, &stop) {
             report(&Event::HookFailed { hook: "on-failure", why: &why });

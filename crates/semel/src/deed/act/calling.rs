@@ -1,0 +1,163 @@
+//! An attempt whose calls are guarded, or that is a call itself.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Instant;
+
+use super::{Acted, Job, Ran, Telling, Workshop, failed};
+use crate::deed::calls::{Asked, Guarded, Guards, ask, scope_of};
+use crate::deed::log::Spool;
+use crate::deed::stage::Place;
+use crate::ground::world::contain::{Gateway, Refused};
+use crate::ground::world::process::{Running, Stop};
+use crate::thought::mask::MaskStream;
+use crate::words::call::{Calls, Scope};
+use crate::words::path::path_of;
+use crate::words::pipeline::Http;
+use crate::words::receipt::{Failure, LogRange};
+
+/// What guards the calls of a command.
+pub(super) struct Guard<'a> {
+    guards: &'a Guards<'a>,
+    guarded: Guarded<'a>,
+    scope: Scope,
+    gateway: Option<Gateway>,
+    words: Vec<OsString>,
+}
+
+impl<'a> Guard<'a> {
+    /// Begins, if the calls of the step are guarded.
+    pub(super) fn begin(
+        workshop: &'a Workshop<'_>,
+        job: &Job<'_>,
+        words: &[OsString],
+    ) -> Result<Option<Self>, Failure> {
+        let step = job.view.step;
+        if step.calls == Calls::Free {
+            return Ok(None);
+        }
+        let (guards, scope) = (workshop.site.calls()?, scope(workshop, job));
+        let guarded = guards.guard(scope.clone(), job.number).map_err(Failure::Broken)?;
+        let is_contained = step.calls == Calls::Contained;
+        let gateway = is_contained.then(|| Gateway::open(&guards.home.calls())).transpose();
+        let gateway = gateway.map_err(|error| {
+            Failure::Broken(format!("the command cannot be contained: {error}"))
+        })?;
+        Ok(Some(Self { guards, guarded, scope, gateway, words: words.to_vec() }))
+    }
+
+    /// The words that start the command, and the variables that it needs.
+    pub(super) fn bring(&self, env: &mut Vec<(OsString, OsString)>) -> Vec<OsString> {
+        // What the step sets itself comes last, and counts.
+        let mut all = self.guarded.env().to_vec();
+        all.append(env);
+        *env = all;
+        match &self.gateway {
+            Some(gateway) => {
+                gateway.words(Path::new("/proc/self/exe"), &self.guarded.ports(), &self.words)
+            }
+            None => self.words.clone(),
+        }
+    }
+
+    /// The command was started: lets it into its network, if it is to have one.
+    pub(super) fn has_started(&self, running: &Running, stop: &Stop) -> Result<(), Failure> {
+        let Some(gateway) = &self.gateway else {
+            return Ok(());
+        };
+        let served = gateway
+            .admit(running, stop)
+            .and_then(|listeners| self.guarded.serve_inside(listeners).map_err(Refused::Failed));
+        served.map_err(|refused| match refused {
+            Refused::NotStarted(error) => Failure::NotStarted(error.to_string()),
+            refused => Failure::Broken(format!("the command cannot be contained: {refused}")),
+        })
+    }
+
+    /// The command has ended: waits for what is in flight, and says how the attempt ended.
+    pub(super) fn end(self, stop: &Stop, ended_badly: Option<Acted>) -> Option<Acted> {
+        settle(self.guards, self.guarded, &self.scope, stop, ended_badly)
+    }
+}
+
+fn scope(workshop: &Workshop<'_>, job: &Job<'_>) -> Scope {
+    let (site, view) = (workshop.site, job.view);
+    let task = job.task.name(&view.step.name, &view.instance);
+    scope_of(&site.pipeline.name, view.step, task, site.params)
+}
+
+/// A task with a call that is unknown is not done, whatever its command says.
+fn settle(
+    guards: &Guards<'_>,
+    guarded: Guarded<'_>,
+    scope: &Scope,
+    stop: &Stop,
+    ended_badly: Option<Acted>,
+) -> Option<Acted> {
+    let tally = guarded.end(stop);
+    let ended = match (&tally.broken, tally.refusal()) {
+        (Some(why), _) => Some(failed(Failure::Broken(why.clone()), false)),
+        (None, Some(why)) => Some(failed(Failure::Refused(why), false)),
+        (None, None) => ended_badly,
+    };
+    let completed = ended.is_none().then_some(scope);
+    match guards.came_to(tally, completed) {
+        Err(why) if ended.is_none() => Some(failed(Failure::Broken(why), false)),
+        _ => ended,
+    }
+}
+
+/// Makes the call of a step, and keeps what it answers as if a command had printed it.
+pub(super) fn call(
+    workshop: &Workshop<'_>,
+    job: &Job<'_>,
+    http: &Http,
+    place: &Place,
+    stop: &Stop,
+    telling: &mut Telling<'_>,
+) -> Ran {
+    let (site, view) = (workshop.site, job.view);
+    let began = Instant::now();
+    let scope = scope(workshop, job);
+    let guards = match site.calls() {
+        Ok(guards) => guards,
+        Err(failure) => return Ran::not_started(failure),
+    };
+    let guarded = match guards.guard(scope.clone(), job.number) {
+        Ok(guarded) => guarded,
+        Err(why) => return Ran::not_started(Failure::Broken(why)),
+    };
+    let inputs = view.input_paths(&job.sight.own_inputs);
+    let bindings = view.bindings(site, job.task, &inputs, &place.paths);
+    let read = |path: &[u8]| {
+        let path = site.disk.root().join(path_of(path.to_vec()));
+        std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let asked = ask(http, &bindings, &guarded, None, &read);
+    let (ended_badly, text) = match asked {
+        Ok(Asked::Done(text)) => (None, text),
+        Ok(Asked::Failed(why, text)) => {
+            let what = format!("{} {}: {why}", http.method.name(), http.url.text);
+            (Some(failed(Failure::BadEffect(what), false)), text)
+        }
+        Err(why) => (Some(failed(Failure::BadInput(why), true)), String::new()),
+    };
+    let took = began.elapsed();
+    (telling.ended)();
+    let mut spool = Spool::new(&site.home.staging_of(site.run_id), job.number);
+    let mut stream = MaskStream::new(&view.mask);
+    let mut log_error = None;
+    for bytes in [stream.take(text.as_bytes()).to_vec(), stream.end()] {
+        if let Err(error) = spool.take(&bytes) {
+            log_error = Some(error.to_string());
+        }
+        (telling.printed)(&bytes);
+    }
+    let tail = spool.tail().to_vec();
+    let log = spool.end(workshop.log).unwrap_or_else(|error| {
+        log_error = Some(error.to_string());
+        LogRange::default()
+    });
+    let ended_badly = settle(guards, guarded, &scope, stop, ended_badly);
+    Ran { ended_badly, log, tail, log_error, took }
+}

@@ -1,0 +1,59 @@
+//! The `http` of a step or a hook: from what the file says to what came of it.
+
+use super::{Guarded, Told};
+use crate::words::pipeline::{Body, Http};
+use crate::words::template::Values;
+
+/// What came of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The answer is a success; its text.
+    Done(String),
+    /// It is not: why, and its text.
+    Failed(String, String),
+}
+
+/// Makes the call that a file says. `read` reads a file of the pipeline's folder; a hook sends
+/// `summary` where the file says no body.
+///
+/// # Errors
+/// If it cannot be made of the values that there are.
+pub fn ask(
+    http: &Http,
+    values: &impl Values,
+    guarded: &Guarded<'_>,
+    summary: Option<&str>,
+    read: &dyn Fn(&[u8]) -> Result<Vec<u8>, String>,
+) -> Result<Asked, String> {
+    let url = String::from_utf8(http.url.render_url(values))
+        .map_err(|_| "its URL is not UTF-8".to_owned())?;
+    let mut head: Vec<_> =
+        http.headers.iter().map(|(name, value)| (name.clone(), value.render(values))).collect();
+    let mut says = |kind: &str| {
+        if !head.iter().any(|(name, _)| name == "content-type") {
+            head.push(("content-type".to_owned(), kind.as_bytes().to_vec()));
+        }
+    };
+    let body = match (&http.body, summary) {
+        (Body::None, Some(summary)) => {
+            says("application/json");
+            summary.as_bytes().to_vec()
+        }
+        (Body::File(path), _) => read(&path.render(values))?,
+        (body, _) => {
+            if let Some(kind) = body.content_type() {
+                says(kind);
+            }
+            body.render(values).map_err(|error| error.to_string())?.unwrap_or_default()
+        }
+    };
+    let told = Told { method: http.method.name().to_owned(), url, head, body };
+    let answer = guarded.call(&told)?;
+    if answer.is_ours {
+        return Ok(Asked::Failed(format!("status {}", answer.status), answer.text));
+    }
+    Ok(match http.is_success(answer.status) {
+        true => Asked::Done(answer.text),
+        false => Asked::Failed(format!("status {}", answer.status), answer.text),
+    })
+}
