@@ -11,7 +11,7 @@ mod rule;
 pub use money::{Money, MoneyError};
 pub use pattern::{Pattern, PatternError, Target};
 pub use record::{
-    Answered, Asked, BodyOf, CallRecord, CallResolution, Ended, Head, PROXY, PermitFor, Reserve,
+    Answered, Asked, BodyOf, CallRecord, CallResolution, CallSend, Ended, Head, PROXY, PermitFor, Reserve,
     Scope,
 };
 pub use rule::{
