@@ -131,6 +131,18 @@ impl Home {
         self.folder.join("once.log")
     }
 
+    /// Large bodies of calls, by their digests.
+    #[must_use]
+    pub fn bodies(&self) -> PathBuf {
+        self.folder.join("bodies")
+    }
+
+    /// A folder for each process that sends calls.
+    #[must_use]
+    pub fn calls(&self) -> PathBuf {
+        self.folder.join("calls")
+    }
+
     /// The gate of those who write to `once.log`.
     #[must_use]
     pub fn once_gate(&self) -> PathBuf {
@@ -226,22 +238,16 @@ impl Home {
         self.staging_of(run_id).join("lock")
     }
 
-    /// Where whoever sends calls has a folder of this name.
-    #[must_use]
-    pub fn senders(&self) -> PathBuf {
-        self.folder.join("calls")
-    }
-
     /// The lock of a process that sends calls: held for as long as it lives.
     #[must_use]
     pub fn sender_lock(&self, sender: &str) -> PathBuf {
-        self.senders().join(sender).join("lock")
+        self.calls().join(sender).join("lock")
     }
 
     /// The body of a request or an answer that is too large for the manifest.
     #[must_use]
     pub fn body(&self, digest: &Digest) -> PathBuf {
-        self.folder.join("bodies").join(digest.to_string())
+        self.bodies().join(digest.to_string())
     }
 
     /// Where it is noted that a run of a pipeline's instance owes its `[finally]`.

@@ -50,7 +50,8 @@ impl SqliteManifest {
         self.execute("keep what was settled", sql, values)?;
         if !said.is_done {
             let sql = "update call set allowed = 1 where id = ?";
-            return self.execute("keep what was settled", sql, [said.id]).map(drop);
+            self.execute("keep what was settled", sql, [said.id])?;
+            return self.clear_sends(said.id);
         }
         if let Some((answered, body)) = &said.answer {
             self.keep_body(&answered.body, Some(body))?;
