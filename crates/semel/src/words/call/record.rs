@@ -219,8 +219,9 @@ pub struct CallSend {
     pub began: Timestamp,
     /// When something was known of its end.
     pub ended: Option<Timestamp>,
-    /// What was known then.
-    pub state: Option<CallState>,
+    /// What was known then: the name of a state, or `settled`, where it was unknown and
+    /// somebody knows since.
+    pub state: Option<String>,
     /// Why.
     pub reason: Option<String>,
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Row, params};
 
 use super::super::SqliteManifest;
-use super::super::values::{maybe_time_at, signed, time_at, time_text, unreadable};
+use super::super::values::{maybe_time_at, signed, time_at, time_text};
 use super::head_text;
 use crate::ground::manifest::calls::{Calls, Which};
 use crate::ground::manifest::{ManifestError, ManifestResult};
@@ -15,15 +15,11 @@ impl SqliteManifest {
         let sql = "select number, began, ended, state, reason from call_send
             where call = ? order by number";
         self.rows("read the sends of a call", sql, [id], |row| {
-            let state: Option<String> = row.get(3)?;
-            let named = |name: String| {
-                CallState::named(&name).ok_or_else(|| unreadable(3, std::fmt::Error))
-            };
             Ok(CallSend {
                 number: row.get(0)?,
                 began: time_at(row, 1)?,
                 ended: maybe_time_at(row, 2)?,
-                state: state.map(named).transpose()?,
+                state: row.get(3)?,
                 reason: row.get(4)?,
             })
         })
