@@ -1,6 +1,7 @@
 //! The verbs, one a file.
 
 mod accept;
+mod calls;
 mod history;
 mod init;
 mod lint;
@@ -53,6 +54,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
     // These need no pipeline.
     let alone = match verb {
         Verb::Init(options) => Some(init::init(common, options, typed)),
+        Verb::Calls(options) => Some(calls::calls(common, options)),
         Verb::Completions(options) => Some(manual::completions(options)),
         Verb::Manual(options) => Some(manual::manual(options)),
         _ => None,
@@ -97,7 +99,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::Prune(options) => {
             place.complete().and_then(|place| prune::prune(place, options, typed))
         }
-        Verb::Init(_) | Verb::Completions(_) | Verb::Manual(_) => Ok(Exit::DONE),
+        Verb::Init(_) | Verb::Calls(_) | Verb::Completions(_) | Verb::Manual(_) => Ok(Exit::DONE),
         Verb::Step(_) | Verb::Write(_) | Verb::Lock(_) | Verb::Script(_) => Ok(Exit::DONE),
     };
     done.unwrap_or_else(|failed| failed.tell(&again))

@@ -433,7 +433,8 @@ impl SqliteManifest {
 
     /// Whether nobody knows what became of an earlier send.
     fn was_unknown(&self, ended: &Ended) -> ManifestResult<bool> {
-        let sql = "select 1 from call_send where call = ? and number < ? and state = 'unknown' limit 1";
+        let sql =
+            "select 1 from call_send where call = ? and number < ? and state = 'unknown' limit 1";
         let found = self.row("read the calls", sql, params![ended.id, ended.send], |_| Ok(()))?;
         Ok(found.is_some())
     }

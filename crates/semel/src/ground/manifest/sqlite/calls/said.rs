@@ -11,6 +11,16 @@ use crate::words::call::{Answered, CallResolution, CallSend, CallState};
 use crate::words::run::By;
 
 impl SqliteManifest {
+    /// Whether it can know of calls. One that an older semel wrote last, and that is only
+    /// read, cannot.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn has_calls(&self) -> ManifestResult<bool> {
+        let sql = "select 1 from sqlite_schema where name = 'call'";
+        Ok(self.row("read the manifest", sql, [], |_| Ok(()))?.is_some())
+    }
+
     pub(super) fn sends_of(&self, id: i64) -> ManifestResult<Vec<CallSend>> {
         let sql = "select number, began, ended, state, reason from call_send
             where call = ? order by number";
