@@ -14,8 +14,12 @@ use crate::help;
 use crate::place::Place;
 use crate::show::fail::Failed;
 
+mod calls;
 mod guard;
 
+pub(crate) use calls::{
+    Calls, CallsWhich, ExportCalls, ListCalls, SettleCalls, SettleWhich, ShowCall,
+};
 pub(crate) use guard::{Lock, Proxy, Script, ScriptDoes, Step, Write};
 
 /// Run it again: semel makes scripts and pipelines safe to run again.
@@ -172,6 +176,9 @@ Examples:
     /// Query, export, import, tidy or rebuild the manifest
     #[command(subcommand)]
     Manifest(Manifest),
+    /// Show what was sent and what it cost; settle what is unknown
+    #[command(subcommand)]
+    Calls(Calls),
     /// Print completions for a shell
     #[command(after_help = "\
 Examples:

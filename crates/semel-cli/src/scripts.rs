@@ -139,6 +139,17 @@ fn all_in(root: &Path, patterns: &[TaskPattern]) -> Result<Vec<Known>, Failed> {
     known.collect()
 }
 
+/// What is typed to run a pipeline or a script again, by the name that a manifest has of it.
+pub(crate) fn to_run_again(manifest: &dyn Manifest, root: &Path, name: &str) -> String {
+    // Where it is not known, it can be looked up.
+    let known = manifest.pipelines().unwrap_or_default();
+    match known.into_iter().find(|(known, _)| known == name) {
+        Some((_, file)) if !file.ends_with(".toml") => to_run(root, name, &file),
+        Some((_, file)) if file != NAME => format!("semel run {}", quote_words(["-f", &file])),
+        _ => "semel run".to_owned(),
+    }
+}
+
 fn to_run(root: &Path, name: &str, file: &str) -> String {
     let path = root.join(file);
     if name == ALONE || !path.is_file() {

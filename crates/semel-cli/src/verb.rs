@@ -1,6 +1,7 @@
 //! The verbs, one a file.
 
 mod accept;
+mod calls;
 mod history;
 mod init;
 mod lint;
@@ -55,6 +56,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
     // These need no pipeline.
     let alone = match verb {
         Verb::Init(options) => Some(init::init(common, options, typed)),
+        Verb::Calls(options) => Some(calls::calls(common, options)),
         Verb::Completions(options) => Some(manual::completions(options)),
         Verb::Manual(options) => Some(manual::manual(options)),
         _ => None,
@@ -99,7 +101,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::Prune(options) => {
             place.complete().and_then(|place| prune::prune(place, options, typed))
         }
-        Verb::Init(_) | Verb::Completions(_) | Verb::Manual(_) => Ok(Exit::DONE),
+        Verb::Init(_) | Verb::Calls(_) | Verb::Completions(_) | Verb::Manual(_) => Ok(Exit::DONE),
         Verb::Step(_) | Verb::Write(_) | Verb::Lock(_) | Verb::Script(_) | Verb::Proxy(_) => {
             Ok(Exit::DONE)
         }

@@ -31,9 +31,9 @@ impl Styles {
     /// A word that says how something stands, in its colour.
     pub(crate) fn state(self, word: &str) -> String {
         let style = match word.trim_end() {
-            "done" | "skip" | "adopt" | "reuse" => AnsiColor::Green.on_default(),
+            "done" | "skip" | "adopt" | "reuse" | "complete" => AnsiColor::Green.on_default(),
             "failed" | "broken" => AnsiColor::Red.on_default().bold(),
-            "refused" | "refuse" | "busy" | "blocked" | "interrupted" => {
+            "refused" | "refuse" | "busy" | "blocked" | "interrupted" | "unknown" => {
                 AnsiColor::Yellow.on_default().bold()
             }
             "run" | "run?" => AnsiColor::Cyan.on_default(),

@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod boring;
+mod calls;
 mod content;
 mod databases;
 mod deploy;

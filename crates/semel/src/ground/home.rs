@@ -238,6 +238,18 @@ impl Home {
         self.staging_of(run_id).join("lock")
     }
 
+    /// The lock of a process that sends calls: held for as long as it lives.
+    #[must_use]
+    pub fn sender_lock(&self, sender: &str) -> PathBuf {
+        self.calls().join(sender).join("lock")
+    }
+
+    /// The body of a request or an answer that is too large for the manifest.
+    #[must_use]
+    pub fn body(&self, digest: &Digest) -> PathBuf {
+        self.bodies().join(digest.to_string())
+    }
+
     /// Where it is noted that a run of a pipeline's instance owes its `[finally]`.
     #[must_use]
     pub fn owed(&self, pipeline: &str, instance: &str) -> PathBuf {

@@ -11,8 +11,8 @@ mod rule;
 pub use money::{Money, MoneyError};
 pub use pattern::{Pattern, PatternError, Target};
 pub use record::{
-    Answered, Asked, BodyOf, CallRecord, CallResolution, Ended, Head, PROXY, PermitFor, Reserve,
-    Scope,
+    Answered, Asked, BodyOf, CallRecord, CallResolution, CallSend, Ended, Head, PROXY, PermitFor,
+    Reserve, Scope,
 };
 pub use rule::{
     Budget, Equal, Every, Field, FieldError, Price, Rule, SendKey, Source, WhenUnknown,

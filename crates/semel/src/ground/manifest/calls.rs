@@ -8,7 +8,9 @@
 //! *I14* a permit counts only when it is committed: nothing is sent before.
 
 use super::ManifestResult;
-use crate::words::call::{CallRecord, CallResolution, CallState, Ended, Money, PermitFor, Scope};
+use crate::words::call::{
+    CallRecord, CallResolution, CallSend, CallState, Ended, Money, PermitFor, Scope,
+};
 use crate::words::digest::Digest;
 
 /// A permit to send a call, once.
@@ -116,7 +118,14 @@ pub trait Calls: Send {
     /// A task completed: its reads are asked anew.
     fn retire_reads(&mut self, scope: &Scope) -> ManifestResult<()>;
 
-    /// Keeps what a human said of calls that are unknown; fails for others.
+    /// How often a call was sent, and what came of it, in their order.
+    fn sends(&self, id: i64) -> ManifestResult<Vec<CallSend>>;
+
+    /// What humans said of a call, in the order in which they did; without the answers.
+    fn said(&self, id: i64) -> ManifestResult<Vec<CallResolution>>;
+
+    /// Keeps what a human said of calls that are unknown; fails for others, and changes
+    /// nothing then.
     fn settle_calls(&mut self, said: &[CallResolution]) -> ManifestResult<()>;
 
     /// What was spent of a budget in a time.

@@ -143,6 +143,30 @@ impl Pattern {
             && fits(&self.query, target.query)
     }
 
+    /// Whether it is for a request that is kept as its method and the text of its URL; of a
+    /// text that is no URL nothing is known.
+    ///
+    /// ```
+    /// use semel::words::call::Pattern;
+    /// let pattern = Pattern::parse("POST api.example.com/v1/*").unwrap();
+    /// assert!(pattern.matches_url("POST", "https://api.example.com/v1/orders?a=b"));
+    /// assert!(!pattern.matches_url("POST", "https://api.example.com/v2/orders"));
+    /// ```
+    #[must_use]
+    pub fn matches_url(&self, method: &str, url: &str) -> bool {
+        let Ok(url) = url::Url::parse(url) else {
+            return false;
+        };
+        self.matches(&Target {
+            method,
+            scheme: url.scheme(),
+            host: url.host_str().unwrap_or_default(),
+            port: url.port_or_known_default().unwrap_or_default(),
+            path: url.path(),
+            query: url.query().unwrap_or_default(),
+        })
+    }
+
     /// Whether it is for every request that another is for. In doubt it is not.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {

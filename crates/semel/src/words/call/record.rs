@@ -210,13 +210,32 @@ pub struct Ended {
     pub budgets: Vec<Reserve>,
 }
 
+/// A send of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallSend {
+    /// Which one it is, from 1.
+    pub number: u32,
+    /// When it was permitted.
+    pub began: Timestamp,
+    /// When something was known of its end.
+    pub ended: Option<Timestamp>,
+    /// What was known then: the name of a state, or `settled`, where it was unknown and
+    /// somebody knows since.
+    pub state: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
 /// A human's word on a call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallResolution {
     /// The call.
     pub id: i64,
     /// Whether it happened, else it is to be sent again.
     pub is_done: bool,
+    /// What its client gets, if it happened: the answer, and its body. When what was said is
+    /// read again, the answer is that of the call, and not here.
+    pub answer: Option<(Answered, Vec<u8>)>,
     /// Why.
     pub because: String,
     /// By whom.

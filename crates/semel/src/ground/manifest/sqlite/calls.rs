@@ -1,5 +1,7 @@
 //! Calls in the manifest's file. See [`Calls`] for what holds.
 
+mod said;
+
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
@@ -12,8 +14,8 @@ use super::values::{
 use crate::ground::manifest::calls::{Calls, Permit, Permitted, Token, Which};
 use crate::ground::manifest::{ManifestError, ManifestResult};
 use crate::words::call::{
-    Answered, Asked, BodyOf, CallRecord, CallResolution, CallState, Ended, Head, Money, PermitFor,
-    Reserve, Scope,
+    Answered, Asked, BodyOf, CallRecord, CallResolution, CallSend, CallState, Ended, Head, Money,
+    PermitFor, Reserve, Scope,
 };
 use crate::words::digest::Digest;
 
@@ -141,6 +143,14 @@ impl Calls for SqliteManifest {
             and item = ? and params = ? and read = 1 and retired = 0 and state in ('complete', 'rejected')";
         let key = params![scope.pipeline, step, instance, item, scope.params];
         self.execute("note that reads are asked anew", sql, key).map(drop)
+    }
+
+    fn sends(&self, id: i64) -> ManifestResult<Vec<CallSend>> {
+        self.sends_of(id)
+    }
+
+    fn said(&self, id: i64) -> ManifestResult<Vec<CallResolution>> {
+        self.said_of(id)
     }
 
     fn settle_calls(&mut self, said: &[CallResolution]) -> ManifestResult<()> {
@@ -423,7 +433,8 @@ impl SqliteManifest {
 
     /// Whether nobody knows what became of an earlier send.
     fn was_unknown(&self, ended: &Ended) -> ManifestResult<bool> {
-        let sql = "select 1 from call_send where call = ? and number < ? and state = 'unknown' limit 1";
+        let sql =
+            "select 1 from call_send where call = ? and number < ? and state = 'unknown' limit 1";
         let found = self.row("read the calls", sql, params![ended.id, ended.send], |_| Ok(()))?;
         Ok(found.is_some())
     }
@@ -457,30 +468,6 @@ impl SqliteManifest {
             "insert into body (sha256, bytes, content) values (?, ?, ?) on conflict do nothing";
         let values = params![body.digest.as_bytes(), signed(body.bytes), content];
         self.execute("keep a body", sql, values).map(drop)
-    }
-
-    fn settle_call(&self, said: &CallResolution) -> ManifestResult<()> {
-        let ids = Which { ids: vec![said.id], ..Which::default() };
-        let call = self.calls(&ids)?.pop();
-        let Some(call) = call.filter(|call| call.state == CallState::Unknown) else {
-            return Err(ManifestError::Query(format!("call {} is not unknown", said.id)));
-        };
-        let verb = if said.is_done { "done" } else { "redo" };
-        let sql = "insert into call_resolution (call, verb, because, host, user, at) values (?, ?, ?, ?, ?, ?)";
-        let values =
-            params![said.id, verb, said.because, said.by.host, said.by.user, time_text(said.at)];
-        self.execute("keep what was settled", sql, values)?;
-        match said.is_done {
-            true => {
-                let reason = format!("a human said that it happened: {}", said.because);
-                self.set_state(&call, CallState::Complete, call.sends, Some(&reason), Some(said.at))
-            }
-            false => {
-                let sql = "update call set allowed = 1 where id = ?";
-                self.execute("keep what was settled", sql, [said.id])?;
-                self.clear_sends(said.id)
-            }
-        }
     }
 
     fn drop_bodies(&self, ids: &[i64]) -> ManifestResult<Vec<Digest>> {

@@ -1,0 +1,3 @@
+//! Calls: what goes through the call journal.
+
+mod verb;
