@@ -3,6 +3,7 @@
 pub mod act;
 mod aside;
 pub mod at_work;
+pub mod calls;
 mod capture;
 pub mod check;
 pub mod command;

@@ -244,7 +244,7 @@ fn whoever_cannot_be_contained_is_not_started_and_it_is_told_why() {
 #[test]
 fn a_program_that_is_not_there_is_told_as_that() {
     let Some(scene) = Scene::new() else { return };
-    let missing = ["no-such-program-here".into()];
+    let missing = ["/no/such/program".into()];
     let words = scene.gateway.words(Path::new(SEMEL), &[8080], &missing);
     match scene.refused(&words) {
         Refused::NotStarted(error) => assert_eq!(error.kind(), ErrorKind::NotFound),

@@ -81,6 +81,12 @@ fn the_warnings_in_the_docs_are_those_of_the_code() {
 }
 
 #[test]
+fn the_providers_in_the_docs_are_those_of_the_code() {
+    let wanted = semel::thought::call::profiles::table();
+    is_generated("docs/reference/providers.md", "providers", &wanted);
+}
+
+#[test]
 fn the_schema_for_editors_is_that_of_the_parser() {
     let path = root().join("docs/reference/semel.schema.json");
     let mut wanted = serde_json::to_string_pretty(&semel::words::pipeline::schema()).unwrap();

@@ -2,6 +2,7 @@
 //! where it ends, and what is said of a wrong value.
 
 mod age;
+mod calls;
 mod chains;
 mod checks;
 mod hooks;

@@ -131,6 +131,18 @@ impl Home {
         self.folder.join("once.log")
     }
 
+    /// Large bodies of calls, by their digests.
+    #[must_use]
+    pub fn bodies(&self) -> PathBuf {
+        self.folder.join("bodies")
+    }
+
+    /// A folder for each process that sends calls.
+    #[must_use]
+    pub fn calls(&self) -> PathBuf {
+        self.folder.join("calls")
+    }
+
     /// The gate of those who write to `once.log`.
     #[must_use]
     pub fn once_gate(&self) -> PathBuf {

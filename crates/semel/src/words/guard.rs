@@ -475,3 +475,17 @@ pub fn from_root(root: &Path, folder: &Path, path: &str) -> String {
     }
     named
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_guarded_where_a_script_says_so() {
+        let guard = Guard { step: "a".to_owned(), calls: true, ..Guard::default() };
+        assert_eq!(guard.step_of(std::iter::empty()).calls, Calls::Guarded);
+        let kept: Guard = serde_json::from_str(&guard.to_json()).unwrap();
+        assert_eq!(kept, guard);
+        assert!(!Guard::default().to_json().contains("calls"));
+    }
+}

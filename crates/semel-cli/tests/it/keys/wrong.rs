@@ -37,7 +37,7 @@ fn complaint(text: &str, says: &str) -> Option<String> {
 
 /// Holds every case against what must be said of it; all complaints at once.
 #[track_caller]
-fn each(cases: &[(&str, &str)], whole: impl Fn(&str) -> String + Sync) {
+pub(super) fn each(cases: &[(&str, &str)], whole: impl Fn(&str) -> String + Sync) {
     let found: Vec<_> = std::thread::scope(|scope| {
         let whole = &whole;
         let parts = cases.chunks(cases.len().div_ceil(4).max(1));

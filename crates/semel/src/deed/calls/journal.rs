@@ -17,7 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
-use super::caller::{Caller, Hold};
+use super::caller::{Caller, Hold, Line};
 use crate::deed::lease;
 use crate::ground::manifest::calls::{Calls, Permit, Permitted, Which};
 use crate::ground::manifest::sqlite::SqliteManifest;
@@ -27,7 +27,7 @@ use crate::thought::call::drift::NearMiss;
 use crate::thought::call::outcome::is_refusal;
 use crate::thought::call::terms::Terms;
 use crate::words::call::{CallRecord, CallState, Ended, PermitFor, Scope, WhenUnknown};
-use crate::words::digest::Digest;
+use crate::words::digest::{Digest, Fields};
 
 /// How many orders share a commit at most.
 const MOST: usize = 512;
@@ -81,8 +81,14 @@ pub(super) struct Wanted {
     pub(super) permit: PermitFor,
     /// The key that the client sent itself.
     pub(super) client_key: Option<String>,
+    /// Whether a key is made for it, where it is a call of its own.
+    pub(super) makes_key: bool,
     /// Looks like recorded calls, and is none of them.
     pub(super) near_miss: Option<NearMiss>,
+    /// On which line its client waits.
+    pub(super) line: Arc<Line>,
+    /// Whether it waited already for what became of an equal one.
+    pub(super) has_held: bool,
 }
 
 /// What becomes of a request.
@@ -330,10 +336,10 @@ impl Desk<'_> {
         calls.retain(|call| !call.is_retired);
         let known: Vec<_> = calls.iter().map(|call| self.known(call, wanted)).collect();
         let mut decision = decide(&known, last, wanted.terms.is_one);
-        // A key that the client made itself for this very call, and that no recorded call has,
-        // is a call of its own only where the others are over for it.
         if let Decision::Open(_) = decision
-            && wanted.caller.just_answered(calls.iter().map(|call| call.id)) == Hold::Yes
+            && !wanted.has_held
+            && wanted.caller.just_answered(calls.iter().map(|call| call.id), &wanted.line)
+                == Hold::Yes
         {
             return Ok(Ruled::Hold);
         }
@@ -359,7 +365,13 @@ impl Desk<'_> {
         }
         // What a human allowed is used up by it.
         let permitted = match &mut decision {
-            Decision::Open(n) => self.store.open(permit, *n, wanted.caller.token())?,
+            Decision::Open(n) => {
+                let mut permit = permit.clone();
+                if wanted.makes_key && permit.key.is_empty() {
+                    permit.key = key_of(&permit, *n);
+                }
+                self.store.open(&permit, *n, wanted.caller.token())?
+            }
             Decision::SendAgain(n) => {
                 let call = take(*n, &mut calls);
                 let uses = call.state == CallState::Unknown && !by_rule(&call, &wanted.terms);
@@ -445,6 +457,22 @@ impl Desk<'_> {
 
 /// Why a call whose sender died is unknown.
 pub(super) const DIED: &str = "semel was killed while it was in flight";
+
+/// The key of a call: the same in every run and on every host.
+fn key_of(permit: &PermitFor, n: u32) -> String {
+    let (step, instance, item) = permit.scope.columns();
+    let mut fields = Fields::new("call key");
+    let scope = [&permit.scope.pipeline, step, instance, item, &permit.scope.params];
+    for (tag, value) in ["pipeline", "step", "instance", "item", "params"].into_iter().zip(scope) {
+        fields.put(tag, value.as_bytes());
+    }
+    fields.put("identity", permit.identity.as_bytes());
+    fields.put("n", &n.to_le_bytes());
+    let digest = fields.digest();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.as_bytes()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+}
 
 /// Whether a rule lets an unknown call be sent again.
 fn by_rule(call: &CallRecord, terms: &Terms) -> bool {

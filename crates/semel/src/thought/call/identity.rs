@@ -12,6 +12,7 @@ mod fields;
 use std::borrow::Cow;
 
 pub use account::account;
+pub(crate) use fields::in_json;
 pub use fields::{Leaf, leaves};
 
 use crate::words::call::{Field, Head, Target};
@@ -150,6 +151,12 @@ pub fn identity(request: &Request<'_>, key: &[Field], ignore: &[Field]) -> Resul
         keyed.put(&field.to_string(), value.as_bytes());
     }
     Ok(Identity { digest: keyed.digest(), rest: Some(whole) })
+}
+
+/// Whether a request, or an answer, has a field.
+#[must_use]
+pub fn has(request: &Request<'_>, field: &Field) -> bool {
+    fields::value(request, field).is_some()
 }
 
 /// The parameters of a query, in the order of their names.

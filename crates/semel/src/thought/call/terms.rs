@@ -181,8 +181,11 @@ pub struct Rules {
     by_host: HashMap<String, Vec<usize>>,
     /// Those of all others.
     anywhere: Vec<usize>,
-    kept: RwLock<HashMap<(bool, Vec<usize>), Arc<Terms>>>,
+    kept: RwLock<HashMap<MadeOf, Arc<Terms>>>,
 }
+
+/// What terms are made of: whether the method is one that reads, and the places of rules.
+type MadeOf = (bool, Vec<usize>);
 
 impl Rules {
     /// These rules of a file, over the built-in ones.
@@ -316,7 +319,7 @@ mod tests {
         assert_eq!(places, [(0, Every::Day), (2, Every::Run)]);
         assert_eq!(terms.rules, [0, 2]);
         // They are kept by the rules that they are made of.
-        assert!(Arc::ptr_eq(&terms, &ask(&rules, "PUT", "b.com")) == false);
+        assert!(!Arc::ptr_eq(&terms, &ask(&rules, "PUT", "b.com")));
         assert!(Arc::ptr_eq(&terms, &ask(&rules, "POST", "b.com")));
     }
 

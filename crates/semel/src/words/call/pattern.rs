@@ -143,6 +143,25 @@ impl Pattern {
             && fits(&self.query, target.query)
     }
 
+    /// Whether it is for every request that another is for. In doubt it is not.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let part = |own: &Option<String>, others: &Option<String>| match (own, others) {
+            (None, _) => true,
+            (Some(own), Some(others)) => covers(own, others),
+            (Some(own), None) => own == "**",
+        };
+        let methods = self.methods.is_empty()
+            || !other.methods.is_empty()
+                && other.methods.iter().all(|method| self.methods.contains(method));
+        methods
+            && part(&self.scheme, &other.scheme)
+            && covers(&self.host, &other.host)
+            && part(&self.port, &other.port)
+            && covers(&self.path, &other.path)
+            && part(&self.query, &other.query)
+    }
+
     /// Whether a request can be thought of that both are for.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
@@ -206,6 +225,12 @@ fn is_like(pattern: &str, text: &str) -> bool {
         // A plain text is a pattern without stars.
         Some(_) => meet_from(pattern.as_bytes(), text.as_bytes(), false),
     }
+}
+
+/// Whether a pattern stands for every text that another stands for: for those in which each
+/// star of that is a character like any other, with and without a `/`.
+fn covers(own: &str, others: &str) -> bool {
+    is_like(own, &others.replace("**", "*")) && is_like(own, &others.replace("**", "*/*"))
 }
 
 /// Whether two patterns stand for a text in common.
@@ -307,6 +332,22 @@ mod tests {
             let parse = |text| Pattern::parse(text).unwrap();
             assert_eq!(parse(one).overlaps(&parse(other)), yes, "{one} | {other}");
             assert_eq!(parse(other).overlaps(&parse(one)), yes, "{other} | {one}");
+        }
+    }
+
+    #[test]
+    fn a_wider_pattern_covers_a_narrower_one() {
+        for (one, other, yes) in [
+            ("* **", "POST a.com/v1/*", true),
+            ("POST a.com/**", "POST a.com/v1/*", true),
+            ("POST a.com/*", "POST a.com/**", false),
+            ("POST a.com/*", "POST a.com/*", true),
+            ("POST a.com/**", "* a.com/v1/*", false),
+            ("* https://a.com", "* a.com", false),
+            ("* *.a.com", "* b.a.com/x", true),
+        ] {
+            let parse = |text| Pattern::parse(text).unwrap();
+            assert_eq!(parse(one).covers(&parse(other)), yes, "{one} | {other}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use super::value::{Placed, Written};
-use super::{Digested, Durability, Expect, InPlace, Json, Method, Retry, Same, Span};
+use super::{Body, Digested, Durability, Expect, Http, InPlace, Json, Method, Retry, Same, Span};
 use crate::words::call::{Calls, Rule};
 use crate::words::rows::{Format, Packing};
 
@@ -272,6 +272,28 @@ impl HttpDraft {
         });
         let urls = self.urls.iter().map(|(_, url)| url);
         urls.chain(self.headers.iter().map(|(_, value)| value)).chain(bodies).collect()
+    }
+
+    /// Turns it, which is without faults, into a call.
+    pub(super) fn resolve(self) -> Http {
+        let named = |texts: Vec<(String, Written)>| {
+            texts.into_iter().map(|(name, text)| (name, text.template)).collect()
+        };
+        let (method, url) = self.urls.into_iter().next().expect("the rules want a URL");
+        Http {
+            method,
+            url: url.template,
+            headers: named(self.headers),
+            body: match self.bodies.into_iter().next().map(|body| body.what) {
+                None => Body::None,
+                Some(BodyDraft::Json(json)) => Body::Json(json.map(&|text: Written| text.template)),
+                Some(BodyDraft::Form(fields)) => Body::Form(named(fields)),
+                Some(BodyDraft::Text(text)) => Body::Text(text.template),
+                Some(BodyDraft::File(path)) => Body::File(path.template),
+            },
+            status: self.status,
+            timeout: self.timeout,
+        }
     }
 
     /// The file that it sends.

@@ -301,4 +301,28 @@ mod tests {
             assert_eq!(text(url).render_url(&Tells(b"a/b c")), rendered.as_bytes(), "{url}");
         }
     }
+
+    #[test]
+    fn a_call_of_a_step_is_read() {
+        let text = r#"
+name = "a"
+[params]
+day = "1"
+[step.tell]
+secret-env = ["TOKEN"]
+http = { put = "https://a.com/{{ params.day }}", json = { n = 0x10, f = 1.5, at = 2026-01-02, list = [true, "{{ params.day }}"] }, headers = { Authorization = "Bearer {{ env.TOKEN }}" }, status = [201, 200] }
+[on-failure]
+http = { post = "https://a.com/{{ run.id }}", timeout = "3s" }
+"#;
+        let pipeline = crate::words::pipeline::Pipeline::read(text).unwrap();
+        let http = pipeline.steps[0].http().expect("its action is a call");
+        assert_eq!(
+            http.to_string(),
+            "PUT https://a.com/{{ params.day }}, header authorization: Bearer {{ env.TOKEN }}, json {\"n\":16,\"f\":1.5,\"at\":\"2026-01-02\",\"list\":[true,\"{{ params.day }}\"]}, status 200, status 201"
+        );
+        assert_eq!(http.templates().len(), 4);
+        assert!(http.is_success(201) && !http.is_success(204));
+        let hook = pipeline.on_failure.expect("it has one");
+        assert!(hook.command().is_none());
+    }
 }

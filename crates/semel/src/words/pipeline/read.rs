@@ -6,15 +6,14 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::draft::{
-    ActDraft, BodyDraft, CheckDraft, CommandDraft, EachDraft, EachSourceDraft, HookDraft,
-    HttpDraft, InputSourceDraft, ParamDraft, PipelineDraft, StepDraft,
+    ActDraft, CheckDraft, CommandDraft, EachDraft, EachSourceDraft, HookDraft, InputSourceDraft,
+    ParamDraft, PipelineDraft, StepDraft,
 };
-use super::value::{Placed, Table, Written};
+use super::value::{Placed, Table};
 use super::{
-    Action, ActionKind, Body, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Database, Digested,
-    Each, EachSource, Fault, HOOK_TIMEOUT, Hook, HookDoes, Http, InPlace, Input, InputSource,
-    Items, Load, Out, Param, ParamValue, Pipeline, Probe, Same, Sql, SqlText, Step, StepId, keys,
-    rules,
+    Action, ActionKind, CHECK_TIMEOUT, Check, Command, DEFAULT_SHELL, Database, Digested, Each,
+    EachSource, Fault, HOOK_TIMEOUT, Hook, HookDoes, InPlace, Input, InputSource, Items, Load, Out,
+    Param, ParamValue, Pipeline, Probe, Same, Sql, SqlText, Step, StepId, keys, rules,
 };
 use crate::words::call::{Calls, Rule};
 
@@ -86,7 +85,7 @@ impl Shell {
     fn hook(&self, draft: HookDraft) -> Hook {
         Hook {
             does: match draft.http {
-                Some(http) => HookDoes::Call(resolve_http(http)),
+                Some(http) => HookDoes::Call(http.resolve()),
                 None => HookDoes::Run(
                     self.command(draft.command.expect("the rules want a command or a call")),
                 ),
@@ -331,28 +330,7 @@ fn resolve_act(draft: ActDraft, shell: &Shell, only_db: &str) -> ActionKind {
             tag: load.tag.map(|tag| tag.what),
             replace_where: load.replace_where.map(|text| text.template),
         }),
-        ActDraft::Http(http) => ActionKind::Http(resolve_http(http)),
-    }
-}
-
-fn resolve_http(draft: HttpDraft) -> Http {
-    let named = |texts: Vec<(String, Written)>| {
-        texts.into_iter().map(|(name, text)| (name, text.template)).collect()
-    };
-    let (method, url) = draft.urls.into_iter().next().expect("the rules want a URL");
-    Http {
-        method,
-        url: url.template,
-        headers: named(draft.headers),
-        body: match draft.bodies.into_iter().next().map(|body| body.what) {
-            None => Body::None,
-            Some(BodyDraft::Json(json)) => Body::Json(json.map(&|text: Written| text.template)),
-            Some(BodyDraft::Form(fields)) => Body::Form(named(fields)),
-            Some(BodyDraft::Text(text)) => Body::Text(text.template),
-            Some(BodyDraft::File(path)) => Body::File(path.template),
-        },
-        status: draft.status,
-        timeout: draft.timeout,
+        ActDraft::Http(http) => ActionKind::Http(http.resolve()),
     }
 }
 

@@ -369,7 +369,18 @@ impl SqliteManifest {
         let Some(call) = self.calls(&ids)?.pop() else {
             return Err(ManifestError::Damaged(format!("call {} is gone", ended.id)));
         };
+        let mut ended = ended.clone();
+        let is_word = call.state == CallState::Unknown && ended.send == call.sends;
+        if ended.state == CallState::Rejected && !is_word && self.was_unknown(&ended)? {
+            // That this send was not processed says nothing of the one before.
+            ended.state = CallState::Unknown;
+            let why = ended.reason.as_deref().unwrap_or_default();
+            ended.reason = Some(format!("an earlier send is unknown; of the last one: {why}"));
+        }
         self.end_send(ended.id, ended.send, ended.state, ended.reason.as_deref())?;
+        if ended.state == CallState::Rejected && is_word {
+            self.clear_sends(ended.id)?;
+        }
         let is_last = ended.send == call.sends && call.state == CallState::InFlight;
         let is_late_proof = ended.state == CallState::Complete && call.state != CallState::Complete;
         let is_known = ended.send == call.sends && call.state == CallState::Unknown;
@@ -408,6 +419,19 @@ impl SqliteManifest {
         let reason = ended.reason.as_deref();
         self.set_state(&call, ended.state, call.sends, reason, Some(Timestamp::now()))?;
         Ok(ended.state)
+    }
+
+    /// Whether nobody knows what became of an earlier send.
+    fn was_unknown(&self, ended: &Ended) -> ManifestResult<bool> {
+        let sql = "select 1 from call_send where call = ? and number < ? and state = 'unknown' limit 1";
+        let found = self.row("read the calls", sql, params![ended.id, ended.send], |_| Ok(()))?;
+        Ok(found.is_some())
+    }
+
+    /// Somebody knows what became of the sends that were unknown.
+    fn clear_sends(&self, id: i64) -> ManifestResult<()> {
+        let sql = "update call_send set state = 'settled' where call = ? and state = 'unknown'";
+        self.execute("keep what was settled", sql, [id]).map(drop)
     }
 
     fn set_state(
@@ -453,7 +477,8 @@ impl SqliteManifest {
             }
             false => {
                 let sql = "update call set allowed = 1 where id = ?";
-                self.execute("keep what was settled", sql, [said.id]).map(drop)
+                self.execute("keep what was settled", sql, [said.id])?;
+                self.clear_sends(said.id)
             }
         }
     }

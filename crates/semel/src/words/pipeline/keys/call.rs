@@ -397,3 +397,43 @@ fn budget(value: &Value<'_>) -> Read<Budget> {
     }
     Ok(budget)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::words::pipeline::Pipeline;
+
+    #[test]
+    fn every_key_is_read() {
+        let text = "[[call]]\nmatch = 'GET|POST api.example.com/v1/*'\nkey = ['header:X-Order', '/order/id', '/order/id']\nignore = '?try'\nequal = 'shared'\nread = false\naccount = 'any'\nsend-key = 'X-Key'\nkey-window = '12h'\nunknown = { resend = 2 }\nrejected = [503, 502]\nfresh-for = '1d'\nkeep = '30d'\nprice = { answer = '/usage/cost', each = '0.00001 USD', at-most = '0.05 USD' }\nbudget = { calls = 1_000, money = '20 USD', per = 'month' }\ntimeout = '5m'\nredact = '/card'\n";
+        let rules = Pipeline::read_calls(text).unwrap();
+        let rule = &rules[0];
+        let Source::File(span) = &rule.source else { panic!("it stands in the file") };
+        assert!(text[span.clone()].starts_with("[[call]]"), "{}", &text[span.clone()]);
+        let fields: Vec<_> = rule.key.iter().map(ToString::to_string).collect();
+        assert_eq!(fields, ["/order/id", "header:x-order"]);
+        assert_eq!(rule.pattern.to_string(), "GET|POST api.example.com/v1/*");
+        assert_eq!((rule.equal, rule.any_account), (Some(Equal::Shared), Some(true)));
+        assert_eq!(rule.send_key, Some(SendKey::Header("x-key".to_owned())));
+        assert_eq!(rule.key_window, Some(Duration::from_secs(12 * 3600)));
+        assert_eq!(rule.unknown, Some(WhenUnknown::ResendAtMost(2)));
+        assert_eq!(rule.rejected.as_deref(), Some(&[502, 503][..]));
+        let money = |text| Money::parse(text).unwrap();
+        assert_eq!(rule.price.as_ref().unwrap().reserved(), &money("0.05 USD"));
+        let budget =
+            Budget { calls: Some(1000), money: Some(money("20 USD")), every: Every::Month };
+        assert_eq!(rule.budget, Some(budget));
+    }
+
+    /// `semel proxy` needs no pipeline, and is not kept from its work by a wrong one.
+    #[test]
+    fn rules_are_read_though_nothing_else_is_right() {
+        let text = "jobs = 'many'\n[step.x]\nrum = 1\n[[call]]\nmatch = '* a.com'\nread = true\n";
+        assert_eq!(Pipeline::read_calls(text).unwrap().len(), 1);
+        let faults = Pipeline::read_calls("[[call]]\nmatch = 'a.com'\n").unwrap_err();
+        assert_eq!(faults[0].title, "not a pattern of calls");
+        assert_eq!(Pipeline::read_calls("[[call]").unwrap_err()[0].title, "this is not TOML");
+    }
+}

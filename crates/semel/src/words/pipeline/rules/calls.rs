@@ -63,10 +63,17 @@ fn by_itself(call: &CallDraft) -> Vec<Fault> {
     found
 }
 
+/// What to do where one of two rules lets calls pass.
+const NARROWER: &str = "let pass no more than the other speaks of: make that pattern narrower";
+
 /// Two rules that are for one call say the same of each key.
 fn agrees(call: &CallDraft, other: &CallDraft) -> Vec<Fault> {
+    // Some of the calls of a rule may pass; what a rule says of some may not be lost in others
+    // that pass.
     let passes = |one: &CallDraft, other: &CallDraft| {
-        one.rule.pass == Some(true) && other.rule.pass.is_none()
+        one.rule.pass == Some(true)
+            && other.rule.pass.is_none()
+            && !other.rule.pattern.covers(&one.rule.pattern)
     };
     let mut found: Vec<_> = call
         .rule
@@ -88,13 +95,15 @@ fn agrees(call: &CallDraft, other: &CallDraft) -> Vec<Fault> {
         let title = "two rules for the same calls, and one lets them pass";
         found.push(
             Fault::new(title, call.place("pass"), "nothing of them is kept")
-                .also(other.place("match"), "says something of them"),
+                .also(other.place("match"), "says something of them")
+                .help(NARROWER),
         );
     } else if passes(other, call) {
         let title = "two rules for the same calls, and one lets them pass";
         found.push(
             Fault::new(title, call.place("match"), "says something of them")
-                .also(other.place("pass"), "nothing of them is kept"),
+                .also(other.place("pass"), "nothing of them is kept")
+                .help(NARROWER),
         );
     }
     found

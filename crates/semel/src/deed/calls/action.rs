@@ -1,0 +1,92 @@
+//! Calls that semel makes itself: the `http` of a step, and of a hook. They go the way of all
+//! calls, but for the proxy.
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt as _;
+use hyper::header::{HeaderName, HeaderValue};
+
+use super::caller::Line;
+use super::exchange::{Asking, Place};
+use super::spool::Spool;
+use super::{Guarded, Origin};
+use crate::ground::http::upstream::Scheme;
+use crate::words::call::Head;
+
+/// How much of an answer is told.
+const TOLD: usize = 2000;
+
+/// A request of semel's own.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The method.
+    pub method: String,
+    /// The URL.
+    pub url: String,
+    /// The head.
+    pub head: Head,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What it came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The beginning of the body.
+    pub text: String,
+    /// Whether semel itself answers, in the place of the server.
+    pub is_ours: bool,
+}
+
+impl Guarded<'_> {
+    /// Makes a call.
+    ///
+    /// # Errors
+    /// If the URL is none, or the answer ends early.
+    pub fn call(&self, told: &Told) -> Result<Answer, String> {
+        let url = url::Url::parse(&told.url).map_err(|error| format!("`{}`: {error}", told.url))?;
+        let scheme = match url.scheme() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            other => return Err(format!("`{}`: {other} is not HTTP", told.url)),
+        };
+        let host = url.host_str().ok_or_else(|| format!("`{}` has no host", told.url))?;
+        let port = url.port_or_known_default().unwrap_or(443);
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let origin = Origin { scheme, host, port, h2_plain: false };
+        let mut request = hyper::Request::builder().method(told.method.as_str()).uri(url.as_str());
+        for (name, value) in &told.head {
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| format!("`{name}` is not a header"))?;
+            let value = HeaderValue::from_bytes(value).map_err(|_| format!("the header {name} cannot have this value"))?;
+            request = request.header(name, value);
+        }
+        let (parts, ()) = request.body(()).map_err(|error| error.to_string())?.into_parts();
+        let mut spool = Spool::new(&self.proxy.office.bodies, None);
+        spool.write(&told.body).map_err(|error| error.to_string())?;
+        let place = Place::of(origin, &parts);
+        let terms = self.caller.rules.terms_for(&place.target());
+        self.caller.tally().rules.extend(terms.rules.iter().copied());
+        let asking = Asking {
+            office: Arc::clone(&self.proxy.office),
+            caller: Arc::clone(&self.caller),
+            line: Arc::new(Line::default()),
+        };
+        self.proxy.runtime().block_on(async {
+            let response = asking.guard(place, terms, parts, spool.end()).await;
+            let status = response.status().as_u16();
+            let kind = response.headers().get("content-type").map(HeaderValue::as_bytes);
+            let is_ours = kind == Some(b"application/problem+json");
+            let mut body = response.into_body();
+            let mut text = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| format!("the answer ends early: {error}"))?;
+                if let Some(bytes) = frame.data_ref() {
+                    text.extend(bytes.iter().take(TOLD - text.len().min(TOLD)));
+                }
+            }
+            Ok(Answer { status, text: String::from_utf8_lossy(&text).into_owned(), is_ours })
+        })
+    }
+}

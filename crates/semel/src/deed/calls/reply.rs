@@ -1,0 +1,139 @@
+//! What semel itself answers, in the place of a server: problem details (RFC 9457), with the
+//! command that settles it.
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::header::HeaderValue;
+use serde_json::json;
+
+use super::body::Outgoing;
+use super::journal::Refusal;
+use crate::words::call::CallRecord;
+
+/// An answer of semel's own.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    status: u16,
+    title: &'static str,
+    detail: String,
+    call: Option<i64>,
+    next: Option<String>,
+}
+
+impl Reply {
+    pub(super) fn new(status: u16, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, title, detail: detail.into(), call: None, next: None }
+    }
+
+    /// Nothing was sent, since something that semel relies on does not work.
+    pub(super) fn broken(detail: impl Into<String>) -> Self {
+        Self::new(507, "semel cannot keep what would be paid for", detail)
+    }
+
+    pub(super) fn unknown(call: &CallRecord) -> Self {
+        let why = call.reason.clone().unwrap_or_default();
+        let detail = format!(
+            "call {} ({} {}) may have been processed: {why}. It is not sent again.",
+            call.id, call.asked.method, call.asked.url
+        );
+        Self {
+            call: Some(call.id),
+            next: Some(format!("semel calls redo {} --because '...'", call.id)),
+            ..Self::new(424, "an equal call is unknown", detail)
+        }
+    }
+
+    /// Why a request is not sent, as it is counted and as it is answered.
+    pub(super) fn of_refusal(refusal: &Refusal) -> (&'static str, Self) {
+        match refusal {
+            Refusal::Unknown(call) => ("unknown", Self::unknown(call)),
+            Refusal::OtherAccount(call) => (
+                "made for another account",
+                Self {
+                    call: Some(call.id),
+                    next: Some("[[call]] account = \"any\", or a new key".to_owned()),
+                    ..Self::new(
+                        422,
+                        "an equal call was made for another account",
+                        format!("call {} was made for {}", call.id, or_none(&call.asked.account)),
+                    )
+                },
+            ),
+            Refusal::OtherRest(call) => (
+                "differ in what is not in their key",
+                Self {
+                    call: Some(call.id),
+                    ..Self::new(
+                        422,
+                        "a call of this key differs in the rest",
+                        format!("call {} has the same key and another content", call.id),
+                    )
+                },
+            ),
+            Refusal::OverBudget { name, would_be, limit } => (
+                "over the budget",
+                Self::new(402, "the budget does not allow it", format!("{name}: it would be {would_be}, and may be {limit}")),
+            ),
+            Refusal::NearMiss(miss) => {
+                let fields: Vec<_> = miss.differ.iter().map(|(pointer, ..)| pointer.as_str()).collect();
+                (
+                    "look like calls that are paid already",
+                    Self::new(
+                        424,
+                        "it looks like a call that is paid already",
+                        format!("a recorded call has the same {}, and differs in {}", miss.same, fields.join(", ")),
+                    ),
+                )
+            }
+            Refusal::Drifted => (
+                "come after calls that look paid already",
+                Self::new(424, "the calls before it look like calls that are paid already", "nothing new is sent"),
+            ),
+            Refusal::New => (
+                "are new",
+                Self::new(424, "it is new", "new calls are not wanted (--no-new-calls)"),
+            ),
+            Refusal::Forgotten => (
+                "are new to a memory that may have lost them",
+                Self {
+                    next: Some("--new-calls".to_owned()),
+                    ..Self::new(424, "the memory may have lost it", "the manifest is not whole: what it does not know may have been paid")
+                },
+            ),
+        }
+    }
+
+    pub(super) fn response(&self) -> Response<Outgoing> {
+        let mut problem = json!({
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "by": "semel",
+        });
+        if let Some(call) = self.call {
+            problem["call"] = json!(call);
+        }
+        if let Some(next) = &self.next {
+            problem["next"] = json!(next);
+        }
+        let mut response = Response::new(Outgoing::whole(Bytes::from(problem.to_string())));
+        *response.status_mut() = hyper::StatusCode::from_u16(self.status).unwrap_or_default();
+        let headers = response.headers_mut();
+        headers.insert("content-type", HeaderValue::from_static("application/problem+json"));
+        // Clients that ask this are told not to try again: nothing would change.
+        headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        if self.status == 407 {
+            headers.insert("proxy-authenticate", HeaderValue::from_static("Basic realm=\"semel\""));
+        }
+        if self.status == 409 {
+            headers.insert("retry-after", HeaderValue::from_static("1"));
+            headers.remove("x-should-retry");
+        }
+        response
+    }
+}
+
+fn or_none(account: &str) -> &str {
+    if account.is_empty() { "no account" } else { account }
+}
