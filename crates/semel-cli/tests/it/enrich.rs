@@ -36,7 +36,11 @@ fn charges(enrich: &Scratch) -> BTreeMap<String, usize> {
 
 /// The addresses that were charged more than once.
 fn charged_twice(enrich: &Scratch) -> Vec<String> {
-    charges(enrich).into_iter().filter(|(_, times)| *times > 1).map(|(address, _)| address).collect()
+    charges(enrich)
+        .into_iter()
+        .filter(|(_, times)| *times > 1)
+        .map(|(address, _)| address)
+        .collect()
 }
 
 /// All addresses are verified, and each was charged exactly once.
@@ -64,9 +68,7 @@ fn guarded(enrich: &Scratch) -> Command {
 
 /// Kills it when so many addresses were charged, unless it was quicker.
 fn kill_after(enrich: &Scratch, mut running: Running, least: usize) {
-    eventually("so many are charged", || {
-        charges(enrich).len() >= least || running.has_ended()
-    });
+    eventually("so many are charged", || charges(enrich).len() >= least || running.has_ended());
     if !running.has_ended() {
         running.kill();
     }
@@ -162,4 +164,29 @@ fn the_budget_holds() {
     enrich.sh("sed -i 's/0.10 EUR/0.50 EUR/' semel.toml");
     enrich.semel("run").exits(0);
     is_paid_once(&enrich);
+}
+
+/// Semel stands in for the API: whoever has its address there needs no proxy.
+#[test]
+fn who_calls_a_base_url_pays_once_too() {
+    let enrich = enrich();
+    let port = enrich.text("run/port");
+    let to = format!("http://127.0.0.1:{}", port.trim());
+    let stand_in = format!("exec semel proxy --listen 127.0.0.1:0 --to {to} 2> said.txt\n");
+    enrich.file("stand-in.sh", stand_in).file("said.txt", "");
+    let proxy = enrich.started(enrich.script("bash", "stand-in.sh"));
+    let at = || {
+        let said = enrich.text("said.txt");
+        let (_, rest) = said.split_once("semel: http://127.0.0.1:")?;
+        Some(rest.split_once(' ')?.0.to_owned())
+    };
+    eventually("it listens", || at().is_some());
+    enrich.file("run/port", at().unwrap() + "\n");
+    // This one is charged and not answered; semel asks again, with its key.
+    let verify = "./verify.sh m20 'Lendkai 1' 8020 Graz";
+    enrich.sh(&format!("{verify} > one; {verify} > two; cmp one two"));
+    enrich.file("run/port", port);
+    assert_eq!(charges(&enrich), BTreeMap::from([("Lendkai 1, 8020, Graz".to_owned(), 1)]));
+    proxy.signal(rustix::process::Signal::INT);
+    let _ = proxy.end();
 }
