@@ -15,11 +15,13 @@ const ROWS: usize = 41;
 /// How many addresses; two museums share one.
 const ADDRESSES: usize = 40;
 
-/// A copy of `examples/enrich`, whose API answers. It ends when the folder is gone.
+/// A copy of `examples/enrich`, with a memory, whose API answers. That ends when the folder
+/// is gone.
 fn enrich() -> Scratch {
     let enrich = scratch();
     enrich.copy_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/enrich"));
     enrich.sh("./world.sh up");
+    enrich.semel("init --bare").exits(0);
     enrich
 }
 
