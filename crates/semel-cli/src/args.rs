@@ -16,7 +16,7 @@ use crate::show::fail::Failed;
 
 mod guard;
 
-pub(crate) use guard::{Lock, Script, ScriptDoes, Step, Write};
+pub(crate) use guard::{Lock, Proxy, Script, ScriptDoes, Step, Write};
 
 /// Run it again: semel makes scripts and pipelines safe to run again.
 #[derive(Debug, Parser)]
@@ -133,6 +133,13 @@ Examples:
   semel lock backup -- ./backup.sh           exit 104 if somebody else holds it
   semel lock backup --wait 10m -- ./backup.sh")]
     Lock(Lock),
+    /// Send each HTTP call of a command at most once, and replay its answer
+    #[command(after_help = "\
+Examples:
+  semel proxy -- python3 enrich.py           what is paid is never paid again
+  semel proxy --per day=$DAY -- ./remind.sh  each day has calls of its own
+  semel proxy --listen 127.0.0.1:8080 --to https://api.example.com")]
+    Proxy(Proxy),
     /// Guard a script for its life: `eval` what this prints
     #[command(after_help = "\
 Example, near the top of a script:
@@ -483,7 +490,7 @@ impl Arguments {
     pub(crate) fn session(&self) -> Session {
         match &self.verb {
             Some(Verb::Step(step)) if !step.once => Session::Shared,
-            Some(Verb::Write(_) | Verb::Lock(_)) => Session::Shared,
+            Some(Verb::Write(_) | Verb::Lock(_) | Verb::Proxy(_)) => Session::Shared,
             _ => Session::Apart,
         }
     }
@@ -491,7 +498,7 @@ impl Arguments {
 
 /// The verbs that stand before somebody else's command: what is semel's own among their
 /// exit statuses is 100 more.
-pub(crate) const PREFIXES: [&str; 3] = ["step", "write", "lock"];
+pub(crate) const PREFIXES: [&str; 4] = ["step", "write", "lock", "proxy"];
 
 /// `semel step`, read by itself: it is the verb that is started again and again.
 #[derive(Debug, Parser)]

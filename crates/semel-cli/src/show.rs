@@ -3,6 +3,7 @@
 
 pub(crate) mod board;
 pub(crate) mod busy;
+pub(crate) mod calls;
 pub(crate) mod fail;
 pub(crate) mod guard;
 pub(crate) mod json;

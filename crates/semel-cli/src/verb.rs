@@ -9,6 +9,7 @@ mod log;
 mod manifest;
 mod manual;
 mod plan;
+mod proxy;
 mod prune;
 pub(crate) mod run;
 mod script;
@@ -37,7 +38,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
     let verb = arguments.verb.as_ref().unwrap_or(&default);
     // These stand in scripts, and have no pipeline file.
     let is_of_scripts =
-        matches!(verb, Verb::Step(_) | Verb::Write(_) | Verb::Lock(_) | Verb::Script(_));
+        matches!(verb, Verb::Step(_) | Verb::Write(_) | Verb::Lock(_) | Verb::Script(_) | Verb::Proxy(_));
     if is_of_scripts && (common.file.is_some() || !common.params.is_empty()) {
         let why = "`-f` and `-p` are for pipeline files; what stands before `--` is semel's, \
                    and a value that counts in a script is said by `--per` or `--env`";
@@ -48,6 +49,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
         Verb::Write(options) => return write::write(options),
         Verb::Lock(options) => return lock::lock(options),
         Verb::Script(options) => return script::script(options),
+        Verb::Proxy(options) => return proxy::proxy(options),
         _ => {}
     }
     // These need no pipeline.
@@ -98,7 +100,9 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
             place.complete().and_then(|place| prune::prune(place, options, typed))
         }
         Verb::Init(_) | Verb::Completions(_) | Verb::Manual(_) => Ok(Exit::DONE),
-        Verb::Step(_) | Verb::Write(_) | Verb::Lock(_) | Verb::Script(_) => Ok(Exit::DONE),
+        Verb::Step(_) | Verb::Write(_) | Verb::Lock(_) | Verb::Script(_) | Verb::Proxy(_) => {
+            Ok(Exit::DONE)
+        }
     };
     done.unwrap_or_else(|failed| failed.tell(&again))
 }

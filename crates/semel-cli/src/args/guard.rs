@@ -108,6 +108,40 @@ pub(crate) struct Lock {
     pub(crate) command: Vec<OsString>,
 }
 
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Proxy {
+    /// Under which name its calls are kept; by default that of the program
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// A value that has calls of its own: a day, a release
+    #[arg(long, value_name = "NAME=VALUE", value_parser = param)]
+    pub(crate) per: Vec<(String, String)>,
+    /// Wait as long as this for whoever makes calls under the same name: `10m`
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) wait: Option<Duration>,
+    /// Calls that look like paid ones are new
+    #[arg(long)]
+    pub(crate) new_calls: bool,
+    /// Send no call that is not recorded
+    #[arg(long, conflicts_with = "new_calls")]
+    pub(crate) no_new_calls: bool,
+    /// Let the command reach nothing but the proxy
+    #[arg(long)]
+    pub(crate) contained: bool,
+    /// Listen here for clients that call a base URL
+    #[arg(long, value_name = "ADDRESS", requires = "to")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+    /// The server that they mean
+    #[arg(long, value_name = "URL", requires = "listen")]
+    pub(crate) to: Option<String>,
+    /// Say nothing when all is well
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// The command
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Script {
     /// The script's name; receipts are kept by it

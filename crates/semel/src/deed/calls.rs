@@ -46,6 +46,7 @@ use journal::Journal;
 use serve::Door;
 
 use crate::deed::lease::{Holder, Lease};
+use crate::deed::memory::Access;
 use crate::ground::home::Home;
 use crate::ground::http::authority::Authority;
 use crate::ground::http::trust::Trust;
@@ -117,7 +118,7 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// What a proxy needs of the place where it works.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setting<'a> {
     /// Semel's own folder; its manifest is there.
     pub home: &'a Home,
@@ -129,6 +130,8 @@ pub struct Setting<'a> {
     pub rules: Vec<Rule>,
     /// Who we are.
     pub holder: Holder,
+    /// The right to write to the manifest.
+    pub access: &'a Access,
 }
 
 impl Proxy {
@@ -149,6 +152,7 @@ impl Proxy {
             .map_err(|error| error.to_string())?;
         let broken = |error: &dyn std::fmt::Display| format!("the call journal: {error}");
         let mut manifest = SqliteManifest::open(&home.manifest()).map_err(|error| broken(&error))?;
+        setting.access.fence(&mut manifest).map_err(|error| broken(&error))?;
         sweep(&mut manifest, &folders, &bodies, &sender)?;
         let ballast = folder.join("ballast");
         fs::write(&ballast, vec![1; BALLAST])

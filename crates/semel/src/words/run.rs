@@ -6,6 +6,12 @@ use jiff::Timestamp;
 
 use crate::words::task::{Instance, TaskName};
 
+/// A new unique id: it says when it was made.
+#[must_use]
+pub fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
 /// A run that begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRun {

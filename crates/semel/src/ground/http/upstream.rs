@@ -241,6 +241,22 @@ impl Upstream {
 }
 
 impl Origin {
+    /// The server of a URL that has no path.
+    #[must_use]
+    pub fn of_url(url: &str) -> Option<Self> {
+        let url = url::Url::parse(url).ok()?;
+        let scheme = match url.scheme() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return None,
+        };
+        if url.path() != "/" || url.query().is_some() {
+            return None;
+        }
+        let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+        Some(Self { scheme, host, port: url.port_or_known_default()?, h2_plain: false })
+    }
+
     /// Its host and port, as a URL has them.
     #[must_use]
     pub fn authority(&self) -> String {
