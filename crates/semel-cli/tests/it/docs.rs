@@ -469,6 +469,16 @@ fn the_example_of_a_deploy_goes_so() {
 }
 
 #[test]
+fn the_guide_to_calls_is_true() {
+    run_all("docs/guide/calls.md");
+}
+
+#[test]
+fn the_example_of_a_paid_api_goes_so() {
+    run_all("examples/enrich/README.md");
+}
+
+#[test]
 fn the_example_of_a_nightly_load_goes_so() {
     run_all("examples/nightly-load/README.md");
 }
@@ -502,6 +512,7 @@ fn every_link_in_the_docs_leads_somewhere() {
         "CHANGELOG.md".into(),
         "benches/README.md".into(),
         "examples/deploy/README.md".into(),
+        "examples/enrich/README.md".into(),
         "examples/every-key/README.md".into(),
         "examples/flights/README.md".into(),
         "examples/nightly-load/README.md".into(),

@@ -18,6 +18,7 @@ mod docs;
 mod draft;
 mod effects;
 mod engine;
+mod enrich;
 mod flights;
 mod full_disks;
 mod hints;
