@@ -6,7 +6,7 @@ import anthropic
 
 url, order = sys.argv[1:]
 answer = anthropic.Anthropic(base_url=url).messages.create(
-    model="claude-sonnet-4-5",
+    model="claude-haiku-4-5",
     max_tokens=64,
     messages=[{"role": "user", "content": "order " + order}],
 )
