@@ -38,8 +38,10 @@ pub(crate) fn perform(arguments: &Arguments) -> Exit {
     let default = Verb::Status(args::Status::default());
     let verb = arguments.verb.as_ref().unwrap_or(&default);
     // These stand in scripts, and have no pipeline file.
-    let is_of_scripts =
-        matches!(verb, Verb::Step(_) | Verb::Write(_) | Verb::Lock(_) | Verb::Script(_) | Verb::Proxy(_));
+    let is_of_scripts = matches!(
+        verb,
+        Verb::Step(_) | Verb::Write(_) | Verb::Lock(_) | Verb::Script(_) | Verb::Proxy(_)
+    );
     if is_of_scripts && (common.file.is_some() || !common.params.is_empty()) {
         let why = "`-f` and `-p` are for pipeline files; what stands before `--` is semel's, \
                    and a value that counts in a script is said by `--per` or `--env`";

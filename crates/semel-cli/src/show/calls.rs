@@ -26,7 +26,9 @@ pub(crate) fn listening(ip: IpAddr, port: u16, server: &str) {
 /// The command has ended, and calls have not.
 pub(crate) fn waits(calls: usize) {
     let what = if calls == 1 { "call is" } else { "calls are" };
-    say(&format!("semel: {calls} {what} in flight: waiting for the answer; Ctrl-C twice gives up\n"));
+    say(&format!(
+        "semel: {calls} {what} in flight: waiting for the answer; Ctrl-C twice gives up\n"
+    ));
 }
 
 /// Sums of money: `18.52 USD`.
@@ -53,7 +55,10 @@ pub(crate) fn line(tally: &Tally) -> String {
         parts.push(format!("{} sent{spent}", thousands(tally.sent)));
     }
     let calls = if total == 1 { "call" } else { "calls" };
-    format!("{} {calls}: {}", thousands(total), parts.join(", "))
+    match parts.as_slice() {
+        [] => format!("no {calls}"),
+        parts => format!("{} {calls}: {}", thousands(total), parts.join(", ")),
+    }
 }
 
 /// What went past the journal, and what semel could not see, a line each.
@@ -86,7 +91,10 @@ pub(crate) fn of_run(out: &mut dyn std::io::Write, tally: &Tally) -> std::io::Re
     if tally.is_refused() {
         write!(out, "\n{}", refusal(tally))?;
         if !tally.unknown.is_empty() {
-            writeln!(out, "\n  next\n    semel calls list --unknown\n    semel calls redo --unknown --because '...'     if they may be paid again")?;
+            writeln!(
+                out,
+                "\n  next\n    semel calls list --unknown\n    semel calls redo --unknown --because '...'     if they may be paid again"
+            )?;
         }
     }
     Ok(())
@@ -153,10 +161,18 @@ fn at_most(tally: &Tally) -> String {
 }
 
 /// What the calls of a command came to.
-pub(crate) fn of_proxy(tally: &Tally, name: &str, idle: &[String], options: &args::Proxy, exit: Exit) {
+pub(crate) fn of_proxy(
+    tally: &Tally,
+    name: &str,
+    idle: &[String],
+    options: &args::Proxy,
+    exit: Exit,
+) {
     let aside = asides(tally, idle);
     if let Some(why) = &tally.broken {
-        say(&format!("\nbroken  {name}: {why}\n\n  nothing is sent whose answer could not be kept\n{aside}"));
+        say(&format!(
+            "\nbroken  {name}: {why}\n\n  nothing is sent whose answer could not be kept\n{aside}"
+        ));
         return;
     }
     if tally.is_refused() {
@@ -170,7 +186,8 @@ pub(crate) fn of_proxy(tally: &Tally, name: &str, idle: &[String], options: &arg
         say(&format!("semel: {}\n{aside}", line(tally)));
     }
     if exit == Exit::DONE && tally.sent == 0 && tally.replayed_unsafe > 0 {
-        let days = tally.oldest.map(|oldest| format!(", the oldest of {}", &oldest.to_string()[..10]));
+        let days =
+            tally.oldest.map(|oldest| format!(", the oldest of {}", &oldest.to_string()[..10]));
         say(&format!(
             "semel: nothing was sent: all answers are recorded{}. For a call of its own each day:\n         semel proxy --per day=$(date +%F) -- ...\n",
             days.unwrap_or_default()
@@ -193,7 +210,8 @@ fn refused(tally: &Tally, name: &str, options: &args::Proxy, aside: &str) -> Str
     let again = quote_words(words.iter().map(AsRef::as_ref));
     let mut text = format!("\nrefused  {name}  {title}\n\n{}\n", refusal(tally));
     let kept = total.saturating_sub(unknown);
-    text += &format!("  safe     {} answers are kept; they are never paid again\n", thousands(kept));
+    text +=
+        &format!("  safe     {} answers are kept; they are never paid again\n", thousands(kept));
     if unknown > 0 {
         text += &format!(
             "  unknown  {} {}{}; not sent again\n",

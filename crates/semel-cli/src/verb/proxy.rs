@@ -97,9 +97,9 @@ fn guard(options: &args::Proxy) -> Result<Exit, Failed> {
     let scope = calling.scope.clone();
     let guarded = opened.guard(calling).map_err(Failed::Broken)?;
     if let (Some(at), Some(origin)) = (options.listen, origin) {
-        let port = opened.stand_in(&guarded, at, origin.clone()).map_err(|error| {
-            Failed::Broken(format!("semel cannot listen at {at}: {error}"))
-        })?;
+        let port = opened
+            .stand_in(&guarded, at, origin.clone())
+            .map_err(|error| Failed::Broken(format!("semel cannot listen at {at}: {error}")))?;
         show::listening(at.ip(), port, &origin.to_string());
     }
     let exit = match options.command.as_slice() {
@@ -164,7 +164,8 @@ fn name_of(options: &args::Proxy, origin: &Option<Origin>) -> String {
     let programs = programs_of(&words);
     let first = options.command.first().map(|word| word.to_string_lossy().into_owned());
     let named = programs.last().cloned().or(first);
-    let path = named.or_else(|| origin.as_ref().map(|origin| origin.host.clone())).unwrap_or_default();
+    let path =
+        named.or_else(|| origin.as_ref().map(|origin| origin.host.clone())).unwrap_or_default();
     let name = Path::new(&path).file_name().map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or(path)
 }
@@ -206,7 +207,8 @@ struct Stops {
 
 impl Stops {
     fn on_signals() -> Result<Self, Failed> {
-        let broken = |error: std::io::Error| Failed::Broken(format!("no signal can be heard: {error}"));
+        let broken =
+            |error: std::io::Error| Failed::Broken(format!("no signal can be heard: {error}"));
         let new = || Stop::new().map(Arc::new).map_err(broken);
         let stops = Self { first: new()?, second: new()? };
         let (sender, signals) = semel::deed::run::signals();
@@ -235,7 +237,8 @@ fn run(
     stop: &Stop,
 ) -> Result<Exit, Failed> {
     let gateway = contained.then(|| Gateway::open(&home.calls())).transpose();
-    let gateway = gateway.map_err(|error| Failed::Broken(format!("it cannot be contained: {error}")))?;
+    let gateway =
+        gateway.map_err(|error| Failed::Broken(format!("it cannot be contained: {error}")))?;
     let semel = Path::new("/proc/self/exe");
     let started = gateway.as_ref().map(|gateway| gateway.words(semel, &guarded.ports(), words));
     let (input, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
@@ -260,7 +263,9 @@ fn run(
     };
     let admitted = gateway.as_ref().map(|gateway| gateway.admit(&running, stop)).transpose();
     let refused = match admitted {
-        Ok(listeners) => guarded.serve_inside(listeners.unwrap_or_default()).err().map(Refused::Failed),
+        Ok(listeners) => {
+            guarded.serve_inside(listeners.unwrap_or_default()).err().map(Refused::Failed)
+        }
         Err(refused) => Some(refused),
     };
     let end = running.wait(None, stop, |stream, bytes| {
@@ -272,10 +277,14 @@ fn run(
     match (refused, end) {
         (Some(Refused::NotStarted(error)), _) => Ok(not_started(&error)),
         (Some(Refused::Stopped), _) => Ok(Exit(130)),
-        (Some(refused), _) => Err(Failed::Broken(format!("`{program}` cannot be contained: {refused}"))),
+        (Some(refused), _) => {
+            Err(Failed::Broken(format!("`{program}` cannot be contained: {refused}")))
+        }
         (None, Ok(End::Exited(status))) => Ok(Exit(status)),
         (None, Ok(End::Signalled(signal))) => Ok(Exit(128 + signal)),
         (None, Ok(End::Stopped | End::TimedOut)) => Ok(Exit(128 + 2)),
-        (None, Err(error)) => Err(Failed::Broken(format!("the command cannot be waited for: {error}"))),
+        (None, Err(error)) => {
+            Err(Failed::Broken(format!("the command cannot be waited for: {error}")))
+        }
     }
 }

@@ -32,7 +32,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,9 +43,9 @@ use tokio::runtime::Runtime;
 
 pub use action::{Answer, Told};
 pub use ask::{Asked, ask};
-pub use guards::{Guards, scope_of};
-pub use caller::{Calling, NewCalls, Tally, Unknown};
 use caller::Caller;
+pub use caller::{Calling, NewCalls, Tally, Unknown};
+pub use guards::{Guards, scope_of};
 use journal::Journal;
 use serve::Door;
 
@@ -155,25 +155,32 @@ impl Proxy {
         let lease = Lease::take(&journal::lock_of(&folders, &sender), &setting.holder)
             .map_err(|error| error.to_string())?;
         let broken = |error: &dyn std::fmt::Display| format!("the call journal: {error}");
-        let mut manifest = SqliteManifest::open(&home.manifest()).map_err(|error| broken(&error))?;
+        let mut manifest =
+            SqliteManifest::open(&home.manifest()).map_err(|error| broken(&error))?;
         setting.access.fence(&mut manifest).map_err(|error| broken(&error))?;
         sweep(&mut manifest, &folders, &bodies, &sender)?;
         let ballast = folder.join("ballast");
         fs::write(&ballast, vec![1; BALLAST])
             .map_err(|error| format!("there is no room for the records of calls: {error}"))?;
-        let journal = Journal::begin(manifest, &folders, &sender).map_err(|error| broken(&error))?;
+        keep_private(home)
+            .map_err(|error| format!("the manifest cannot be kept from others: {error}"))?;
+        let journal =
+            Journal::begin(manifest, &folders, &sender).map_err(|error| broken(&error))?;
         let authority = Authority::new().map_err(|error| error.to_string())?;
         let trust = Trust::of(&setting.env);
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(std::thread::available_parallelism().map_or(2, |count| count.get().min(4)))
+            .worker_threads(
+                std::thread::available_parallelism().map_or(2, |count| count.get().min(4)),
+            )
             .thread_name("calls")
             .enable_all()
             .build()
             .map_err(|error| format!("no threads for calls: {error}"))?;
         let user_proxy = UserProxy::of(&setting.env)?;
         let upstream = Upstream::new(&Roots::of(&trust), user_proxy);
-        let surroundings = surroundings::Surroundings::write(&folder, &authority, &trust, &setting.env)
-            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        let surroundings =
+            surroundings::Surroundings::write(&folder, &authority, &trust, &setting.env)
+                .map_err(|error| format!("{}: {error}", folder.display()))?;
         let office = Arc::new(Office {
             journal: Arc::new(journal),
             upstream,
@@ -194,7 +201,9 @@ impl Proxy {
             next: AtomicU64::new(1),
             _lease: lease,
         };
-        proxy.port = proxy.listen(None, Door::Secret).map_err(|error| format!("the proxy cannot listen: {error}"))?;
+        proxy.port = proxy
+            .listen(None, Door::Secret)
+            .map_err(|error| format!("the proxy cannot listen: {error}"))?;
         Ok(proxy)
     }
 
@@ -242,7 +251,12 @@ impl Proxy {
     ///
     /// # Errors
     /// If it cannot listen there.
-    pub fn stand_in(&self, guarded: &Guarded<'_>, at: SocketAddr, origin: Origin) -> io::Result<u16> {
+    pub fn stand_in(
+        &self,
+        guarded: &Guarded<'_>,
+        at: SocketAddr,
+        origin: Origin,
+    ) -> io::Result<u16> {
         self.listen(Some(at), Door::Reverse(Arc::clone(&guarded.caller), origin))
     }
 
@@ -250,7 +264,10 @@ impl Proxy {
     #[must_use]
     pub fn idle_rules(&self, tally: &Tally) -> Vec<String> {
         let rules = self.rules.of_file().iter().enumerate();
-        rules.filter(|(at, _)| !tally.rules.contains(at)).map(|(_, rule)| rule.pattern.to_string()).collect()
+        rules
+            .filter(|(at, _)| !tally.rules.contains(at))
+            .map(|(_, rule)| rule.pattern.to_string())
+            .collect()
     }
 
     /// A task completed: its reads are asked anew from now on.
@@ -338,7 +355,8 @@ impl Guarded<'_> {
         self.proxy.office.callers().remove(&self.name);
         let mut tally = self.caller.tally().clone();
         if self.in_flight() > 0 {
-            tally.note = Some(format!("{} calls were in flight when it was stopped", self.in_flight()));
+            tally.note =
+                Some(format!("{} calls were in flight when it was stopped", self.in_flight()));
         }
         match self.watch.take().map(Watch::end) {
             Some(findings) => {
@@ -347,17 +365,27 @@ impl Guarded<'_> {
                 };
                 tally.bypasses = findings.bypasses.iter().map(show).collect();
                 if let Some(error) = findings.blind {
-                    tally.note.get_or_insert_with(|| format!("its connections could not all be seen: {error}"));
+                    tally.note.get_or_insert_with(|| {
+                        format!("its connections could not all be seen: {error}")
+                    });
                 }
             }
-            None => tally.note = tally.note.or_else(|| Some("its connections cannot be seen here".to_owned())),
+            None => {
+                tally.note =
+                    tally.note.or_else(|| Some("its connections cannot be seen here".to_owned()))
+            }
         }
         tally
     }
 }
 
 /// What dead processes had in flight is unknown, and what they left is removed.
-fn sweep(manifest: &mut SqliteManifest, folders: &Path, bodies: &Path, own: &str) -> Result<(), String> {
+fn sweep(
+    manifest: &mut SqliteManifest,
+    folders: &Path,
+    bodies: &Path,
+    own: &str,
+) -> Result<(), String> {
     let broken = |error: &dyn std::fmt::Display| format!("the call journal: {error}");
     for sender in manifest.senders().map_err(|error| broken(&error))? {
         if sender != own && !journal::is_alive(folders, &sender) {
@@ -382,6 +410,19 @@ fn sweep(manifest: &mut SqliteManifest, folders: &Path, bodies: &Path, own: &str
             if entry.file_name().to_string_lossy().starts_with('.') {
                 let _ = fs::remove_file(entry.path());
             }
+        }
+    }
+    Ok(())
+}
+
+/// From now on the manifest has answers that were paid for: they are for its owner alone.
+fn keep_private(home: &Home) -> io::Result<()> {
+    let path = home.manifest();
+    let beside = SqliteManifest::companions(&path);
+    for path in [path, home.backup()].iter().chain(&beside) {
+        match fs::set_permissions(path, fs::Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
     Ok(())

@@ -170,6 +170,11 @@ pub fn back_up(disk: &dyn Disk, home: &Home, manifest: &dyn Manifest) -> Manifes
     let part = home.path().join("manifest.backup.db.part");
     disk.remove_all(&part)?;
     let copied = manifest.copy_to(&part).and_then(|()| {
+        // Who may not read the manifest may not read its copy.
+        let like = std::fs::metadata(home.manifest()).map(|meta| meta.permissions());
+        like.and_then(|like| std::fs::set_permissions(&part, like)).map_err(|source| {
+            ManifestError::Io { doing: "cannot copy", path: part.clone(), source }
+        })?;
         disk.sync(&part)?;
         if backup.exists() {
             disk.exchange(&part, &backup)?;

@@ -58,8 +58,10 @@ impl Guarded<'_> {
         let origin = Origin { scheme, host, port, h2_plain: false };
         let mut request = hyper::Request::builder().method(told.method.as_str()).uri(url.as_str());
         for (name, value) in &told.head {
-            let name = HeaderName::try_from(name.as_str()).map_err(|_| format!("`{name}` is not a header"))?;
-            let value = HeaderValue::from_bytes(value).map_err(|_| format!("the header {name} cannot have this value"))?;
+            let name = HeaderName::try_from(name.as_str())
+                .map_err(|_| format!("`{name}` is not a header"))?;
+            let value = HeaderValue::from_bytes(value)
+                .map_err(|_| format!("the header {name} cannot have this value"))?;
             request = request.header(name, value);
         }
         let (parts, ()) = request.body(()).map_err(|error| error.to_string())?.into_parts();

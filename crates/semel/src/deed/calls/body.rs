@@ -71,13 +71,27 @@ impl Outgoing {
         waiting: Waiting,
     ) -> Self {
         let kept: Option<Box<dyn std::any::Any + Send + Sync>> = Some(Box::new(waiting));
-        Self { kind: Kind::Pieces(pieces), left: length, trailers: None, receipt: None, _kept: kept }
+        Self {
+            kind: Kind::Pieces(pieces),
+            left: length,
+            trailers: None,
+            receipt: None,
+            _kept: kept,
+        }
     }
 
     /// What passes through.
-    pub(super) fn passing(body: impl Body<Data = Bytes, Error = io::Error> + Send + Sync + 'static) -> Self {
+    pub(super) fn passing(
+        body: impl Body<Data = Bytes, Error = io::Error> + Send + Sync + 'static,
+    ) -> Self {
         let left = body.size_hint().exact();
-        Self { kind: Kind::Passing(Box::pin(body)), left, trailers: None, receipt: None, _kept: None }
+        Self {
+            kind: Kind::Passing(Box::pin(body)),
+            left,
+            trailers: None,
+            receipt: None,
+            _kept: None,
+        }
     }
 
     /// What a body that is read is sent from, towards a server.
@@ -155,7 +169,9 @@ impl Body for Outgoing {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Whole(bytes) => {
-                bytes.as_ref().is_none_or(Bytes::is_empty) && self.trailers.is_none() && self.receipt.is_none()
+                bytes.as_ref().is_none_or(Bytes::is_empty)
+                    && self.trailers.is_none()
+                    && self.receipt.is_none()
             }
             Kind::Passing(body) => body.is_end_stream(),
             Kind::File(_) | Kind::Pieces(_) => false,

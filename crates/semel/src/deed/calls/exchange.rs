@@ -70,6 +70,12 @@ impl Place {
         }
     }
 
+    /// Whether a recorded call went here, whatever its query.
+    fn is_of(&self, method: &str, url: &str) -> bool {
+        let here = identity::shown_url(&Target { query: "", ..self.target() });
+        method == self.method && url.split('?').next() == Some(here.as_str())
+    }
+
     pub(super) fn target(&self) -> Target<'_> {
         Target {
             method: &self.method,
@@ -95,7 +101,11 @@ pub(super) struct Asking {
 
 impl Asking {
     /// Answers a request.
-    pub(super) async fn answer(self, origin: Origin, request: Request<Incoming>) -> Response<Outgoing> {
+    pub(super) async fn answer(
+        self,
+        origin: Origin,
+        request: Request<Incoming>,
+    ) -> Response<Outgoing> {
         let (parts, body) = request.into_parts();
         let place = Place::of(origin, &parts);
         let request = Request::from_parts(parts, body);
@@ -140,7 +150,12 @@ impl Asking {
             Ok(identity) => identity,
             Err(identity::NoKey(field)) => {
                 let why = format!("a rule says that {field} identifies it, and it is not there");
-                *self.caller.tally().refused.entry("lack the field that identifies them").or_default() += 1;
+                *self
+                    .caller
+                    .tally()
+                    .refused
+                    .entry("lack the field that identifies them")
+                    .or_default() += 1;
                 return Reply::new(422, "the request has no key", why).response();
             }
         };
@@ -185,7 +200,13 @@ impl Asking {
     async fn bring(&self, mut call: Call, deliver: oneshot::Sender<Response<Outgoing>>) {
         let began = Instant::now();
         let (mut has_held, mut tries) = (false, 0);
-        call.near_miss = self.near_miss(&call).await;
+        call.near_miss = match self.near_miss(&call).await {
+            Ok(miss) => miss,
+            Err(why) => {
+                let _ = deliver.send(self.broken(why));
+                return;
+            }
+        };
         let body = match call.keep() {
             Ok(body) => body,
             Err(error) => {
@@ -347,29 +368,30 @@ impl Asking {
     }
 
     /// Whether a new request looks like a call that is recorded.
-    async fn near_miss(&self, call: &Call) -> Option<NearMiss> {
-        if call.terms.read || !call.terms.key.is_empty() {
-            return None;
+    async fn near_miss(&self, call: &Call) -> Result<Option<NearMiss>, String> {
+        if call.terms.read {
+            return Ok(None);
         }
-        let request = call.request();
-        let leaves = identity::leaves(&request.as_request());
+        let leaves = call.leaves();
         if leaves.is_empty() {
-            return None;
+            return Ok(None);
         }
         let place = format!("{} {}", call.place.method, call.place.path);
         let recorded = match self.caller.recorded(&place) {
             Some(recorded) => recorded,
             None => {
-                let recorded = Arc::new(self.read_recorded(call).await);
+                let recorded = Arc::new(self.read_recorded(call).await?);
                 self.caller.keep_recorded(&place, Arc::clone(&recorded));
                 recorded
             }
         };
-        recorded.near_miss(&leaves)
+        // What has a key is what its key says.
+        Ok(recorded.near_miss(&leaves).filter(|_| call.terms.key.is_empty()))
     }
 
-    /// The complete calls of this place that earlier attempts made.
-    async fn read_recorded(&self, call: &Call) -> Recorded {
+    /// The complete calls of this place that earlier attempts made. Those that are no longer
+    /// what the rules say of them are, from here on.
+    async fn read_recorded(&self, call: &Call) -> Result<Recorded, String> {
         let mut recorded = Recorded::default();
         let (step, instance, item) = self.caller.calling.scope.columns();
         let which = Which {
@@ -380,21 +402,36 @@ impl Asking {
             states: vec![CallState::Complete],
             ids: Vec::new(),
         };
-        let url = identity::shown_url(&Target { query: "", ..call.place.target() });
-        for record in self.office.journal.find(which).await.unwrap_or_default() {
-            let is_here = record.asked.method == call.place.method
-                && record.asked.url.split('?').next() == Some(url.as_str());
-            if !is_here || record.attempt == self.caller.calling.attempt || !record.asked.body.is_kept {
+        let mut rekeyed = Vec::new();
+        for record in self.office.journal.find(which).await? {
+            let is_here = call.place.is_of(&record.asked.method, &record.asked.url);
+            let is_of_scope = record.scope == self.caller.calling.scope;
+            if !is_here || !is_of_scope || !record.asked.body.is_kept || record.is_retired {
                 continue;
             }
-            if let Ok(Some(bytes)) = self.office.journal.body(record.asked.body.digest).await {
-                let body = Body::of(&bytes, None);
-                let target = call.place.target();
-                let request = identity::Request { target, head: &record.asked.head, body: &body };
-                recorded.add(identity::leaves(&request));
+            let Some(bytes) = self.office.journal.body(record.asked.body.digest).await? else {
+                continue;
+            };
+            let kind = identity::header(&record.asked.head, "content-type").unwrap_or_default();
+            let body = Body::of(&bytes, identity::boundary(kind).as_deref());
+            let query = record.asked.url.split_once('?').map_or("", |(_, query)| query);
+            let target = Target { query, ..call.place.target() };
+            let request = identity::Request { target, head: &record.asked.head, body: &body };
+            // Of a URL that is masked nobody can tell what it was.
+            if let Ok(now) = identity::identity(&request, &call.terms.key, &call.terms.ignore)
+                && !query.contains("***")
+                && (now.digest, now.rest) != (record.identity, record.rest)
+            {
+                rekeyed.push((record.id, now));
+            }
+            if record.attempt != self.caller.calling.attempt {
+                recorded.add(call.counting(identity::leaves(&request)));
             }
         }
-        recorded
+        if !rekeyed.is_empty() {
+            self.office.journal.rekey(rekeyed).await?;
+        }
+        Ok(recorded)
     }
 
     fn refused(&self, refusal: &Refusal, call: &Call) -> Response<Outgoing> {
@@ -415,10 +452,20 @@ impl Asking {
 
     async fn replay(&self, record: CallRecord) -> Response<Outgoing> {
         let Some(answered) = &record.answered else {
-            return Reply::new(424, "its answer is not known", format!("call {} is done, and nobody knows its answer", record.id)).response();
+            return Reply::new(
+                424,
+                "its answer is not known",
+                format!("call {} is done, and nobody knows its answer", record.id),
+            )
+            .response();
         };
         if !answered.body.is_kept {
-            return Reply::new(424, "its answer is not kept", format!("call {} is done; its answer was not kept, or not for so long", record.id)).response();
+            return Reply::new(
+                424,
+                "its answer is not kept",
+                format!("call {} is done; its answer was not kept, or not for so long", record.id),
+            )
+            .response();
         }
         let source = match self.office.journal.body(answered.body.digest).await {
             Ok(Some(bytes)) => Ok(Source::Memory(Bytes::from(bytes))),
@@ -429,7 +476,10 @@ impl Asking {
         };
         let source = match source {
             Ok(source) => source,
-            Err(why) => return self.broken(format!("the answer of call {} cannot be read: {why}", record.id)),
+            Err(why) => {
+                return self
+                    .broken(format!("the answer of call {} cannot be read: {why}", record.id));
+            }
         };
         self.caller.has_hit(&record);
         let trailers = (!answered.trailers.is_empty()).then(|| head::to_map(&answered.trailers));
@@ -444,7 +494,9 @@ impl Asking {
         let mut response = Response::new(Outgoing::recorded(source, trailers, receipt));
         *response.status_mut() = hyper::StatusCode::from_u16(answered.status).unwrap_or_default();
         *response.headers_mut() = head::to_map(&answered.head);
-        response.headers_mut().insert("semel-replayed", hyper::header::HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert("semel-replayed", hyper::header::HeaderValue::from_static("true"));
         response
     }
 
@@ -452,8 +504,12 @@ impl Asking {
     async fn probe(&self, record: CallRecord, command: &str) -> Result<(), Response<Outgoing>> {
         let asked = super::probe::ask(command, &record, &self.office.folder).await;
         let (state, reason) = match asked {
-            Ok(super::probe::Said::Happened) => (CallState::Complete, "the probe says that it happened"),
-            Ok(super::probe::Said::Absent) => (CallState::Rejected, "the probe says that it did not happen"),
+            Ok(super::probe::Said::Happened) => {
+                (CallState::Complete, "the probe says that it happened")
+            }
+            Ok(super::probe::Said::Absent) => {
+                (CallState::Rejected, "the probe says that it did not happen")
+            }
             Ok(super::probe::Said::Unsure) => {
                 let refusal = Refusal::Unknown(Box::new(record.clone()));
                 self.caller.tally().unknown.insert(record.id, unknown_of(&record));
@@ -481,19 +537,30 @@ impl Asking {
         self.passed(place, self.office.upstream.send(&place.origin, request, Freshness::Any).await)
     }
 
-    async fn pass_spooled(&self, place: &Place, parts: Parts, spooled: &Spooled) -> Response<Outgoing> {
+    async fn pass_spooled(
+        &self,
+        place: &Place,
+        parts: Parts,
+        spooled: &Spooled,
+    ) -> Response<Outgoing> {
         let source = match spooled.source() {
             Ok(source) => source,
             Err(error) => return self.broken(error.to_string()),
         };
         let request = head::request(&parts, &place.origin, None, Outgoing::of_source(source));
-        self.passed(place, self.office.upstream.send(&place.origin, request, Freshness::Fresh).await)
+        self.passed(
+            place,
+            self.office.upstream.send(&place.origin, request, Freshness::Fresh).await,
+        )
     }
 
     fn passed(
         &self,
         place: &Place,
-        sent: Result<Response<crate::ground::http::upstream::Received>, crate::ground::http::upstream::SendError>,
+        sent: Result<
+            Response<crate::ground::http::upstream::Received>,
+            crate::ground::http::upstream::SendError,
+        >,
     ) -> Response<Outgoing> {
         *self.caller.tally().passed.entry(place.origin.to_string()).or_default() += 1;
         match sent {
@@ -573,8 +640,27 @@ impl Whole<'_> {
 
 impl Call {
     fn request(&self) -> Whole<'_> {
-        let body = Body { digest: self.spooled.counting, bytes: self.spooled.small().map(Into::into) };
+        let body =
+            Body { digest: self.spooled.counting, bytes: self.spooled.small().map(Into::into) };
         Whole { place: &self.place, head: &self.head, body }
+    }
+
+    /// Its fields that count.
+    fn leaves(&self) -> Vec<identity::Leaf> {
+        self.counting(identity::leaves(&self.request().as_request()))
+    }
+
+    fn counting(&self, mut leaves: Vec<identity::Leaf>) -> Vec<identity::Leaf> {
+        let is_ignored = |pointer: &str| {
+            self.terms.ignore.iter().any(|field| match field {
+                Field::Body(ignored) => pointer
+                    .strip_prefix(ignored.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+                _ => false,
+            })
+        };
+        leaves.retain(|leaf| !is_ignored(&leaf.pointer));
+        leaves
     }
 
     /// Keeps the body, unless it is too large or has what is not to be kept.
@@ -614,7 +700,9 @@ struct Sending<'a> {
 impl Sending<'_> {
     async fn send(self, deliver: oneshot::Sender<Response<Outgoing>>) -> After {
         let office = &self.asking.office;
-        self.asking.caller.tally().sent += 1;
+        if self.tries == 1 {
+            self.asking.caller.tally().sent += 1;
+        }
         let deadline = tokio::time::Instant::now() + self.call.terms.timeout;
         let source = match self.call.spooled.source() {
             Ok(source) => source,
@@ -630,7 +718,8 @@ impl Sending<'_> {
             _ => None,
         };
         let place = &self.call.place;
-        let request = head::request(&self.call.parts, &place.origin, key, Outgoing::of_source(source));
+        let request =
+            head::request(&self.call.parts, &place.origin, key, Outgoing::of_source(source));
         let sending = office.upstream.send(&place.origin, request, Freshness::Fresh);
         match tokio::time::timeout_at(deadline, sending).await {
             Ok(Ok(response)) => self.take(response, deliver, deadline).await,
@@ -677,9 +766,16 @@ impl Sending<'_> {
 
     /// Notes that nobody knows what became of it.
     fn is_unknown(&self, why: String) -> Response<Outgoing> {
-        let what = format!("{} {}", self.call.place.method, identity::shown_url(&self.call.place.target()));
+        let what = format!(
+            "{} {}",
+            self.call.place.method,
+            identity::shown_url(&self.call.place.target())
+        );
         let price = self.call.terms.price.as_ref().map(|price| price.reserved().clone());
-        let detail = format!("call {} ({what}) may have been processed: {why}. It is not sent again.", self.permitted.id);
+        let detail = format!(
+            "call {} ({what}) may have been processed: {why}. It is not sent again.",
+            self.permitted.id
+        );
         self.asking.caller.tally().unknown.insert(self.permitted.id, Unknown { what, why, price });
         Reply::new(424, "it is unknown whether it was processed", detail).response()
     }
@@ -791,7 +887,16 @@ impl Sending<'_> {
             _ => match spooled.keep() {
                 Ok(body) => body,
                 Err(error) => {
-                    return self.unkept(format!("the answer of call {} cannot be kept: {error}", self.permitted.id), client, back).await;
+                    return self
+                        .unkept(
+                            format!(
+                                "the answer of call {} cannot be kept: {error}",
+                                self.permitted.id
+                            ),
+                            client,
+                            back,
+                        )
+                        .await;
                 }
             },
         };
@@ -812,7 +917,13 @@ impl Sending<'_> {
             recorded => recorded,
         };
         if let Err(why) = recorded {
-            return self.unkept(format!("the answer of call {} cannot be recorded: {why}", self.permitted.id), client, back).await;
+            return self
+                .unkept(
+                    format!("the answer of call {} cannot be recorded: {why}", self.permitted.id),
+                    client,
+                    back,
+                )
+                .await;
         }
         if state == CallState::Unknown {
             if let Some(back) = back {
@@ -820,7 +931,8 @@ impl Sending<'_> {
             }
             let _ = self.is_unknown(reason.unwrap_or_default());
         } else if state == CallState::Complete
-            && let Some(price) = price.or_else(|| self.call.terms.price.as_ref().map(|price| price.reserved().clone()))
+            && let Some(price) = price
+                .or_else(|| self.call.terms.price.as_ref().map(|price| price.reserved().clone()))
             && !is_refusal(status)
         {
             *self.asking.caller.tally().spent.entry(price.unit).or_default() += price.nanos;
@@ -857,7 +969,11 @@ impl Sending<'_> {
             Price::InAnswer { field: Field::Body(pointer), each, .. } => {
                 let said = identity::in_json(spooled.small()?, pointer)?;
                 let count: f64 = said.trim_matches('"').parse().ok()?;
-                #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "money of one call is far below")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_precision_loss,
+                    reason = "money of one call is far below"
+                )]
                 let nanos = (count * each.nanos as f64).round() as i64;
                 Some(Money { nanos, unit: each.unit.clone() })
             }
@@ -872,7 +988,8 @@ impl Sending<'_> {
         }
         let body = Body { digest: spooled.counting, bytes: spooled.small().map(Into::into) };
         let request = identity::Request { target: self.call.place.target(), head, body: &body };
-        let is_there = |field: &Field| matches!(field, Field::Body(_)) && identity::has(&request, field);
+        let is_there =
+            |field: &Field| matches!(field, Field::Body(_)) && identity::has(&request, field);
         spooled.small().is_none() || self.call.terms.redact.iter().any(is_there)
     }
 

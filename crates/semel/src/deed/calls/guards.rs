@@ -49,9 +49,10 @@ impl Guards<'_> {
     fn proxy(&self) -> Result<&Proxy, String> {
         let opened = self.opened.get_or_init(|| {
             let access = self.access.ok_or("no calls are made here")?;
-            let env = self.env.iter().map(|(name, value)| {
-                (OsString::from(name), OsStr::from_bytes(value).to_owned())
-            });
+            let env = self
+                .env
+                .iter()
+                .map(|(name, value)| (OsString::from(name), OsStr::from_bytes(value).to_owned()));
             Proxy::open(&Setting {
                 home: self.home,
                 folder: &self.folder,
@@ -137,7 +138,9 @@ impl Tally {
                 first.what, first.why
             ));
         }
-        parts.extend(self.refused.iter().map(|(why, count)| format!("{count} calls {why}; not sent")));
+        parts.extend(
+            self.refused.iter().map(|(why, count)| format!("{count} calls {why}; not sent")),
+        );
         Some(parts.join("; "))
     }
 }

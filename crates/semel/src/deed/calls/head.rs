@@ -22,14 +22,19 @@ const HOPS: [&str; 8] = [
 
 /// A head as words.
 pub(super) fn of(headers: &HeaderMap) -> Head {
-    headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect()
 }
 
 /// And back; what no header can be is left out.
 pub(super) fn to_map(head: &Head) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(head.len());
     for (name, value) in head {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(value))
+        {
             map.append(name, value);
         }
     }
@@ -51,7 +56,8 @@ pub(super) fn remove_hops(headers: &mut HeaderMap) {
     for name in HOPS {
         headers.remove(name);
     }
-    let wants_trailers = headers.get("te").is_some_and(|te| te.to_str().is_ok_and(|te| te.contains("trailers")));
+    let wants_trailers =
+        headers.get("te").is_some_and(|te| te.to_str().is_ok_and(|te| te.contains("trailers")));
     headers.remove("te");
     if wants_trailers {
         headers.insert("te", HeaderValue::from_static("trailers"));
@@ -70,7 +76,12 @@ pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// A request for a server; `key` is added, or takes the place of the client's.
-pub(super) fn request<B>(parts: &Parts, to: &Origin, key: Option<(&str, &str)>, body: B) -> Request<B> {
+pub(super) fn request<B>(
+    parts: &Parts,
+    to: &Origin,
+    key: Option<(&str, &str)>,
+    body: B,
+) -> Request<B> {
     let mut headers = parts.headers.clone();
     remove_hops(&mut headers);
     if let Some((name, value)) = key

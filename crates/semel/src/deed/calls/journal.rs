@@ -24,6 +24,7 @@ use crate::ground::manifest::sqlite::SqliteManifest;
 use crate::ground::manifest::{ManifestError, ManifestResult};
 use crate::thought::call::counting::{Decision, Flight as Waiting, Known, decide};
 use crate::thought::call::drift::NearMiss;
+use crate::thought::call::identity::Identity;
 use crate::thought::call::outcome::is_refusal;
 use crate::thought::call::terms::Terms;
 use crate::words::call::{CallRecord, CallState, Ended, PermitFor, Scope, WhenUnknown};
@@ -137,6 +138,7 @@ enum Order {
     Desert(i64, u32),
     Body(Digest, oneshot::Sender<Result<Option<Vec<u8>>, String>>),
     Retire(Scope, oneshot::Sender<Result<(), String>>),
+    Rekey(Vec<(i64, Identity)>, oneshot::Sender<Result<(), String>>),
     Find(Which, oneshot::Sender<Result<Vec<CallRecord>, String>>),
 }
 
@@ -148,7 +150,11 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Begins to write, to this manifest, as the sender of this name.
-    pub(super) fn begin(manifest: SqliteManifest, folder: &Path, sender: &str) -> std::io::Result<Self> {
+    pub(super) fn begin(
+        manifest: SqliteManifest,
+        folder: &Path,
+        sender: &str,
+    ) -> std::io::Result<Self> {
         let (orders, inbox) = channel();
         let writer = Writer {
             store: manifest,
@@ -198,6 +204,11 @@ impl Journal {
         self.order(|answer| Order::Retire(scope, answer)).await
     }
 
+    /// What makes requests equal has changed by a rule, for these calls.
+    pub(super) async fn rekey(&self, calls: Vec<(i64, Identity)>) -> Result<(), String> {
+        self.order(|answer| Order::Rekey(calls, answer)).await
+    }
+
     /// Calls that are recorded.
     pub(super) async fn find(&self, which: Which) -> Result<Vec<CallRecord>, String> {
         self.order(|answer| Order::Find(which, answer)).await
@@ -239,8 +250,9 @@ impl Writer {
 
     /// Works through orders that came in together.
     fn round(&mut self, orders: Vec<Order>) {
-        let (writing, reading): (Vec<_>, Vec<_>) =
-            orders.into_iter().partition(|order| !matches!(order, Order::Body(..) | Order::Find(..)));
+        let (writing, reading): (Vec<_>, Vec<_>) = orders
+            .into_iter()
+            .partition(|order| !matches!(order, Order::Body(..) | Order::Find(..)));
         for order in reading {
             self.read(order);
         }
@@ -322,6 +334,15 @@ impl Desk<'_> {
                     let _ = answer.send(committed.and(retired));
                 }))
             }
+            Order::Rekey(calls, answer) => {
+                let rekeyed = calls.iter().try_for_each(|(id, identity)| {
+                    self.store.rekey(*id, &identity.digest, identity.rest.as_ref())
+                });
+                let rekeyed = rekeyed.map_err(|error| error.to_string());
+                Some(Box::new(move |committed, _| {
+                    let _ = answer.send(committed.and(rekeyed));
+                }))
+            }
             Order::Body(..) | Order::Find(..) => None,
         }
     }
@@ -344,7 +365,8 @@ impl Desk<'_> {
             return Ok(Ruled::Hold);
         }
         let take = |n: u32, calls: &mut Vec<CallRecord>| {
-            let at = calls.iter().position(|call| call.n == n).expect("what is decided on is there");
+            let at =
+                calls.iter().position(|call| call.n == n).expect("what is decided on is there");
             Box::new(calls.swap_remove(at))
         };
         // A probe settles what may be sent again otherwise.
@@ -354,7 +376,8 @@ impl Desk<'_> {
             return Ok(Ruled::Probe(take(n, &mut calls), command.clone()));
         }
         if let Decision::Open(_) | Decision::SendAgain(_) = decision
-            && let Some(refusal) = wanted.caller.refuses(wanted, matches!(decision, Decision::Open(_)))
+            && let Some(refusal) =
+                wanted.caller.refuses(wanted, matches!(decision, Decision::Open(_)))
         {
             return Ok(Ruled::Refused(refusal));
         }
@@ -385,7 +408,9 @@ impl Desk<'_> {
                     Ruled::Attach(Arc::clone(flight))
                 }));
             }
-            Decision::Unknown(n) => return Ok(Ruled::Refused(Refusal::Unknown(take(*n, &mut calls)))),
+            Decision::Unknown(n) => {
+                return Ok(Ruled::Refused(Refusal::Unknown(take(*n, &mut calls))));
+            }
             Decision::OtherAccount(n) => {
                 return Ok(Ruled::Refused(Refusal::OtherAccount(take(*n, &mut calls))));
             }
@@ -446,7 +471,8 @@ impl Desk<'_> {
             flight,
             is_named: wanted.client_key.as_ref().is_some_and(|key| *key == call.key),
             is_stale,
-            was_refused_before: status.is_some_and(is_refusal) && call.attempt != wanted.permit.attempt,
+            was_refused_before: status.is_some_and(is_refusal)
+                && call.attempt != wanted.permit.attempt,
             may_be_resent: call.state == CallState::Unknown
                 && (call.allowed > 0 || by_rule(call, terms)),
             is_of_account: terms.any_account || call.asked.account == wanted.permit.asked.account,

@@ -72,22 +72,35 @@ impl Reply {
             ),
             Refusal::OverBudget { name, would_be, limit } => (
                 "over the budget",
-                Self::new(402, "the budget does not allow it", format!("{name}: it would be {would_be}, and may be {limit}")),
+                Self::new(
+                    402,
+                    "the budget does not allow it",
+                    format!("{name}: it would be {would_be}, and may be {limit}"),
+                ),
             ),
             Refusal::NearMiss(miss) => {
-                let fields: Vec<_> = miss.differ.iter().map(|(pointer, ..)| pointer.as_str()).collect();
+                let fields: Vec<_> =
+                    miss.differ.iter().map(|(pointer, ..)| pointer.as_str()).collect();
                 (
                     "look like calls that are paid already",
                     Self::new(
                         424,
                         "it looks like a call that is paid already",
-                        format!("a recorded call has the same {}, and differs in {}", miss.same, fields.join(", ")),
+                        format!(
+                            "a recorded call has the same {}, and differs in {}",
+                            miss.same,
+                            fields.join(", ")
+                        ),
                     ),
                 )
             }
             Refusal::Drifted => (
                 "come after calls that look paid already",
-                Self::new(424, "the calls before it look like calls that are paid already", "nothing new is sent"),
+                Self::new(
+                    424,
+                    "the calls before it look like calls that are paid already",
+                    "nothing new is sent",
+                ),
             ),
             Refusal::New => (
                 "are new",
@@ -97,7 +110,11 @@ impl Reply {
                 "are new to a memory that may have lost them",
                 Self {
                     next: Some("--new-calls".to_owned()),
-                    ..Self::new(424, "the memory may have lost it", "the manifest is not whole: what it does not know may have been paid")
+                    ..Self::new(
+                        424,
+                        "the memory may have lost it",
+                        "the manifest is not whole: what it does not know may have been paid",
+                    )
                 },
             ),
         }

@@ -84,14 +84,18 @@ async fn serve(office: Arc<Office>, mut stream: Begun, door: Door, inside: Insid
     // Whether it is HTTP/2 is told by its first bytes.
     let is_h2 = match &stream.inner {
         Stream::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
-        Stream::Plain(_) | Stream::Upgraded(_) => stream.read_first(3).await.is_ok() && stream.first.starts_with(b"PRI"),
+        Stream::Plain(_) | Stream::Upgraded(_) => {
+            stream.read_first(3).await.is_ok() && stream.first.starts_with(b"PRI")
+        }
     };
     let service = {
         let line = Arc::clone(&line);
         service_fn(move |request| {
             let (office, door, inside) = (Arc::clone(&office), door.clone(), inside.clone());
             let line = Arc::clone(&line);
-            Box::pin(async move { Ok::<_, io::Error>(answer(office, door, inside, line, request).await) })
+            Box::pin(async move {
+                Ok::<_, io::Error>(answer(office, door, inside, line, request).await)
+            })
         })
     };
     let served = if is_h2 {
@@ -100,7 +104,11 @@ async fn serve(office: Arc<Office>, mut stream: Begun, door: Door, inside: Insid
         server.serve_connection(TokioIo::new(stream), service).await
     } else {
         let mut server = http1::Builder::new();
-        server.preserve_header_case(true).max_buf_size(128 * 1024).timer(TokioTimer::new()).header_read_timeout(None);
+        server
+            .preserve_header_case(true)
+            .max_buf_size(128 * 1024)
+            .timer(TokioTimer::new())
+            .header_read_timeout(None);
         server.serve_connection(TokioIo::new(stream), service).with_upgrades().await
     };
     if let Err(error) = served
@@ -116,7 +124,11 @@ fn is_reset(error: &hyper::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<io::Error>() {
-            let kinds = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionAborted];
+            let kinds = [
+                io::ErrorKind::ConnectionReset,
+                io::ErrorKind::BrokenPipe,
+                io::ErrorKind::ConnectionAborted,
+            ];
             return kinds.contains(&error.kind());
         }
         source = cause.source();
@@ -142,7 +154,8 @@ async fn answer(
         Door::Secret | Door::Reverse(..) => office.caller_of(request.headers()),
     };
     let Some(caller) = caller.filter(|caller| !caller.is_over.load(Ordering::Acquire)) else {
-        return Reply::new(407, "who asks?", "the proxy is for the commands that semel starts").response();
+        return Reply::new(407, "who asks?", "the proxy is for the commands that semel starts")
+            .response();
     };
     if request.method() == Method::CONNECT {
         return connect(office, caller, request);
@@ -167,7 +180,11 @@ fn origin_of(request: &Request<Incoming>) -> Option<Origin> {
 }
 
 /// Opens a tunnel, and looks what comes through it.
-fn connect(office: Arc<Office>, caller: Arc<Caller>, mut request: Request<Incoming>) -> Response<Outgoing> {
+fn connect(
+    office: Arc<Office>,
+    caller: Arc<Caller>,
+    mut request: Request<Incoming>,
+) -> Response<Outgoing> {
     let Some(authority) = request.uri().authority().cloned() else {
         return Reply::new(400, "this is a proxy", "the tunnel leads nowhere").response();
     };
@@ -187,7 +204,13 @@ fn connect(office: Arc<Office>, caller: Arc<Caller>, mut request: Request<Incomi
 }
 
 /// What comes through a tunnel: TLS, which is opened; HTTP; or something else, which passes.
-async fn tunnel(office: Arc<Office>, caller: Arc<Caller>, mut stream: Begun, host: String, port: u16) -> io::Result<()> {
+async fn tunnel(
+    office: Arc<Office>,
+    caller: Arc<Caller>,
+    mut stream: Begun,
+    host: String,
+    port: u16,
+) -> io::Result<()> {
     let mut server = None;
     match tokio::time::timeout(SILENCE, stream.read_first(1)).await {
         Ok(read) => read?,
@@ -228,17 +251,34 @@ async fn tunnel(office: Arc<Office>, caller: Arc<Caller>, mut stream: Begun, hos
 /// Whether a client begins as HTTP does: with a method.
 fn is_http(first: &[u8]) -> bool {
     const METHODS: [&[u8]; 10] = [
-        b"GET ", b"HEAD ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIONS ", b"TRACE ", b"PRI * ", b"QUERY ",
+        b"GET ",
+        b"HEAD ",
+        b"POST ",
+        b"PUT ",
+        b"PATCH ",
+        b"DELETE ",
+        b"OPTIONS ",
+        b"TRACE ",
+        b"PRI * ",
+        b"QUERY ",
     ];
     METHODS.iter().any(|method| first.starts_with(&method[..method.len().min(first.len())]))
         && first.len() >= 4
 }
 
 /// Takes the place of the server in its TLS.
-async fn intercept(office: Arc<Office>, caller: Arc<Caller>, stream: Begun, host: String, port: u16) -> io::Result<()> {
-    let start = tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+async fn intercept(
+    office: Arc<Office>,
+    caller: Arc<Caller>,
+    stream: Begun,
+    host: String,
+    port: u16,
+) -> io::Result<()> {
+    let start =
+        tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
     let name = start.client_hello().server_name().map(str::to_owned);
-    let config = office.authority.server_config(name.as_deref(), &host).map_err(io::Error::other)?;
+    let config =
+        office.authority.server_config(name.as_deref(), &host).map_err(io::Error::other)?;
     let tls = start.into_stream(config).await?;
     let origin = Origin { scheme: Scheme::Https, host, port, h2_plain: false };
     let stream = Begun::new(Vec::new(), Stream::Tls(Box::new(tls)));
@@ -289,7 +329,9 @@ impl Begun {
                 break;
             }
             self.first.extend_from_slice(&piece[..length]);
-            if !PREFACE.starts_with(&self.first[..self.first.len().min(PREFACE.len())]) && self.first.len() >= 4 {
+            if !PREFACE.starts_with(&self.first[..self.first.len().min(PREFACE.len())])
+                && self.first.len() >= 4
+            {
                 break;
             }
         }
@@ -298,7 +340,11 @@ impl Begun {
 }
 
 impl AsyncRead for Begun {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.read < this.first.len() {
             let length = into.remaining().min(this.first.len() - this.read);
@@ -315,7 +361,11 @@ impl AsyncRead for Begun {
 }
 
 impl AsyncWrite for Begun {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match &mut self.inner {
             Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Stream::Upgraded(stream) => Pin::new(stream).poll_write(context, bytes),

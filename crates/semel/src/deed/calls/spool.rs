@@ -131,7 +131,9 @@ impl Spooled {
                     draft.file.sync_all()?;
                     // A link, so that the draft can still be sent from.
                     match std::fs::hard_link(&draft.path, &path) {
-                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                            return Err(error);
+                        }
                         _ => {}
                     }
                     File::open(&self.folder)?.sync_all()?;
@@ -165,7 +167,8 @@ pub(super) fn path_of(folder: &Path, digest: &Digest) -> PathBuf {
 fn draft(folder: &Path) -> io::Result<Draft> {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let path = folder.join(format!(".{}-{number}", std::process::id()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     Ok(Draft { path, file })
 }
 
@@ -174,7 +177,11 @@ pub(super) fn has_room(folder: &Path) -> io::Result<()> {
     let stat = rustix::fs::statvfs(folder)?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free < ROOM {
-        let why = format!("the disk is nearly full: {} MiB are left, an answer may need {}", free >> 20, ROOM >> 20);
+        let why = format!(
+            "the disk is nearly full: {} MiB are left, an answer may need {}",
+            free >> 20,
+            ROOM >> 20
+        );
         return Err(io::Error::new(io::ErrorKind::StorageFull, why));
     }
     Ok(())

@@ -21,8 +21,15 @@ const PYTHON: &str = include_str!("hooks/sitecustomize.py");
 const NODE: &str = include_str!("hooks/semel-node.cjs");
 
 /// The variables by which clients are told of a proxy.
-const PROXIES: [&str; 7] =
-    ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "grpc_proxy"];
+const PROXIES: [&str; 7] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "grpc_proxy",
+];
 
 /// The variables by which clients are told whom to trust, in one file with all.
 const BUNDLES: [&str; 14] = [
@@ -133,7 +140,8 @@ impl Surroundings {
         set("SEMEL_PROXY", url);
         set("SEMEL_CA", self.path("ca.pem"));
         set("SEMEL_CA_BUNDLE", self.path("bundle.pem"));
-        let before = |name: &str| env.get(OsStr::new(name)).filter(|value| !value.is_empty()).cloned();
+        let before =
+            |name: &str| env.get(OsStr::new(name)).filter(|value| !value.is_empty()).cloned();
         let mut node = before("NODE_OPTIONS").unwrap_or_default();
         if !node.is_empty() {
             node.push(" ");
@@ -151,7 +159,10 @@ impl Surroundings {
         set("PYTHONPATH", python);
         let mut java = before("JAVA_TOOL_OPTIONS").unwrap_or_default();
         for scheme in ["http", "https"] {
-            java.push(format!(" -D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={}", ports.without_secret));
+            java.push(format!(
+                " -D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={}",
+                ports.without_secret
+            ));
         }
         java.push(" -Dhttp.nonProxyHosts= -Djavax.net.ssl.trustStorePassword=changeit ");
         let mut store = OsString::from("-Djavax.net.ssl.trustStore=");

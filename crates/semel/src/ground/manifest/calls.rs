@@ -109,6 +109,10 @@ pub trait Calls: Send {
     /// Notes that the client of a call in flight has gone.
     fn desert(&mut self, id: i64, send: u32) -> ManifestResult<()>;
 
+    /// What makes requests equal has changed by a rule: a recorded call is equal to these now,
+    /// after all that were already.
+    fn rekey(&mut self, id: i64, identity: &Digest, rest: Option<&Digest>) -> ManifestResult<()>;
+
     /// Who has calls in flight, by the names of their locks.
     fn senders(&self) -> ManifestResult<Vec<String>>;
 

@@ -97,12 +97,17 @@ impl Calls for SqliteManifest {
         uses_allowance: bool,
         under: Option<&Token>,
     ) -> ManifestResult<Permit> {
+        // With a key that the provider honours it is one purchase, however often it is sent.
+        let is_same_purchase = seen.state == CallState::Unknown
+            && !seen.key.is_empty()
+            && seen.key_until.is_some_and(|until| Timestamp::now() < until);
+        let price = wanted.price.as_ref().filter(|_| !is_same_purchase);
         self.savepoint(|store| {
             store.verify_token(under)?;
-            if let Some(over) = store.reserve(&wanted.budgets, wanted.price.as_ref())? {
+            if !is_same_purchase && let Some(over) = store.reserve(&wanted.budgets, price)? {
                 return Ok(over);
             }
-            store.again(seen, wanted, uses_allowance)
+            store.again(seen, wanted, price, uses_allowance)
         })
     }
 
@@ -113,6 +118,21 @@ impl Calls for SqliteManifest {
     fn desert(&mut self, id: i64, send: u32) -> ManifestResult<()> {
         let sql = "update call set awaited = 0 where id = ? and sends = ? and state = 'in flight'";
         self.execute("note that a client has gone", sql, params![id, send]).map(drop)
+    }
+
+    fn rekey(&mut self, id: i64, identity: &Digest, rest: Option<&Digest>) -> ManifestResult<()> {
+        self.savepoint(|store| {
+            let ids = Which { ids: vec![id], ..Which::default() };
+            let Some(call) = store.calls(&ids)?.pop() else {
+                return Ok(());
+            };
+            let last = store.equal(&call.scope, identity)?.iter().map(|call| call.n).max();
+            let n = last.unwrap_or(0) + 1;
+            let sql = "update call set identity = ?, n = ?, rest = ?, sum = ? where id = ?";
+            let sum = sum_of(&call.scope, identity, n, call.state, call.sends);
+            let values = params![identity.as_bytes(), n, rest.map(Digest::as_bytes), sum, id];
+            store.execute("apply a rule to what is recorded", sql, values).map(drop)
+        })
     }
 
     fn senders(&self) -> ManifestResult<Vec<String>> {
@@ -320,6 +340,7 @@ impl SqliteManifest {
         &self,
         seen: &CallRecord,
         wanted: &PermitFor,
+        price: Option<&Money>,
         uses_allowance: bool,
     ) -> ManifestResult<Permit> {
         let now = Timestamp::now();
@@ -330,7 +351,7 @@ impl SqliteManifest {
                 awaited = 1, sent = ?, ended = null, reason = null, account = ?, sum = ?,
                 price = case when state = 'unknown' then coalesce(price, 0) + coalesce(?, 0) else ? end
             where id = ? and state = ? and sends = ? and allowed >= ?";
-        let price = wanted.price.as_ref().map(|price| price.nanos);
+        let price = price.map(|price| price.nanos);
         let values = params![
             state.name(),
             send,
