@@ -186,7 +186,7 @@ impl Summary<'_> {
             if trouble.tries > 1 { format!(", {} tries", trouble.tries) } else { String::new() };
         let word = match failure {
             Failure::Broken(_) => "broken",
-            Failure::Refused(_) => "refused",
+            Failure::Refused(_) | Failure::Calls(_) => "refused",
             _ => "failed",
         };
         writeln!(

@@ -373,7 +373,7 @@ fn of_failure(failure: &Failure) -> Exit {
         Failure::NotStarted(why) if why.contains("may not be executed") => Exit(126),
         Failure::NotStarted(_) => Exit(127),
         Failure::Broken(_) => Exit::BROKEN.of_prefix(),
-        Failure::Refused(_) => Exit::REFUSED.of_prefix(),
+        Failure::Refused(_) | Failure::Calls(_) => Exit::REFUSED.of_prefix(),
         Failure::TimedOut(_) | Failure::BadInput(_) | Failure::BadEffect(_) | Failure::Sql(_) => {
             Exit::FAILED.of_prefix()
         }

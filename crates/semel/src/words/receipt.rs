@@ -191,6 +191,8 @@ pub enum Failure {
     Sql(String),
     /// What it would do cannot be made safe: a human must settle it.
     Refused(String),
+    /// Calls of it are unknown, or were not sent: a human must settle them.
+    Calls(String),
     /// Something semel relies on did not work.
     Broken(String),
 }
@@ -199,7 +201,7 @@ impl Failure {
     /// Whether a human must settle it.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_))
+        matches!(self, Self::Refused(_) | Self::Calls(_))
     }
 
     /// Whether it is semel or its surroundings that failed, not the command.
@@ -223,6 +225,7 @@ impl std::fmt::Display for Failure {
             | Self::BadEffect(what)
             | Self::Sql(what)
             | Self::Refused(what)
+            | Self::Calls(what)
             | Self::Broken(what) => f.write_str(what),
         }
     }

@@ -86,6 +86,19 @@ fn scope(workshop: &Workshop<'_>, job: &Job<'_>) -> Scope {
     scope_of(&site.pipeline.name, view.step, task, site.params)
 }
 
+/// The call of a step is the same one until the task has its receipt: it is made again only
+/// where the task is to be done again.
+fn since_receipt(workshop: &Workshop<'_>, job: &Job<'_>) -> Result<Scope, Failure> {
+    let site = workshop.site;
+    let mut scope = scope(workshop, job);
+    let name = job.task.name(&job.view.step.name, &job.view.instance);
+    let receipt = site.ask_manifest(|manifest| manifest.receipt(&site.pipeline.name, &name))?;
+    if let Some(receipt) = receipt {
+        scope.params.push_str(&format!(" after run {}", receipt.run));
+    }
+    Ok(scope)
+}
+
 /// A task with a call that is unknown is not done, whatever its command says.
 fn settle(
     guards: &Guards<'_>,
@@ -97,7 +110,7 @@ fn settle(
     let tally = guarded.end(stop);
     let ended = match (&tally.broken, tally.refusal()) {
         (Some(why), _) => Some(failed(Failure::Broken(why.clone()), false)),
-        (None, Some(why)) => Some(failed(Failure::Refused(why), false)),
+        (None, Some(why)) => Some(failed(Failure::Calls(why), false)),
         (None, None) => ended_badly,
     };
     let completed = ended.is_none().then_some(scope);
@@ -118,7 +131,10 @@ pub(super) fn call(
 ) -> Ran {
     let (site, view) = (workshop.site, job.view);
     let began = Instant::now();
-    let scope = scope(workshop, job);
+    let scope = match since_receipt(workshop, job) {
+        Ok(scope) => scope,
+        Err(failure) => return Ran::not_started(failure),
+    };
     let guards = match site.calls() {
         Ok(guards) => guards,
         Err(failure) => return Ran::not_started(failure),
@@ -158,6 +174,12 @@ pub(super) fn call(
         log_error = Some(error.to_string());
         LogRange::default()
     });
-    let ended_badly = settle(guards, guarded, &scope, stop, ended_badly);
+    // Whether it may be made again is for the journal to say, and that does.
+    let ended_badly = match settle(guards, guarded, &scope, stop, ended_badly) {
+        Some(Acted::Failed { failure: failure @ Failure::Calls(_), .. }) => {
+            Some(failed(failure, true))
+        }
+        ended => ended,
+    };
     Ran { ended_badly, log, tail, log_error, took }
 }

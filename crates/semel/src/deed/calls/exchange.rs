@@ -1058,3 +1058,6 @@ impl Client {
         self.pieces = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

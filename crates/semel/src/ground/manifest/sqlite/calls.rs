@@ -601,3 +601,6 @@ fn head_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Head> {
     };
     Ok(fields.into_iter().map(|(name, value)| (name, bytes(&value))).collect())
 }
+
+#[cfg(test)]
+mod tests;
