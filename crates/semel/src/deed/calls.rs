@@ -42,7 +42,7 @@ use hyper::HeaderMap;
 use tokio::runtime::Runtime;
 
 pub use action::{Answer, Told};
-pub use ask::{Asked, ask};
+pub use ask::{Asked, Read, ask};
 use caller::Caller;
 pub use caller::{Calling, NewCalls, Tally, Unknown};
 pub use guards::{Guards, scope_of};
@@ -371,8 +371,8 @@ impl Guarded<'_> {
                 }
             }
             None => {
-                tally.note =
-                    tally.note.or_else(|| Some("its connections cannot be seen here".to_owned()))
+                let unseen = || "its connections cannot be seen here".to_owned();
+                tally.note.get_or_insert_with(unseen);
             }
         }
         tally

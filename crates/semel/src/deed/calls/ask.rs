@@ -4,6 +4,9 @@ use super::{Guarded, Told};
 use crate::words::pipeline::{Body, Http};
 use crate::words::template::Values;
 
+/// Reads a file of the pipeline's folder.
+pub type Read<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + 'a;
+
 /// What came of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -23,7 +26,7 @@ pub fn ask(
     values: &impl Values,
     guarded: &Guarded<'_>,
     summary: Option<&str>,
-    read: &dyn Fn(&[u8]) -> Result<Vec<u8>, String>,
+    read: &Read<'_>,
 ) -> Result<Asked, String> {
     let url = String::from_utf8(http.url.render_url(values))
         .map_err(|_| "its URL is not UTF-8".to_owned())?;

@@ -259,7 +259,7 @@ impl Asking {
                             return Box::pin(self.bring_again(call, body, back, tries)).await;
                         }
                         After::Answer(back, response) => {
-                            let _ = back.send(response);
+                            let _ = back.send(*response);
                             return;
                         }
                     }
@@ -291,7 +291,7 @@ impl Asking {
                             continue;
                         }
                         After::Answer(back, response) => {
-                            let _ = back.send(response);
+                            let _ = back.send(*response);
                             return;
                         }
                     }
@@ -685,7 +685,7 @@ enum After {
     /// It is unknown, and may be sent again.
     Again(oneshot::Sender<Response<Outgoing>>),
     /// The client gets this.
-    Answer(oneshot::Sender<Response<Outgoing>>, Response<Outgoing>),
+    Answer(oneshot::Sender<Response<Outgoing>>, Box<Response<Outgoing>>),
 }
 
 /// A call that was permitted.
@@ -754,13 +754,13 @@ impl Sending<'_> {
         let why = reason.clone().unwrap_or_default();
         let ended = self.ended(state, reason, None, None, None);
         match self.asking.office.journal.end(ended).await {
-            Ok(CallState::Rejected) => After::Answer(deliver, gateway(&why)),
+            Ok(CallState::Rejected) => After::Answer(deliver, Box::new(gateway(&why))),
             Ok(_) if self.may_repeat() => After::Again(deliver),
             Ok(_) => {
                 let reply = self.is_unknown(why);
-                After::Answer(deliver, reply)
+                After::Answer(deliver, Box::new(reply))
             }
-            Err(error) => After::Answer(deliver, self.asking.broken(error)),
+            Err(error) => After::Answer(deliver, Box::new(self.asking.broken(error))),
         }
     }
 
@@ -955,7 +955,7 @@ impl Sending<'_> {
         self.asking.caller.tally().broken.get_or_insert(why.clone());
         client.abort().await;
         match back {
-            Some(back) => After::Answer(back, Reply::broken(why).response()),
+            Some(back) => After::Answer(back, Box::new(Reply::broken(why).response())),
             None => After::Over,
         }
     }
