@@ -228,6 +228,9 @@ pub(crate) fn gc(place: Place, options: &args::Gc, typed: &str) -> Result<Exit, 
     row(&mut out, "logs", ended.logs.len() as u64, &size(&ended.logs))?;
     let moved: u64 = ended.displaced.iter().map(|old| old.files).sum();
     row(&mut out, "displaced", moved, &size(&ended.displaced))?;
+    if ended.bodies > 0 {
+        row(&mut out, "answers", ended.bodies, "of calls: not sent again, and not replayed")?;
+    }
     row(&mut out, "digests", ended.digests, "of files that are gone")?;
     if !ended.displaced.is_empty() {
         let verb = if options.yes { "ended" } else { "somebody's bytes; look before you end them" };
@@ -275,6 +278,7 @@ fn gc_json(ended: &Ended, yes: bool) -> Value {
         "ended": yes, "runs": ended.aged.runs, "attempts": ended.aged.attempts,
         "receipts": ended.aged.receipts, "waiting": ended.aged.waiting, "tombstones": ended.tombstones,
         "logs": old(&ended.logs), "displaced": old(&ended.displaced), "digests": ended.digests,
+        "answers": ended.bodies,
         "not-judged": unjudged, "complaints": ended.complaints,
     })
 }

@@ -23,8 +23,10 @@ use crate::deed::{Asked, Site, Trouble};
 use crate::ground::digests::{self, Digests};
 use crate::ground::home::Home;
 use crate::ground::manifest::ManifestError;
+use crate::ground::manifest::calls::{Calls as _, Which};
 use crate::ground::manifest::sqlite::{Aged, Slot, SqliteManifest};
 use crate::ground::world::disk::{Disk, DiskResult, Kind};
+use crate::words::call::{CallState, PROXY};
 use crate::words::task::{Instance, TaskName};
 
 /// What the names of things begin with that a gc has begun to remove.
@@ -43,6 +45,8 @@ pub struct Ended {
     pub logs: Vec<Old>,
     /// What was moved aside: somebody's bytes.
     pub displaced: Vec<Old>,
+    /// Calls whose bodies are ended: they are not sent again, and can no longer be replayed.
+    pub bodies: u64,
     /// Remembered digests of files that are gone.
     pub digests: u64,
     /// What did not work, and harms nothing.
@@ -90,6 +94,7 @@ pub fn gc(setting: &Setting<'_>, keep: Duration, ends: bool) -> Result<Ended, Ca
         manifest.end_what_is_old(pipeline, &gone, &alive, before, at, ends).map_err(no_manifest)?;
     ended.logs = old_logs(setting.disk, &home, &ended.aged, before)?;
     ended.displaced = old_displaced(setting.disk, &home, &ended.aged, before)?;
+    ended.bodies = end_bodies(setting, &home, &mut manifest, keep, ends).map_err(no_manifest)?;
     if ends {
         for old in ended.logs.iter().chain(&ended.displaced) {
             end(setting.disk, &old.path)?;
@@ -109,6 +114,45 @@ pub fn gc(setting: &Setting<'_>, keep: Duration, ends: bool) -> Result<Ended, Ca
         ended.complaints.push(format!("the manifest: {error}"));
     }
     Ok(ended)
+}
+
+/// Ends the bodies of complete calls that are older than `keep`, or than their rule says. The
+/// calls stay for ever: what was paid for is not paid for again.
+fn end_bodies(
+    setting: &Setting<'_>,
+    home: &Home,
+    manifest: &mut SqliteManifest,
+    keep: Duration,
+    ends: bool,
+) -> Result<u64, ManifestError> {
+    let pipeline = setting.pipeline;
+    let now = Timestamp::now();
+    let mut old = Vec::new();
+    for name in [pipeline.name.as_str(), PROXY] {
+        let which = Which {
+            pipeline: Some(name.to_owned()),
+            states: vec![CallState::Complete],
+            ..Which::default()
+        };
+        for call in manifest.calls(&which)? {
+            let rule = pipeline.calls.iter().find_map(|rule| {
+                let keep = rule.keep?;
+                rule.pattern.matches_url(&call.asked.method, &call.asked.url).then_some(keep)
+            });
+            let age = now.duration_since(call.ended.unwrap_or(call.sent));
+            let is_kept = call.answered.as_ref().is_some_and(|answered| answered.body.is_kept);
+            if is_kept && Duration::try_from(age).unwrap_or_default() > rule.unwrap_or(keep) {
+                old.push(call.id);
+            }
+        }
+    }
+    if ends && !old.is_empty() {
+        for digest in manifest.end_bodies(&old)? {
+            // What is left of it is of no use to anybody.
+            let _ = std::fs::remove_file(home.body(&digest));
+        }
+    }
+    Ok(old.len() as u64)
 }
 
 /// The tasks that are certainly gone and may be done again.

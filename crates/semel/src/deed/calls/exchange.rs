@@ -44,7 +44,7 @@ const BETWEEN: Duration = Duration::from_millis(50);
 const HOLD: Duration = Duration::from_millis(50);
 
 /// How often one request is sent again by itself, where a rule allows that.
-const AGAIN: u32 = 3;
+const AGAIN: u32 = 4;
 
 /// Up to how many bytes a body of a request is kept.
 const KEPT: u64 = 16 << 20;
