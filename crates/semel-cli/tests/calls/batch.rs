@@ -115,6 +115,26 @@ impl Batch {
         (Self { scratch, provider, rule, acts, client, timeout, patience }, moment, blow)
     }
 
+    /// At a provider that behaves, one order after the other.
+    pub(crate) fn behaved(rule: Rule) -> Self {
+        let acts = Arc::new(Mutex::new(Acts::new()));
+        let noted = Arc::clone(&acts);
+        let plan = move |seen: &Seen<'_>| {
+            noted.lock().unwrap().entry(seen.order.to_owned()).or_default().push(Act::Ok);
+            Act::Ok
+        };
+        let honours = rule == Rule::Resend;
+        let provider = Provider::builder().honours_keys(honours).plan(plan).start();
+        let scratch = Scratch::new(env!("CARGO_BIN_EXE_semel"));
+        scratch.semel("init --bare").exits(0);
+        scratch.pipeline(rule.pipeline());
+        let client =
+            format!("{} --orders 1-{ORDERS} --threads 1 --retries 0", provider.url("/charge"));
+        let client = client.split(' ').map(str::to_owned).collect();
+        let (timeout, patience) = (PATIENT, Duration::ZERO);
+        Self { scratch, provider, rule, acts, client, timeout, patience }
+    }
+
     /// The client, by itself.
     pub(crate) fn plain(&self) -> Command {
         let mut command = plain_client::command();

@@ -19,10 +19,17 @@
 
 mod batch;
 mod blow;
+mod crashes;
 mod oracle;
 
 /// Not a test of its own: the client that the others start.
 #[test]
 fn plain_client() {
     semel_testkit::plain_client::become_client();
+}
+
+/// Not a test of its own: what becomes a command that is traced.
+#[test]
+fn launcher() {
+    semel_testkit::tracer::launch();
 }
