@@ -57,6 +57,12 @@ pub fn keepers_of(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// What a semel has started, through its keepers.
+pub fn commands_of(pid: u32) -> Vec<u32> {
+    let keepers = keepers_of(pid);
+    parents().into_iter().filter(|(_, of)| keepers.contains(of)).map(|(child, _)| child).collect()
+}
+
 fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // It may be gone already, which is as good.

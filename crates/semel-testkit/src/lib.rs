@@ -26,6 +26,6 @@ pub mod servers;
 pub mod sweep;
 pub mod tracer;
 
-pub use kill::{keepers_of, kill_tree, kill_without_commands, stop_tree};
+pub use kill::{commands_of, keepers_of, kill_tree, kill_without_commands, stop_tree};
 pub use moment::{Gate, eventually};
 pub use scratch::{Ran, Running, Scratch, Snapshot, redact};

@@ -1,3 +1,8 @@
 //! Calls: what goes through the call journal.
 
+mod held_back;
+mod never_twice;
+mod same;
+mod secrets;
+mod shop;
 mod verb;

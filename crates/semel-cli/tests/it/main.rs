@@ -50,6 +50,12 @@ mod voice;
 
 use semel_testkit::Scratch;
 
+/// Not a test of its own: the client that tests of calls start.
+#[test]
+fn plain_client() {
+    semel_testkit::plain_client::become_client();
+}
+
 /// An empty scratch folder.
 fn scratch() -> Scratch {
     Scratch::new(env!("CARGO_BIN_EXE_semel"))

@@ -197,7 +197,7 @@ impl Asking {
     }
 
     /// Brings a call to its end, whatever becomes of the client.
-    async fn bring(&self, mut call: Call, deliver: oneshot::Sender<Response<Outgoing>>) {
+    async fn bring(&self, mut call: Call, mut deliver: oneshot::Sender<Response<Outgoing>>) {
         let began = Instant::now();
         let (mut has_held, mut tries) = (false, 0);
         call.near_miss = match self.near_miss(&call).await {
@@ -230,8 +230,9 @@ impl Asking {
             match ruled {
                 Ruled::Replay(record) => break self.replay(*record).await,
                 Ruled::Attach(flight) => {
-                    let waiting = Waiting { flight, journal: Arc::clone(&self.office.journal) };
-                    waiting.flight.ended().await;
+                    if self.attach(flight, &mut deliver).await == Waited::InVain {
+                        return;
+                    }
                 }
                 Ruled::AttachElsewhere => {
                     if began.elapsed() > call.terms.timeout {
@@ -277,9 +278,15 @@ impl Asking {
         mut deliver: oneshot::Sender<Response<Outgoing>>,
         mut tries: u32,
     ) {
+        let mut has_held = false;
         loop {
             tokio::time::sleep(Duration::from_millis(100 << tries.min(6))).await;
-            let wanted = self.wanted(&call, body.clone(), true);
+            // If its client tries again, that sends it again; for nobody it would be a call of
+            // its own, should that retry have had the answer by now.
+            if deliver.is_closed() {
+                return;
+            }
+            let wanted = self.wanted(&call, body.clone(), has_held);
             let response = match self.office.journal.ask(wanted).await {
                 Ok(Ruled::Send(permitted, flight)) => {
                     tries += 1;
@@ -299,8 +306,13 @@ impl Asking {
                 Ok(Ruled::Replay(record)) => self.replay(*record).await,
                 Ok(Ruled::Refused(refusal)) => self.refused(&refusal, &call),
                 Ok(Ruled::Attach(flight)) => {
-                    let waiting = Waiting { flight, journal: Arc::clone(&self.office.journal) };
-                    waiting.flight.ended().await;
+                    if self.attach(flight, &mut deliver).await == Waited::InVain {
+                        return;
+                    }
+                    continue;
+                }
+                Ok(Ruled::Hold) => {
+                    has_held = true;
                     continue;
                 }
                 Ok(_) => continue,
@@ -308,6 +320,19 @@ impl Asking {
             };
             let _ = deliver.send(response);
             return;
+        }
+    }
+
+    /// Waits with a client for the end of a call in flight.
+    async fn attach(
+        &self,
+        flight: Arc<Flight>,
+        deliver: &mut oneshot::Sender<Response<Outgoing>>,
+    ) -> Waited {
+        let waiting = Waiting { flight, journal: Arc::clone(&self.office.journal) };
+        tokio::select! {
+            () = deliver.closed() => Waited::InVain,
+            () = waiting.flight.ended() => Waited::ToTheEnd,
         }
     }
 
@@ -678,6 +703,14 @@ impl Call {
     }
 }
 
+/// Whether a client waited for as long as there was something to wait for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    ToTheEnd,
+    /// It has gone.
+    InVain,
+}
+
 /// What comes after a send.
 enum After {
     /// The client has its answer.
@@ -698,8 +731,10 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    async fn send(self, deliver: oneshot::Sender<Response<Outgoing>>) -> After {
+    async fn send(self, mut deliver: oneshot::Sender<Response<Outgoing>>) -> After {
         let office = &self.asking.office;
+        let waiting =
+            Waiting { flight: Arc::clone(&self.flight), journal: Arc::clone(&office.journal) };
         if self.tries == 1 {
             self.asking.caller.tally().sent += 1;
         }
@@ -721,8 +756,18 @@ impl Sending<'_> {
         let request =
             head::request(&self.call.parts, &place.origin, key, Outgoing::of_source(source));
         let sending = office.upstream.send(&place.origin, request, Freshness::Fresh);
-        match tokio::time::timeout_at(deadline, sending).await {
-            Ok(Ok(response)) => self.take(response, deliver, deadline).await,
+        let mut sending = std::pin::pin!(tokio::time::timeout_at(deadline, sending));
+        let (sent, waiting) = tokio::select! {
+            biased;
+            sent = &mut sending => (sent, Some(waiting)),
+            () = deliver.closed() => {
+                // Semel listens on; an equal request is its client's retry from here on.
+                drop(waiting);
+                (sending.await, None)
+            }
+        };
+        match sent {
+            Ok(Ok(response)) => self.take(response, deliver, waiting, deadline).await,
             Ok(Err(error)) => {
                 let seen = match error.proof {
                     Some(_) => Seen::NotProcessed(error.what),
@@ -805,6 +850,7 @@ impl Sending<'_> {
         self,
         response: Response<crate::ground::http::upstream::Received>,
         deliver: oneshot::Sender<Response<Outgoing>>,
+        waiting: Option<Waiting>,
         deadline: tokio::time::Instant,
     ) -> After {
         let (mut parts, mut body) = response.into_parts();
@@ -819,12 +865,10 @@ impl Sending<'_> {
         let mut back = None;
         let mut client = Client { pieces: None, held: None };
         if keeps_quiet {
+            // Whether it goes meanwhile is not seen: an equal request attaches.
+            drop(waiting);
             back = Some(deliver);
-        } else {
-            let waiting = Waiting {
-                flight: Arc::clone(&self.flight),
-                journal: Arc::clone(&self.asking.office.journal),
-            };
+        } else if let Some(waiting) = waiting {
             let outgoing = Outgoing::pieces(receiver, length, waiting);
             if deliver.send(Response::from_parts(parts, outgoing)).is_ok() {
                 client.pieces = Some(pieces);

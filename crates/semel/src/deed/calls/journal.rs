@@ -102,8 +102,8 @@ pub(super) enum Ruled {
     AttachElsewhere,
     /// It may be sent.
     Send(Permitted, Arc<Flight>),
-    /// An equal call was answered only just now: whether its client heard that is about to
-    /// be seen.
+    /// An equal call was answered only just now, or has a client that waits: whether that
+    /// heard the answer, and still waits, is about to be seen.
     Hold,
     /// A command is asked what became of it.
     Probe(Box<CallRecord>, String),
@@ -357,10 +357,12 @@ impl Desk<'_> {
         calls.retain(|call| !call.is_retired);
         let known: Vec<_> = calls.iter().map(|call| self.known(call, wanted)).collect();
         let mut decision = decide(&known, last, wanted.terms.is_one);
+        let is_awaited = known.iter().any(|call| call.flight == Waiting::Awaited);
         if let Decision::Open(_) = decision
             && !wanted.has_held
-            && wanted.caller.just_answered(calls.iter().map(|call| call.id), &wanted.line)
-                == Hold::Yes
+            && (is_awaited
+                || wanted.caller.just_answered(calls.iter().map(|call| call.id), &wanted.line)
+                    == Hold::Yes)
         {
             return Ok(Ruled::Hold);
         }
