@@ -196,7 +196,7 @@ pub fn attempt(
     };
     let ran = match does {
         Does::Run(command) => run(workshop, job, command, &place, list.as_deref(), stop, telling),
-        Does::Call(http) => calling::call(workshop, job, http, &place, stop, telling),
+        Does::Call(http) => calling::call(workshop, job, http, &place, telling),
     };
     let inspected = match ran.ended_badly {
         None => inspect(workshop.site, job, &place),
@@ -346,7 +346,8 @@ fn run(
         _ => ended_badly,
     };
     let ended_badly = match guard {
-        Some(guard) => guard.end(stop, ended_badly),
+        // Only those who ask twice give up what is in flight.
+        Some(guard) => guard.end(workshop.stop_undoing, ended_badly),
         None => ended_badly,
     };
     Ran { ended_badly, log, tail, log_error, took }

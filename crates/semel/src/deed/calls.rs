@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use tokio::runtime::Runtime;
+use tokio::task::AbortHandle;
 
 pub use action::{Answer, Told};
 pub use ask::{Asked, Read, ask};
@@ -49,7 +50,7 @@ pub use guards::{Guards, scope_of};
 use journal::Journal;
 use serve::Door;
 
-use crate::deed::lease::{Holder, Lease};
+use crate::deed::lease::{Gate, Holder, Lease};
 use crate::deed::memory::Access;
 use crate::ground::home::Home;
 use crate::ground::http::authority::Authority;
@@ -149,6 +150,9 @@ impl Proxy {
         for folder in [&bodies, &folders] {
             make_private(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         }
+        // Whoever sweeps would take a folder without a lock for that of a dead process.
+        let gate = Gate::pass_at(&home.calls_gate())
+            .map_err(|error| format!("{}: {error}", home.calls_gate().display()))?;
         let sender = uuid::Uuid::now_v7().to_string();
         let folder = folders.join(&sender);
         make_private(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -159,6 +163,7 @@ impl Proxy {
             SqliteManifest::open(&home.manifest()).map_err(|error| broken(&error))?;
         setting.access.fence(&mut manifest).map_err(|error| broken(&error))?;
         sweep(&mut manifest, &folders, &bodies, &sender)?;
+        drop(gate);
         let ballast = folder.join("ballast");
         fs::write(&ballast, vec![1; BALLAST])
             .map_err(|error| format!("there is no room for the records of calls: {error}"))?;
@@ -201,7 +206,7 @@ impl Proxy {
             next: AtomicU64::new(1),
             _lease: lease,
         };
-        proxy.port = proxy
+        (proxy.port, _) = proxy
             .listen(None, Door::Secret)
             .map_err(|error| format!("the proxy cannot listen: {error}"))?;
         Ok(proxy)
@@ -211,21 +216,20 @@ impl Proxy {
         self.runtime.as_ref().expect("it is there until we are dropped")
     }
 
-    /// Listens on loopback; gives the port.
-    fn listen(&self, at: Option<SocketAddr>, door: Door) -> io::Result<u16> {
+    /// Listens on loopback; gives the port, and what ends it.
+    fn listen(&self, at: Option<SocketAddr>, door: Door) -> io::Result<(u16, AbortHandle)> {
         let at = at.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let listener = TcpListener::bind(at)?;
         let port = listener.local_addr()?.port();
-        self.serve(listener, door)?;
-        Ok(port)
+        Ok((port, self.serve(listener, door)?))
     }
 
-    fn serve(&self, listener: TcpListener, door: Door) -> io::Result<()> {
+    fn serve(&self, listener: TcpListener, door: Door) -> io::Result<AbortHandle> {
         listener.set_nonblocking(true)?;
         let _inside = self.runtime().enter();
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        self.runtime().spawn(serve::accept(Arc::clone(&self.office), listener, door));
-        Ok(())
+        let accepting = serve::accept(Arc::clone(&self.office), listener, door);
+        Ok(self.runtime().spawn(accepting).abort_handle())
     }
 
     /// Guards the calls of a command, from now on until [`Guarded::end`].
@@ -237,14 +241,15 @@ impl Proxy {
         let secret = uuid::Uuid::new_v4().simple().to_string();
         let caller = Arc::new(Caller::new(calling, Arc::clone(&self.rules), secret));
         self.office.callers().insert(name.clone(), Arc::clone(&caller));
-        let without_secret = self
+        let (without_secret, door) = self
             .listen(None, Door::Of(Arc::clone(&caller)))
             .map_err(|error| format!("the proxy cannot listen: {error}"))?;
         let ports = surroundings::Ports { main: self.port, without_secret };
         let env = self.surroundings.variables(&self.env, &name, &caller.secret, ports);
         // Where nobody can look, that is said at the end.
         let watch = Watch::begin(caller.secret.as_bytes(), &[self.port, without_secret], LOOK).ok();
-        Ok(Guarded { proxy: self, caller, name, env, ports, watch })
+        let doors = Mutex::new(vec![door]);
+        Ok(Guarded { proxy: self, caller, name, env, ports, watch, doors })
     }
 
     /// Answers at an address of its own for one server, as if it were that.
@@ -257,7 +262,10 @@ impl Proxy {
         at: SocketAddr,
         origin: Origin,
     ) -> io::Result<u16> {
-        self.listen(Some(at), Door::Reverse(Arc::clone(&guarded.caller), origin))
+        let (port, door) =
+            self.listen(Some(at), Door::Reverse(Arc::clone(&guarded.caller), origin))?;
+        guarded.has_opened(door);
+        Ok(port)
     }
 
     /// The rules of the file that no call of these was for.
@@ -298,6 +306,8 @@ pub struct Guarded<'a> {
     env: Vec<(OsString, OsString)>,
     ports: surroundings::Ports,
     watch: Option<Watch>,
+    /// The listeners that are its own, and end with it.
+    doors: Mutex<Vec<AbortHandle>>,
 }
 
 impl Guarded<'_> {
@@ -319,8 +329,13 @@ impl Guarded<'_> {
     /// If they cannot be served.
     pub fn serve_inside(&self, listeners: Vec<TcpListener>) -> io::Result<()> {
         listeners.into_iter().try_for_each(|listener| {
-            self.proxy.serve(listener, Door::Inside(Arc::clone(&self.caller)))
+            let door = Door::Inside(Arc::clone(&self.caller));
+            self.proxy.serve(listener, door).map(|door| self.has_opened(door))
         })
+    }
+
+    fn has_opened(&self, door: AbortHandle) {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner).push(door);
     }
 
     /// How many exchanges have not ended.
@@ -353,6 +368,9 @@ impl Guarded<'_> {
             }
         });
         self.proxy.office.callers().remove(&self.name);
+        for door in self.doors.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            door.abort();
+        }
         let mut tally = self.caller.tally().clone();
         if self.in_flight() > 0 {
             tally.note =

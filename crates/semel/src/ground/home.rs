@@ -72,6 +72,7 @@ impl Home {
         locks.is_ok_and(|locks| locks.flatten().any(|lock| is_lease(&lock.file_name())))
             || self.once_log().exists()
             || self.backup().exists()
+            || self.bodies().exists()
             || self.has_set_aside()
     }
 
@@ -135,6 +136,12 @@ impl Home {
     #[must_use]
     pub fn bodies(&self) -> PathBuf {
         self.folder.join("bodies")
+    }
+
+    /// The gate of those who begin to send calls.
+    #[must_use]
+    pub fn calls_gate(&self) -> PathBuf {
+        self.folder.join("lock").join(":calls")
     }
 
     /// A folder for each process that sends calls.

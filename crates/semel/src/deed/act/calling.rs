@@ -126,9 +126,9 @@ pub(super) fn call(
     job: &Job<'_>,
     http: &Http,
     place: &Place,
-    stop: &Stop,
     telling: &mut Telling<'_>,
 ) -> Ran {
+    let stop = workshop.stop_undoing;
     let (site, view) = (workshop.site, job.view);
     let began = Instant::now();
     let scope = match since_receipt(workshop, job) {
