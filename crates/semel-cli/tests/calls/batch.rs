@@ -38,7 +38,7 @@ const ACTS: [Act; 12] = [
 ];
 
 /// The how-manieth request of an order it is that will be answered.
-const BEHAVES: u32 = 4;
+const BEHAVES: u32 = 3;
 
 /// How many milliseconds it is that are never over.
 const PATIENT: &str = "60000";

@@ -12,7 +12,7 @@ use crate::thought::call::terms::Rules;
 use crate::words::call::{CallRecord, Money, Scope};
 
 /// For how long after an answer it may turn out that its client did not hear it.
-const DOUBT: Duration = Duration::from_secs(2);
+pub(super) const DOUBT: Duration = Duration::from_secs(2);
 
 /// How new calls are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Office;
 use super::body::Outgoing;
-use super::caller::{Caller, Line};
+use super::caller::{Caller, DOUBT, Line};
 use super::exchange::Asking;
 use super::reply::Reply;
 use crate::ground::http::upstream::{Origin, Scheme};
@@ -81,6 +82,7 @@ type Inside = Option<(Arc<Caller>, Origin)>;
 /// Serves a connection, in the protocol that its client begins with.
 async fn serve(office: Arc<Office>, mut stream: Begun, door: Door, inside: Inside) {
     let line = Arc::new(Line::default());
+    let socket = stream.socket();
     // Whether it is HTTP/2 is told by its first bytes.
     let is_h2 = match &stream.inner {
         Stream::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
@@ -111,12 +113,23 @@ async fn serve(office: Arc<Office>, mut stream: Begun, door: Door, inside: Insid
             .header_read_timeout(None);
         server.serve_connection(TokioIo::new(stream), service).with_upgrades().await
     };
-    if let Err(error) = served
-        && is_reset(&error)
-    {
+    let was_reset = match (served, socket) {
+        (Err(error), _) => is_reset(&error),
+        (Ok(()), Some(socket)) => hangs_up(&socket).await,
+        (Ok(()), None) => false,
+    };
+    if was_reset {
         line.was_reset.store(true, Ordering::Release);
     }
     line.is_over.store(true, Ordering::Release);
+}
+
+/// Whether a client hangs up with something unread, though all was written: it had gone by
+/// then, or goes before it has read it. Whoever has read it all says goodbye.
+async fn hangs_up(socket: &TcpStream) -> bool {
+    // What is there is not taken: it may be a tunnel by now.
+    let ended = tokio::time::timeout(DOUBT, socket.peek(&mut [0])).await;
+    ended.is_ok_and(|ended| ended.is_err())
 }
 
 /// Whether a client hung up with something unread: the system resets the connection then.
@@ -314,6 +327,13 @@ enum Stream {
 impl Begun {
     const fn new(first: Vec<u8>, inner: Stream) -> Self {
         Self { first, read: 0, inner }
+    }
+
+    /// The client's socket once more, where there is nothing between.
+    fn socket(&self) -> Option<TcpStream> {
+        let Stream::Plain(stream) = &self.inner else { return None };
+        let again = stream.as_fd().try_clone_to_owned().ok()?;
+        TcpStream::from_std(again.into()).ok()
     }
 
     /// Reads what the client says first: at least so many bytes, or all there are.
