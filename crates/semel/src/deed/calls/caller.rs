@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::journal::{Refusal, Wanted};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::net::TcpStream;
+
 use crate::ground::manifest::calls::Token;
 use crate::thought::call::drift::{LIMIT, NearMiss, Recorded};
 use crate::thought::call::terms::Rules;
@@ -50,6 +53,42 @@ pub(super) struct Line {
     pub(super) was_reset: AtomicBool,
     /// Whether it is over.
     pub(super) is_over: AtomicBool,
+    /// The client's socket, while it is not.
+    socket: Mutex<Option<Arc<TcpStream>>>,
+}
+
+impl Line {
+    /// The line of a client at the other end of this.
+    pub(super) fn at(socket: Option<Arc<TcpStream>>) -> Self {
+        Self { socket: Mutex::new(socket), ..Self::default() }
+    }
+
+    pub(super) fn socket(&self) -> Option<Arc<TcpStream>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It is over: nobody need be asked any more.
+    pub(super) fn let_go(&self) {
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether the client has gone, and it is not known yet whether it heard all. The system
+    /// is asked: the news may not have reached us.
+    fn is_deserted(&self) -> bool {
+        if self.is_over.load(Ordering::Acquire) {
+            return false;
+        }
+        let Some(socket) = self.socket() else {
+            return false;
+        };
+        let gone = PollFlags::RDHUP | PollFlags::ERR | PollFlags::HUP;
+        let mut fds = [PollFd::new(&*socket, PollFlags::RDHUP)];
+        // Where nobody can be asked it is taken for gone: then nothing is sent.
+        match poll(&mut fds, Some(&Timespec::default())) {
+            Ok(_) => fds[0].revents().intersects(gone),
+            Err(_) => true,
+        }
+    }
 }
 
 /// Whether a request waits before it is taken for a call of its own.
@@ -211,7 +250,11 @@ impl Caller {
     /// Whether a client has the whole answer of a call.
     pub(super) fn has_answer_of(&self, id: i64) -> bool {
         let answered = self.answered();
-        answered.get(&id).is_some_and(|(_, line)| !line.was_reset.load(Ordering::Acquire))
+        // One that is gone, and may not have heard, has not: its retry hears it then, and
+        // nothing is paid for.
+        answered
+            .get(&id)
+            .is_some_and(|(_, line)| !line.is_deserted() && !line.was_reset.load(Ordering::Acquire))
     }
 
     /// Whether one of these was answered only just now, on a line that may still turn out to

@@ -77,12 +77,16 @@ fn is_of_us(local: io::Result<SocketAddr>, peer: SocketAddr) -> bool {
 }
 
 /// What a connection leads to, where it is inside a tunnel.
-type Inside = Option<(Arc<Caller>, Origin)>;
+type Inside = Option<(Arc<Caller>, Origin, Arc<Line>)>;
 
 /// Serves a connection, in the protocol that its client begins with.
 async fn serve(office: Arc<Office>, mut stream: Begun, door: Door, inside: Inside) {
-    let line = Arc::new(Line::default());
-    let socket = stream.socket();
+    // Inside a tunnel the client is at the end of the line outside.
+    let socket = match &inside {
+        Some((_, _, outside)) => outside.socket(),
+        None => stream.socket().map(Arc::new),
+    };
+    let line = Arc::new(Line::at(socket.clone()));
     // Whether it is HTTP/2 is told by its first bytes.
     let is_h2 = match &stream.inner {
         Stream::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
@@ -122,6 +126,7 @@ async fn serve(office: Arc<Office>, mut stream: Begun, door: Door, inside: Insid
         line.was_reset.store(true, Ordering::Release);
     }
     line.is_over.store(true, Ordering::Release);
+    line.let_go();
 }
 
 /// Whether a client hangs up with something unread, though all was written: it had gone by
@@ -129,7 +134,9 @@ async fn serve(office: Arc<Office>, mut stream: Begun, door: Door, inside: Insid
 async fn hangs_up(socket: &TcpStream) -> bool {
     // What is there is not taken: it may be a tunnel by now.
     let ended = tokio::time::timeout(DOUBT, socket.peek(&mut [0])).await;
+    // Who had said goodbye before all was written is told of by no read any more.
     ended.is_ok_and(|ended| ended.is_err())
+        || socket.take_error().is_ok_and(|error| error.is_some())
 }
 
 /// Whether a client hung up with something unread: the system resets the connection then.
@@ -156,7 +163,7 @@ async fn answer(
     line: Arc<Line>,
     request: Request<Incoming>,
 ) -> Response<Outgoing> {
-    if let Some((caller, origin)) = inside {
+    if let Some((caller, origin, _)) = inside {
         return Asking { office, caller, line }.answer(origin, request).await;
     }
     if let Door::Reverse(caller, origin) = door {
@@ -171,7 +178,7 @@ async fn answer(
             .response();
     };
     if request.method() == Method::CONNECT {
-        return connect(office, caller, request);
+        return connect(office, caller, line, request);
     }
     let Some(origin) = origin_of(&request) else {
         return Reply::new(400, "this is a proxy", "the request names no server").response();
@@ -196,6 +203,7 @@ fn origin_of(request: &Request<Incoming>) -> Option<Origin> {
 fn connect(
     office: Arc<Office>,
     caller: Arc<Caller>,
+    line: Arc<Line>,
     mut request: Request<Incoming>,
 ) -> Response<Outgoing> {
     let Some(authority) = request.uri().authority().cloned() else {
@@ -208,7 +216,7 @@ fn connect(
         // Where the client has gone there is nothing to tunnel.
         if let Ok(upgraded) = upgraded.await {
             let stream = Begun::new(Vec::new(), Stream::Upgraded(TokioIo::new(upgraded)));
-            let _ = tunnel(office, caller, stream, host, port).await;
+            let _ = tunnel(office, caller, line, stream, host, port).await;
         }
     });
     let mut response = Response::new(Outgoing::whole(Bytes::new()));
@@ -220,6 +228,7 @@ fn connect(
 async fn tunnel(
     office: Arc<Office>,
     caller: Arc<Caller>,
+    line: Arc<Line>,
     mut stream: Begun,
     host: String,
     port: u16,
@@ -243,13 +252,13 @@ async fn tunnel(
     }
     if server.is_none() {
         if stream.first.first() == Some(&0x16) {
-            return intercept(office, caller, stream, host, port).await;
+            return intercept(office, caller, line, stream, host, port).await;
         }
         let _ = stream.read_first(8).await;
         if is_http(&stream.first) {
             let h2_plain = stream.first.starts_with(b"PRI");
             let origin = Origin { scheme: Scheme::Http, host, port, h2_plain };
-            serve(office, stream, Door::Secret, Some((caller, origin))).await;
+            serve(office, stream, Door::Secret, Some((caller, origin, line))).await;
             return Ok(());
         }
     }
@@ -283,6 +292,7 @@ fn is_http(first: &[u8]) -> bool {
 async fn intercept(
     office: Arc<Office>,
     caller: Arc<Caller>,
+    line: Arc<Line>,
     stream: Begun,
     host: String,
     port: u16,
@@ -295,7 +305,7 @@ async fn intercept(
     let tls = start.into_stream(config).await?;
     let origin = Origin { scheme: Scheme::Https, host, port, h2_plain: false };
     let stream = Begun::new(Vec::new(), Stream::Tls(Box::new(tls)));
-    Box::pin(serve(office, stream, Door::Secret, Some((caller, origin)))).await;
+    Box::pin(serve(office, stream, Door::Secret, Some((caller, origin, line)))).await;
     Ok(())
 }
 
