@@ -82,6 +82,7 @@ pub struct Provider {
 #[must_use]
 pub struct Builder {
     plan: Arc<plan::Plan>,
+    reads: Arc<plan::Reads>,
     seed: u64,
     honours_keys: bool,
     keeps: usize,
@@ -93,6 +94,16 @@ impl Builder {
     /// wait for something.
     pub fn plan(mut self, plan: impl Fn(&Seen<'_>) -> Act + Send + Sync + 'static) -> Self {
         self.plan = Arc::new(plan);
+        self
+    }
+
+    /// What it answers to requests that only read, to the byte; then it closes the
+    /// connection. What there is nothing for is answered as ever.
+    pub fn reads(
+        mut self,
+        reads: impl Fn(&SeenRequest) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        self.reads = Arc::new(reads);
         self
     }
 
@@ -131,9 +142,9 @@ impl Builder {
     /// If it cannot listen.
     #[must_use]
     pub fn start(self) -> Provider {
-        let Self { plan, seed, honours_keys, keeps, certificate } = self;
+        let Self { plan, reads, seed, honours_keys, keeps, certificate } = self;
         let tls = certificate.map(tls::server);
-        let shared = Arc::new(Shared::new(plan, seed, honours_keys, keeps, tls));
+        let shared = Arc::new(Shared::new((plan, reads), seed, honours_keys, keeps, tls));
         // Others look for free ports too.
         let listener = std::iter::repeat_with(|| listen(free_port())).find_map(Result::ok);
         let listener = listener.expect("it is looked for until there is one");
@@ -156,7 +167,8 @@ impl Provider {
     /// One that is to be like something else.
     pub fn builder() -> Builder {
         let plan = Arc::new(|_: &Seen<'_>| Act::Ok);
-        Builder { plan, seed: 0, honours_keys: false, keeps: KEPT, certificate: None }
+        let reads = Arc::new(|_: &SeenRequest| None);
+        Builder { plan, reads, seed: 0, honours_keys: false, keeps: KEPT, certificate: None }
     }
 
     /// Where it listens on 127.0.0.1. It stays its own while connections are refused.

@@ -8,6 +8,9 @@ use super::request::SeenRequest;
 /// Decides how a request is answered.
 pub(super) type Plan = dyn Fn(&Seen<'_>) -> Act + Send + Sync;
 
+/// What is answered to a request that reads.
+pub(super) type Reads = dyn Fn(&SeenRequest) -> Option<Vec<u8>> + Send + Sync;
+
 /// How a request that would charge is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {

@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use super::answer::{Answer, Body, chunk};
 use super::keys::Booked;
 use super::link::Link;
-use super::plan::{Act, Plan, Seen};
+use super::plan::{Act, Plan, Reads, Seen};
 use super::request::SeenRequest;
 use super::shapes;
 use super::state::{State, Waits};
@@ -26,6 +26,7 @@ pub(super) struct Shared {
     /// Those at the gates are woken for nothing else: there may be thousands of them.
     opened: Condvar,
     plan: Mutex<Arc<Plan>>,
+    reads: Arc<Reads>,
     seed: u64,
     honours_keys: bool,
     keeps: usize,
@@ -46,7 +47,7 @@ enum After {
 
 impl Shared {
     pub(super) fn new(
-        plan: Arc<Plan>,
+        (plan, reads): (Arc<Plan>, Arc<Reads>),
         seed: u64,
         honours_keys: bool,
         keeps: usize,
@@ -54,7 +55,7 @@ impl Shared {
     ) -> Self {
         let (state, plan) = (Mutex::default(), Mutex::new(plan));
         let (changed, opened) = (Condvar::new(), Condvar::new());
-        Self { state, changed, opened, plan, seed, honours_keys, keeps, tls }
+        Self { state, changed, opened, plan, reads, seed, honours_keys, keeps, tls }
     }
 
     pub(super) fn speaks_tls(&self) -> bool {
@@ -141,6 +142,10 @@ impl Shared {
     fn answer(&self, link: &mut Link, request: &SeenRequest) -> io::Result<After> {
         let order = request.order.as_deref().unwrap_or_default();
         if !request.would_charge() {
+            if let Some(bytes) = (self.reads)(request) {
+                link.write(&bytes)?;
+                return Ok(After::Closes);
+            }
             let answer = shapes::read(request, self.state().charges(order));
             return self.send(link, request, &answer);
         }

@@ -24,7 +24,7 @@ use super::body::{Outgoing, Receipt, Waiting};
 use super::caller::{Caller, Line, Unknown};
 use super::head;
 use super::journal::{Flight, Refusal, Ruled, Wanted};
-use super::reply::Reply;
+use super::reply::{self, Reply};
 use super::spool::{Source, Spool, Spooled, has_room, path_of};
 use crate::ground::http::upstream::{Freshness, Origin, Scheme};
 use crate::ground::manifest::calls::{Permitted, Which};
@@ -626,7 +626,7 @@ impl Asking {
 /// Whoever could not be reached: nothing was sent, and the client may try again.
 fn gateway(why: &str) -> Response<Outgoing> {
     let mut response = Reply::new(502, "the server cannot be reached", why).response();
-    response.headers_mut().remove("x-should-retry");
+    reply::may_retry(response.headers_mut());
     response
 }
 

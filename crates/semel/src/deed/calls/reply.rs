@@ -2,13 +2,23 @@
 //! command that settles it.
 
 use bytes::Bytes;
-use hyper::Response;
 use hyper::header::HeaderValue;
+use hyper::{HeaderMap, Response};
 use serde_json::json;
 
 use super::body::Outgoing;
 use super::journal::Refusal;
 use crate::words::call::CallRecord;
+
+/// What tells clients whether to try again: those of OpenAI and Anthropic, and Stripe's.
+const SHOULD_RETRY: [&str; 2] = ["x-should-retry", "stripe-should-retry"];
+
+/// Says nothing of whether to try again.
+pub(super) fn may_retry(headers: &mut HeaderMap) {
+    for name in SHOULD_RETRY {
+        headers.remove(name);
+    }
+}
 
 /// An answer of semel's own.
 #[derive(Clone, Debug)]
@@ -120,6 +130,12 @@ impl Reply {
         }
     }
 
+    /// All of it, for people.
+    fn message(&self) -> String {
+        let next = self.next.as_ref().map(|next| format!(" Next: {next}")).unwrap_or_default();
+        format!("semel: {}. {}{next}", self.title, self.detail)
+    }
+
     pub(super) fn response(&self) -> Response<Outgoing> {
         let mut problem = json!({
             "type": "about:blank",
@@ -127,6 +143,9 @@ impl Reply {
             "status": self.status,
             "detail": self.detail,
             "by": "semel",
+            // SDKs show what is in here; Stripe's for Node takes any answer without it for
+            // success, whatever its status.
+            "error": { "type": "semel", "message": self.message() },
         });
         if let Some(call) = self.call {
             problem["call"] = json!(call);
@@ -139,13 +158,15 @@ impl Reply {
         let headers = response.headers_mut();
         headers.insert("content-type", HeaderValue::from_static("application/problem+json"));
         // Clients that ask this are told not to try again: nothing would change.
-        headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        for name in SHOULD_RETRY {
+            headers.insert(name, HeaderValue::from_static("false"));
+        }
         if self.status == 407 {
             headers.insert("proxy-authenticate", HeaderValue::from_static("Basic realm=\"semel\""));
         }
         if self.status == 409 {
             headers.insert("retry-after", HeaderValue::from_static("1"));
-            headers.remove("x-should-retry");
+            may_retry(headers);
         }
         response
     }

@@ -8,16 +8,17 @@
 //
 // Certificates made by semel are trusted by NODE_EXTRA_CA_CERTS, and here where a program
 // has its own instead. What fails in here is said in one line, and the program goes on; its
-// calls may then go round semel. For Node 18 and later, without any package.
+// calls may then go round semel. For Node 18 and later, without any package; in the syntax
+// of older ones, since each Node that the command starts must be able to read it.
 'use strict';
 
-const http = require('node:http');
-const https = require('node:https');
-const net = require('node:net');
-const tls = require('node:tls');
-const { readFileSync } = require('node:fs');
-const { syncBuiltinESMExports } = require('node:module');
-const { PassThrough, Duplex } = require('node:stream');
+const http = require('http');
+const https = require('https');
+const net = require('net');
+const tls = require('tls');
+const { readFileSync } = require('fs');
+const { syncBuiltinESMExports } = require('module');
+const { PassThrough, Duplex } = require('stream');
 
 const said = new Set();
 function attempt(what, act) {
@@ -32,7 +33,8 @@ function attempt(what, act) {
 
 // Where semel listens, with this task's secret.
 const proxy = attempt('find semel', () => {
-  if (!process.env.SEMEL_PROXY) return;
+  if (!process.env.SEMEL_PROXY) return undefined;
+  if (parseInt(process.versions.node, 10) < 18) throw new Error('Node is older than 18');
   const { hostname, port, username, password } = new URL(process.env.SEMEL_PROXY);
   const secret = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   const authorization = `Basic ${Buffer.from(secret).toString('base64')}`;
@@ -51,7 +53,7 @@ function names(entry, host, port) {
     list.addSubnet(network, Number(bits), family(network));
     return list.check(host, family(host));
   }
-  const [, name, only] = /^(\[.*\]|[^:]*|.*:.*:.*?)(?::(\d+))?$/.exec(entry) ?? [, entry];
+  const [, name, only] = /^(\[.*\]|[^:]*|.*:.*:.*?)(?::(\d+))?$/.exec(entry) || ['', entry];
   if (only && only !== String(port)) return false;
   const domain = name.replace(/^\[|\]$/g, '').replace(/^\*?\.?/, '');
   return name === '*' || host === domain || (domain !== '' && host.endsWith(`.${domain}`));
@@ -98,6 +100,7 @@ function tunnelAtOnce(host, port) {
   const both = Duplex.from({ writable: sent, readable: received });
   tunnel(host, port, (error, socket) => {
     if (error) return both.destroy(error);
+    if (both.destroyed) return socket.destroy();
     both.tunnel = socket;
     socket.once('error', (error) => both.destroy(error)).once('close', () => received.end());
     both.once('close', () => socket.destroy());
@@ -113,7 +116,7 @@ function within(options, connect) {
   // An idle connection is not to keep the program from its end.
   for (const how of ['ref', 'unref']) {
     secure[how] = function () {
-      socket.tunnel?.[how]();
+      if (socket.tunnel) socket.tunnel[how]();
       return tls.TLSSocket.prototype[how].call(this);
     };
   }
@@ -147,7 +150,7 @@ function leadTls() {
     const at = args.findIndex((arg) => typeof arg === 'object' && arg !== null);
     const [port, host] = args.slice(0, Math.max(at, 0));
     const options = { port, host, ...args[at] };
-    const offered = [options.ALPNProtocols ?? []].flat().map(String).join();
+    const offered = [].concat(options.ALPNProtocols || []).map(String).join();
     if (!/\bh2\b|http\/1/.test(offered) || stays(options)) return original.apply(this, args);
     return within(options, (options) => original(options, ...args.slice(at + 1)));
   };
@@ -158,7 +161,7 @@ function trust() {
   const original = tls.createSecureContext;
   tls.createSecureContext = function createSecureContext(options) {
     const context = original.apply(this, arguments);
-    if (options?.ca) {
+    if (options && options.ca) {
       const add = () => context.context.addCACert(readFileSync(process.env.SEMEL_CA));
       attempt('have its certificates trusted', add);
     }
@@ -171,7 +174,7 @@ function trust() {
 function connectFetch(own) {
   return ({ protocol, hostname: host, port, servername, localAddress }, callback) => {
     const secure = protocol === 'https:';
-    port ||= secure ? 443 : 80;
+    port = port || (secure ? 443 : 80);
     if (!secure && isForSemel(host, port)) return tunnel(host, port, callback);
     const options = { ...own, host, port, localAddress };
     if (secure) {
@@ -191,12 +194,12 @@ function connectFetch(own) {
 function leadFetch() {
   const seen = new WeakSet();
   const lead = (agent) => {
-    if (agent?.constructor.name !== 'Agent' || seen.has(agent)) return;
+    if (!agent || agent.constructor.name !== 'Agent' || seen.has(agent)) return;
     seen.add(agent);
     const symbols = Object.getOwnPropertySymbols(agent);
     const options = agent[symbols.find((symbol) => symbol.description === 'options')];
     const own = options.connect;
-    if (typeof own !== 'function' && !own?.socketPath) options.connect = connectFetch(own);
+    if (typeof own !== 'function' && !(own && own.socketPath)) options.connect = connectFetch(own);
   };
   // Two generations of it may be there.
   const agents = () =>
@@ -206,7 +209,7 @@ function leadFetch() {
     attempt('lead fetch', () => {
       // Touched, it is loaded.
       globalThis.Headers;
-      [init?.dispatcher, ...agents()].forEach(lead);
+      [init && init.dispatcher, ...agents()].forEach(lead);
     });
     return original.apply(this, arguments);
   };
