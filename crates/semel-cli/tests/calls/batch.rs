@@ -67,6 +67,9 @@ impl Rule {
 /// What was done to the requests of each order, in their order.
 type Acts = BTreeMap<String, Vec<Act>>;
 
+/// A moment, and what happens then.
+type Timed<'a> = (Moment, &'a dyn Fn(&Running));
+
 /// A folder with calls, and a provider.
 pub(crate) struct Batch {
     pub(crate) scratch: Scratch,
@@ -157,11 +160,7 @@ impl Batch {
 
     /// Runs a command to its end, or to a blow. Who hangs, or waits at the gate, is let go
     /// after a while. Whether the blow fell.
-    pub(crate) fn run(
-        &self,
-        command: Command,
-        blow: Option<(Moment, &dyn Fn(&Running))>,
-    ) -> (Ran, bool) {
+    pub(crate) fn run(&self, command: Command, blow: Option<Timed<'_>>) -> (Ran, bool) {
         let mut running = self.scratch.started(command);
         let (mut blow, mut has_fallen, mut since) = (blow, false, None);
         while !running.ends_within(Duration::from_millis(1)) {

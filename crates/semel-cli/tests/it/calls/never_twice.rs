@@ -10,7 +10,7 @@ fn answered_by(act: Act) -> Shop {
 }
 
 /// It is charged once, whoever asks again, in this run and in the next.
-fn is_unknown(act: Act, why: &str) {
+fn is_unknown(act: &Act, why: &str) {
     let shop = answered_by(act.clone());
     let charges = u32::from(act.charges());
     for _ in 0..2 {
@@ -37,25 +37,25 @@ fn f14_a_retry_after_a_500_is_no_second_call() {
 
 #[test]
 fn f14_an_sdk_that_retries_by_itself_pays_once() {
-    is_unknown(Act::ErrorAfterCharging(500), "status 500");
+    is_unknown(&Act::ErrorAfterCharging(500), "status 500");
 }
 
 #[test]
 fn what_is_no_proof_is_unknown() {
-    is_unknown(Act::ErrorAfterCharging(502), "status 502");
-    is_unknown(Act::ErrorAfterCharging(503), "status 503");
-    is_unknown(Act::Refuse(409), "status 409");
-    is_unknown(Act::Refuse(408), "status 408");
+    is_unknown(&Act::ErrorAfterCharging(502), "status 502");
+    is_unknown(&Act::ErrorAfterCharging(503), "status 503");
+    is_unknown(&Act::Refuse(409), "status 409");
+    is_unknown(&Act::Refuse(408), "status 408");
 }
 
 #[test]
 fn an_answer_that_is_not_whole_is_unknown() {
-    is_unknown(Act::SucceedThenReset, "reset");
-    is_unknown(Act::SucceedThenClose, "closed");
-    is_unknown(Act::HalfHeader, "closed");
-    is_unknown(Act::ShortBody, "cut");
-    is_unknown(Act::CutStream, "cut");
-    is_unknown(Act::Garbage, "invalid");
+    is_unknown(&Act::SucceedThenReset, "reset");
+    is_unknown(&Act::SucceedThenClose, "closed");
+    is_unknown(&Act::HalfHeader, "closed");
+    is_unknown(&Act::ShortBody, "cut");
+    is_unknown(&Act::CutStream, "cut");
+    is_unknown(&Act::Garbage, "invalid");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn who_does_not_know_the_secret_sends_nothing() {
         pay 1 --proxy "${http_proxy%%:*}://task1:0000@${http_proxy##*@}"
         pay 1 --proxy "http://${http_proxy##*@}""#;
     assert_eq!(shop.sh(&[], script).stdout, "407 407 407 ");
-    assert_eq!(shop.provider.look(|state| state.connections()), 0);
+    assert_eq!(shop.provider.look(semel_testkit::provider::State::connections), 0);
 }
 
 fn completions(honours: bool) -> Shop {
