@@ -12,7 +12,7 @@ use crate::blow::Blow;
 
 /// How many trials each rule has in a full sweep, and usually.
 const ALL: usize = 500;
-const USUALLY: usize = 16;
+const USUALLY: usize = 6;
 
 /// How trials went.
 #[derive(Default)]
