@@ -5,8 +5,8 @@
 //!
 //! Invariants, kept in the parts: *I12* only proof rejects (`thought::call::outcome`); *I13*
 //! nothing equal to an unknown call is sent (`thought::call::counting`); *I14* a permit is
-//! durable before the first byte is sent ([`journal`]); *I15* a clean end is seen only of what
-//! is recorded ([`exchange`]).
+//! durable before the first byte is sent (`journal`); *I15* a clean end is seen only of what
+//! is recorded (`exchange`).
 //!
 //! *On disk*: the tables `call` and `body` of the manifest; `.semel/bodies/`, large bodies by
 //! their digests; `.semel/calls/SENDER/`, a folder for each process that sends, with its lock.

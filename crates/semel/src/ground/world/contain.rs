@@ -2,7 +2,7 @@
 //!
 //! The command is started inside a network of its own (a network namespace) in which
 //! there is only loopback, and on it only semel's listeners. A process of semel's stands
-//! before it ([`VERB`], in [`inside`]): it makes the network, opens the listeners there,
+//! before it ([`VERB`], in `inside`): it makes the network, opens the listeners there,
 //! hands them out through a [`Gateway`], waits for a word, and becomes the command. So the
 //! command has the number, the folder, the environment and the descriptors that it was
 //! started with; its listeners are served by semel, which is outside.
