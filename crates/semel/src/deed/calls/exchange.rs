@@ -30,7 +30,7 @@ use crate::ground::http::upstream::{Freshness, Origin, Scheme};
 use crate::ground::manifest::calls::{Permitted, Which};
 use crate::thought::call::drift::{NearMiss, Recorded};
 use crate::thought::call::identity::{self, Body, Identity};
-use crate::thought::call::outcome::{Seen, is_refusal, is_unsure, outcome};
+use crate::thought::call::outcome::{Seen, is_refusal, outcome};
 use crate::thought::call::terms::Terms;
 use crate::words::call::{
     Answered, Asked, CallRecord, CallState, Ended, Every, Field, Head, Money, PermitFor, Price,
@@ -108,16 +108,14 @@ impl Asking {
     ) -> Response<Outgoing> {
         let (parts, body) = request.into_parts();
         let place = Place::of(origin, &parts);
-        let request = Request::from_parts(parts, body);
         let terms = self.caller.rules.terms_for(&place.target());
         self.caller.tally().rules.extend(terms.rules.iter().copied());
-        if head::is_upgrade(request.headers()) {
-            return self.upgrade(place, request).await;
+        if head::is_upgrade(&parts.headers) {
+            return self.upgrade(place, Request::from_parts(parts, body)).await;
         }
         if terms.pass {
-            return self.pass(&place, request).await;
+            return self.pass(&place, &parts, body).await;
         }
-        let (parts, body) = request.into_parts();
         let spooled = match self.spool(&parts, body).await {
             Ok(spooled) => spooled,
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -140,8 +138,7 @@ impl Asking {
         spooled: Spooled,
     ) -> Response<Outgoing> {
         let head = head::of(&parts.headers);
-        let small = spooled.small().map(<[u8]>::to_vec);
-        let body = Body { digest: spooled.counting, bytes: small.as_deref().map(Into::into) };
+        let body = spooled.looked_into();
         let request = identity::Request { target: place.target(), head: &head, body: &body };
         if identity::asks_for_token(&request) {
             return self.pass_spooled(&place, parts, &spooled).await;
@@ -556,9 +553,8 @@ impl Asking {
     }
 
     /// What a rule lets pass.
-    async fn pass(&self, place: &Place, request: Request<Incoming>) -> Response<Outgoing> {
-        let (parts, body) = request.into_parts();
-        let request = head::request(&parts, &place.origin, None, body);
+    async fn pass(&self, place: &Place, parts: &Parts, body: Incoming) -> Response<Outgoing> {
+        let request = head::request(parts, &place.origin, None, body);
         self.passed(place, self.office.upstream.send(&place.origin, request, Freshness::Any).await)
     }
 
@@ -650,29 +646,16 @@ pub(super) struct Call {
     near_miss: Option<NearMiss>,
 }
 
-/// A request that was read whole, for those who look into it.
-struct Whole<'a> {
-    place: &'a Place,
-    head: &'a Head,
-    body: Body<'a>,
-}
-
-impl Whole<'_> {
-    fn as_request(&self) -> identity::Request<'_> {
-        identity::Request { target: self.place.target(), head: self.head, body: &self.body }
-    }
-}
-
 impl Call {
-    fn request(&self) -> Whole<'_> {
-        let body =
-            Body { digest: self.spooled.counting, bytes: self.spooled.small().map(Into::into) };
-        Whole { place: &self.place, head: &self.head, body }
+    /// It, as it is looked into with this body.
+    fn request<'a>(&'a self, body: &'a Body<'a>) -> identity::Request<'a> {
+        identity::Request { target: self.place.target(), head: &self.head, body }
     }
 
     /// Its fields that count.
     fn leaves(&self) -> Vec<identity::Leaf> {
-        self.counting(identity::leaves(&self.request().as_request()))
+        let body = self.spooled.looked_into();
+        self.counting(identity::leaves(&self.request(&body)))
     }
 
     fn counting(&self, mut leaves: Vec<identity::Leaf>) -> Vec<identity::Leaf> {
@@ -691,8 +674,8 @@ impl Call {
     /// Keeps the body, unless it is too large or has what is not to be kept.
     fn keep(&mut self) -> io::Result<Option<Vec<u8>>> {
         let has_secret = {
-            let whole = self.request();
-            let request = whole.as_request();
+            let body = self.spooled.looked_into();
+            let request = self.request(&body);
             let is_there = |field: &Field| identity::has(&request, field);
             self.terms.redact.iter().any(is_there)
         };
@@ -856,9 +839,9 @@ impl Sending<'_> {
         let (mut parts, mut body) = response.into_parts();
         head::remove_hops(&mut parts.headers);
         let status = parts.status.as_u16();
-        let is_rejected = status == 429 || self.call.terms.rejected.contains(&status);
         // Nobody hears of an answer that is no news.
-        let keeps_quiet = is_unsure(status) && !is_rejected && self.may_repeat();
+        let by_status = outcome(&Seen::Answer { status, grpc: None }, &self.call.terms.rejected).0;
+        let keeps_quiet = by_status == CallState::Unknown && self.may_repeat();
         let length = announced(&parts.headers, &self.call.place.method, status);
         let (pieces, receiver) = mpsc::channel(4);
         let head = head::of(&parts.headers);
@@ -916,7 +899,7 @@ impl Sending<'_> {
         mut client: Client,
         back: Option<oneshot::Sender<Response<Outgoing>>>,
     ) -> After {
-        let grpc = trailers.get("grpc-status").or(None);
+        let grpc = trailers.get("grpc-status");
         let grpc = grpc.and_then(|status| status.to_str().ok()?.parse().ok());
         let seen = match &cut {
             Some(why) => Seen::Cut { status, why: why.clone() },
@@ -1030,7 +1013,7 @@ impl Sending<'_> {
         if self.call.terms.redact.is_empty() {
             return false;
         }
-        let body = Body { digest: spooled.counting, bytes: spooled.small().map(Into::into) };
+        let body = spooled.looked_into();
         let request = identity::Request { target: self.call.place.target(), head, body: &body };
         let is_there =
             |field: &Field| matches!(field, Field::Body(_)) && identity::has(&request, field);

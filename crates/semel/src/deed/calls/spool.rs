@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::thought::call::identity::BodySum;
+use crate::thought::call::identity::{Body, BodySum};
 use crate::words::call::BodyOf;
 use crate::words::digest::Digest;
 
@@ -115,6 +115,11 @@ impl Spooled {
             Held::Memory(held) => Some(held),
             Held::File(_) => None,
         }
+    }
+
+    /// It, for those who look into it.
+    pub(super) fn looked_into(&self) -> Body<'_> {
+        Body { digest: self.counting, bytes: self.small().map(Into::into) }
     }
 
     /// Keeps it: gives its bytes where they belong into the manifest; else it is a file of
