@@ -212,8 +212,9 @@ impl Asking {
             }
         };
         let response = loop {
-            // A client that has gone before anything was sent wants nothing more.
-            if deliver.is_closed() && tries == 0 {
+            // A client that has gone wants nothing more. If it tries again, that sends it again;
+            // for nobody it would be a call of its own, should that retry have had the answer.
+            if deliver.is_closed() {
                 return;
             }
             if let Err(error) = has_room(&self.office.bodies) {
@@ -254,7 +255,8 @@ impl Asking {
                     match sending.send(deliver).await {
                         After::Over => return,
                         After::Again(back) => {
-                            return Box::pin(self.bring_again(call, body, back, tries)).await;
+                            (deliver, has_held) = (back, false);
+                            tokio::time::sleep(Duration::from_millis(100 << tries.min(6))).await;
                         }
                         After::Answer(back, response) => {
                             let _ = back.send(*response);
@@ -265,59 +267,6 @@ impl Asking {
             }
         };
         let _ = deliver.send(response);
-    }
-
-    /// The same, after a send that is unknown and may be repeated.
-    async fn bring_again(
-        &self,
-        call: Call,
-        body: Option<Vec<u8>>,
-        mut deliver: oneshot::Sender<Response<Outgoing>>,
-        mut tries: u32,
-    ) {
-        let mut has_held = false;
-        loop {
-            tokio::time::sleep(Duration::from_millis(100 << tries.min(6))).await;
-            // If its client tries again, that sends it again; for nobody it would be a call of
-            // its own, should that retry have had the answer by now.
-            if deliver.is_closed() {
-                return;
-            }
-            let wanted = self.wanted(&call, body.clone(), has_held);
-            let response = match self.office.journal.ask(wanted).await {
-                Ok(Ruled::Send(permitted, flight)) => {
-                    tries += 1;
-                    let sending = Sending { asking: self, call: &call, permitted, flight, tries };
-                    match sending.send(deliver).await {
-                        After::Over => return,
-                        After::Again(back) => {
-                            deliver = back;
-                            continue;
-                        }
-                        After::Answer(back, response) => {
-                            let _ = back.send(*response);
-                            return;
-                        }
-                    }
-                }
-                Ok(Ruled::Replay(record)) => self.replay(*record).await,
-                Ok(Ruled::Refused(refusal)) => self.refused(&refusal, &call),
-                Ok(Ruled::Attach(flight)) => {
-                    if self.attach(flight, &mut deliver).await == Waited::InVain {
-                        return;
-                    }
-                    continue;
-                }
-                Ok(Ruled::Hold) => {
-                    has_held = true;
-                    continue;
-                }
-                Ok(_) => continue,
-                Err(why) => self.broken(why),
-            };
-            let _ = deliver.send(response);
-            return;
-        }
     }
 
     /// Waits with a client for the end of a call in flight.
