@@ -142,7 +142,7 @@ pub struct Tally {
     pub rules: std::collections::BTreeSet<usize>,
     /// Connections that went round the proxy.
     pub bypasses: Vec<String>,
-    /// The most that calls in flight may still cost, if they are lost.
+    /// What could not be seen or waited for.
     pub note: Option<String>,
 }
 
@@ -198,6 +198,7 @@ impl Tally {
         self.broken = self.broken.take().or(other.broken);
         self.rules.extend(other.rules);
         self.bypasses.extend(other.bypasses);
+        self.note = self.note.take().or(other.note);
     }
 }
 
