@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::ground::http::authority::{Authority, java_trust_store};
-use crate::ground::http::trust::Trust;
+use crate::ground::http::trust::{BUNDLES, Trust};
 
 /// What Python loads at its start.
 const PYTHON: &str = include_str!("hooks/sitecustomize.py");
@@ -41,25 +41,9 @@ const PROXIES: [&str; 12] = [
 /// The variables by which clients are told who is not behind a proxy.
 const NO_PROXIES: [&str; 3] = ["NO_PROXY", "no_proxy", "npm_config_noproxy"];
 
-/// The variables by which clients are told whom to trust, in one file with all.
-const BUNDLES: [&str; 16] = [
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "AWS_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-    "PIP_CERT",
-    "CARGO_HTTP_CAINFO",
-    "HTTPLIB2_CA_CERTS",
-    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
-    "NIX_SSL_CERT_FILE",
-    "HEX_CACERTS_PATH",
-    "DENO_CERT",
-    "npm_config_cafile",
-    "PERL_LWP_SSL_CA_FILE",
-    "SEMEL_CA_BUNDLE",
-];
+/// The variables by which clients are told whom to trust, in one file with all, beside those
+/// by which a user says so ([`BUNDLES`]).
+const MORE_BUNDLES: [&str; 3] = ["npm_config_cafile", "PERL_LWP_SSL_CA_FILE", "SEMEL_CA_BUNDLE"];
 
 /// Where wget's settings of the whole machine are.
 const WGETRC_OF_ALL: [&str; 3] =
@@ -190,7 +174,7 @@ impl Surroundings {
         for name in NO_PROXIES {
             set(name, OsString::new());
         }
-        for name in BUNDLES {
+        for name in BUNDLES.iter().chain(&MORE_BUNDLES) {
             set(name, self.path("bundle.pem"));
         }
         set("SSL_CERT_DIR", self.path("certificates"));

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::{self, PemObject as _};
 
 /// The variables by which a user names a bundle of certificates, in the place of the
 /// system's.
-const BUNDLES: [&str; 13] = [
+pub(crate) const BUNDLES: [&str; 13] = [
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
