@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use semel::deed::calls::Tally;
 use semel::thought::call::drift::NearMiss;
 use semel::words::call::Money;
-use semel::words::shell::quote_words;
 use semel::words::thousands;
 
 use crate::args;
@@ -73,7 +72,7 @@ fn asides(tally: &Tally, idle: &[String]) -> String {
     for rule in idle {
         text += &format!("  warning  no call matches the rule `{rule}`\n");
     }
-    if let Some(note) = &tally.note {
+    for note in &tally.notes {
         text += &format!("  warning  {note}\n");
     }
     text
@@ -176,7 +175,7 @@ pub(crate) fn of_proxy(
         return;
     }
     if tally.is_refused() {
-        say(&refused(tally, name, options, &aside));
+        say(&refused(tally, name, &aside));
         return;
     }
     if options.quiet && exit == Exit::DONE {
@@ -195,7 +194,7 @@ pub(crate) fn of_proxy(
     }
 }
 
-fn refused(tally: &Tally, name: &str, options: &args::Proxy, aside: &str) -> String {
+fn refused(tally: &Tally, name: &str, aside: &str) -> String {
     let unknown = tally.unknown.len() as u64;
     let total = tally.sent + tally.replayed;
     let title = match unknown {
@@ -206,12 +205,15 @@ fn refused(tally: &Tally, name: &str, options: &args::Proxy, aside: &str) -> Str
             thousands(total.max(count))
         ),
     };
-    let words: Vec<_> = options.command.iter().map(|word| word.to_string_lossy()).collect();
-    let again = quote_words(words.iter().map(AsRef::as_ref));
     let mut text = format!("\nrefused  {name}  {title}\n\n{}\n", refusal(tally));
     let kept = total.saturating_sub(unknown);
-    text +=
-        &format!("  safe     {} answers are kept; they are never paid again\n", thousands(kept));
+    text += &match kept {
+        0 => "  safe     what is recorded is kept, and never paid again\n".to_owned(),
+        1 => "  safe     1 answer is kept; it is never paid again\n".to_owned(),
+        _ => {
+            format!("  safe     {} answers are kept; they are never paid again\n", thousands(kept))
+        }
+    };
     if unknown > 0 {
         text += &format!(
             "  unknown  {} {}{}; not sent again\n",
@@ -222,10 +224,7 @@ fn refused(tally: &Tally, name: &str, options: &args::Proxy, aside: &str) -> Str
     }
     text += aside;
     if unknown > 0 {
-        text += &format!(
-            "\n  next\n    semel calls list --unknown\n    semel calls redo --unknown --because '...'     if they may be paid again\n    semel proxy{} -- {again}\n",
-            options.name.as_ref().map(|name| format!(" --name {name}")).unwrap_or_default(),
-        );
+        text += "\n  next\n    semel calls list --unknown\n    semel calls redo --unknown --because '...'     if they may be paid again\n    and the same command again\n";
     }
     text
 }

@@ -213,7 +213,7 @@ impl Summary<'_> {
         for line in self.still_good(&trouble.task, manifest) {
             writeln!(out, "  {line}\n")?;
         }
-        if failure.is_refusal() {
+        if matches!(failure, Failure::Refused(_)) {
             self.write_ways_of_rows(out, &trouble.task)?;
         } else if self.leaves_a_question(&trouble.task, failure, manifest) {
             writeln!(

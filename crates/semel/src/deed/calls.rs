@@ -6,7 +6,7 @@
 //! Invariants, kept in the parts: *I12* only proof rejects (`thought::call::outcome`); *I13*
 //! nothing equal to an unknown call is sent (`thought::call::counting`); *I14* a permit is
 //! durable before the first byte is sent (`journal`); *I15* a clean end is seen only of what
-//! is recorded (`exchange`).
+//! is recorded (`sending`).
 //!
 //! *On disk*: the tables `call` and `body` of the manifest; `.semel/bodies/`, large bodies by
 //! their digests; `.semel/calls/SENDER/`, a folder for each process that sends, with its lock.
@@ -21,8 +21,11 @@ mod exchange;
 mod guards;
 mod head;
 mod journal;
+mod passing;
 mod probe;
 mod reply;
+mod request;
+mod sending;
 mod serve;
 mod spool;
 mod surroundings;
@@ -79,6 +82,8 @@ pub struct Proxy {
     rules: Arc<Rules>,
     env: BTreeMap<OsString, OsString>,
     next: AtomicU64,
+    /// What of the user's certificates could not be read.
+    faults: Vec<String>,
     _lease: Lease,
 }
 
@@ -182,7 +187,8 @@ impl Proxy {
             .build()
             .map_err(|error| format!("no threads for calls: {error}"))?;
         let user_proxy = UserProxy::of(&setting.env)?;
-        let upstream = Upstream::new(&Roots::of(&trust), user_proxy);
+        let roots = Roots::of(&trust);
+        let upstream = Upstream::new(&roots, user_proxy);
         let surroundings =
             surroundings::Surroundings::write(&folder, &authority, &trust, &setting.env)
                 .map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -204,6 +210,7 @@ impl Proxy {
             rules: Arc::new(Rules::new(setting.rules.clone())),
             env: setting.env.clone(),
             next: AtomicU64::new(1),
+            faults: roots.faults,
             _lease: lease,
         };
         (proxy.port, _) = proxy
@@ -372,9 +379,10 @@ impl Guarded<'_> {
             door.abort();
         }
         let mut tally = self.caller.tally().clone();
+        tally.notes.extend(self.proxy.faults.iter().cloned());
         if self.in_flight() > 0 {
-            tally.note =
-                Some(format!("{} calls were in flight when it was stopped", self.in_flight()));
+            let stopped = format!("{} calls were in flight when it was stopped", self.in_flight());
+            tally.notes.insert(stopped);
         }
         match self.watch.take().map(Watch::end) {
             Some(findings) => {
@@ -383,14 +391,12 @@ impl Guarded<'_> {
                 };
                 tally.bypasses = findings.bypasses.iter().map(show).collect();
                 if let Some(error) = findings.blind {
-                    tally.note.get_or_insert_with(|| {
-                        format!("its connections could not all be seen: {error}")
-                    });
+                    let unseen = format!("its connections could not all be seen: {error}");
+                    tally.notes.insert(unseen);
                 }
             }
             None => {
-                let unseen = || "its connections cannot be seen here".to_owned();
-                tally.note.get_or_insert_with(unseen);
+                tally.notes.insert("its connections cannot be seen here".to_owned());
             }
         }
         tally

@@ -70,7 +70,7 @@ use crate::thought::mask::Mask;
 use crate::thought::report::Report;
 use crate::words::event::Event;
 use crate::words::once::Doer;
-use crate::words::pipeline::{Pipeline, StepId};
+use crate::words::pipeline::{Pipeline, Step, StepId};
 use crate::words::run::{By, NewRun, Worker};
 use crate::words::task::{Instance, TaskPattern};
 
@@ -529,7 +529,18 @@ impl Preparation<'_> {
             staging.end()?;
         }
         let summed = calls.sum();
-        if let Some((_, idle)) = summed.as_ref().filter(|_| fold.status() == 0) {
+        // A task that was done already made no calls that a rule could be for.
+        let is_guarded = |name: &str| {
+            let step = pipeline.steps.iter().find(|step| step.name == name);
+            step.is_some_and(Step::makes_calls)
+        };
+        let has_seen_all = matches!(self.part, Part::Whole)
+            && fold.status() == 0
+            && fold
+                .steps
+                .iter()
+                .all(|step| step.counts.ran == step.counts.total || !is_guarded(&step.name));
+        if let Some((_, idle)) = summed.as_ref().filter(|_| has_seen_all) {
             for rule in idle {
                 let text = format!("no call matches the rule `{rule}`");
                 report(&Event::Warning { text: &text });

@@ -641,6 +641,13 @@ impl Pipeline {
 }
 
 impl Step {
+    /// Whether what it does are calls of the journal, or may be.
+    #[must_use]
+    pub fn makes_calls(&self) -> bool {
+        let http = self.action.as_ref().and_then(|action| action.kind.http());
+        self.calls != Calls::Free || http.is_some()
+    }
+
     /// The steps that it comes after, whatever the reason.
     pub fn upstream(&self) -> impl Iterator<Item = StepId> + '_ {
         let listed = self.each.as_ref().and_then(|each| each.source.chain());

@@ -7,7 +7,9 @@ use http_body_util::BodyExt as _;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::caller::Line;
-use super::exchange::{Asking, Place};
+use super::exchange::Asking;
+use super::reply::OfSemel;
+use super::request::Place;
 use super::spool::Spool;
 use super::{Guarded, Origin};
 use crate::ground::http::upstream::Scheme;
@@ -78,8 +80,7 @@ impl Guarded<'_> {
         self.proxy.runtime().block_on(async {
             let response = asking.guard(place, terms, parts, spool.end()).await;
             let status = response.status().as_u16();
-            let kind = response.headers().get("content-type").map(HeaderValue::as_bytes);
-            let is_ours = kind == Some(b"application/problem+json");
+            let is_ours = response.extensions().get::<OfSemel>().is_some();
             let mut body = response.into_body();
             let mut text = Vec::new();
             while let Some(frame) = body.frame().await {

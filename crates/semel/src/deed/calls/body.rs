@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::caller::{Caller, Line};
 use super::journal::{Flight, Journal};
 use super::spool::Source;
+use crate::words::call::CallRecord;
 
 /// How much is read from a file at a time.
 const PIECE: usize = 64 * 1024;
@@ -36,10 +37,10 @@ enum Kind {
     Passing(Pin<Box<dyn Body<Data = Bytes, Error = io::Error> + Send + Sync>>),
 }
 
-/// Notes that a client has a whole answer.
+/// Notes that a client has a whole answer that was recorded.
 pub(super) struct Receipt {
     pub(super) caller: Arc<Caller>,
-    pub(super) call: i64,
+    pub(super) call: Box<CallRecord>,
     pub(super) line: Arc<Line>,
 }
 
@@ -50,8 +51,14 @@ impl Outgoing {
         Self { kind: Kind::Whole(Some(bytes)), left, trailers: None, receipt: None, _kept: None }
     }
 
-    /// A body that was recorded.
-    pub(super) fn recorded(source: Source, trailers: Option<HeaderMap>, receipt: Receipt) -> Self {
+    /// A body that was recorded. Of one that has no bytes nothing is asked for, so its client
+    /// has it at once; likewise where only the head is sent (`is_head_only`).
+    pub(super) fn recorded(
+        source: Source,
+        trailers: Option<HeaderMap>,
+        receipt: Receipt,
+        is_head_only: bool,
+    ) -> Self {
         let (kind, left) = match source {
             Source::Memory(bytes) => {
                 let left = bytes.len() as u64;
@@ -59,9 +66,14 @@ impl Outgoing {
             }
             Source::File(file, bytes) => (Kind::File(file), bytes),
         };
+        let is_at_once = is_head_only || left == 0 && trailers.is_none();
         // Where there are trailers the end must be told by more than the length.
         let left = trailers.is_none().then_some(left);
-        Self { kind, left, trailers, receipt: Some(receipt), _kept: None }
+        let mut recorded = Self { kind, left, trailers, receipt: Some(receipt), _kept: None };
+        if is_at_once {
+            recorded.is_handed_over();
+        }
+        recorded
     }
 
     /// Pieces as they come; `length`: how many bytes they will be, if that was announced.
@@ -109,7 +121,7 @@ impl Outgoing {
     /// The client has all of it, or is about to: the system has taken it.
     fn is_handed_over(&mut self) {
         if let Some(Receipt { caller, call, line }) = self.receipt.take() {
-            caller.has_answered(call, &line);
+            caller.has_replayed(&call, &line);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Callers: an attempt of a task whose calls are guarded.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -139,11 +139,11 @@ pub struct Tally {
     /// What semel itself could not do.
     pub broken: Option<String>,
     /// The rules of the file that were for a call.
-    pub rules: std::collections::BTreeSet<usize>,
+    pub rules: BTreeSet<usize>,
     /// Connections that went round the proxy.
     pub bypasses: Vec<String>,
-    /// What could not be seen or waited for.
-    pub note: Option<String>,
+    /// What could not be seen, read or waited for.
+    pub notes: BTreeSet<String>,
 }
 
 /// A call that is unknown.
@@ -198,7 +198,7 @@ impl Tally {
         self.broken = self.broken.take().or(other.broken);
         self.rules.extend(other.rules);
         self.bypasses.extend(other.bypasses);
-        self.note = self.note.take().or(other.note);
+        self.notes.extend(other.notes);
     }
 }
 
@@ -308,8 +308,13 @@ impl Caller {
     }
 
     /// A recorded call was asked for again.
-    pub(super) fn has_hit(&self, call: &CallRecord) {
+    pub(super) fn has_hit(&self) {
         self.drift().hits += 1;
+    }
+
+    /// A client has the whole recorded answer of a call, as far as can be seen.
+    pub(super) fn has_replayed(&self, call: &CallRecord, line: &Arc<Line>) {
+        self.has_answered(call.id, line);
         let mut tally = self.tally();
         tally.replayed += 1;
         if !call.asked.is_read {

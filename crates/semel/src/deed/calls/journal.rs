@@ -507,7 +507,7 @@ fn by_rule(call: &CallRecord, terms: &Terms) -> bool {
     match &terms.unknown {
         WhenUnknown::Resend if call.asked.is_read => true,
         WhenUnknown::Resend => {
-            !call.key.is_empty() && call.key_until.is_some_and(|until| Timestamp::now() < until)
+            call.honoured_until(terms.honoured_for()).is_some_and(|until| Timestamp::now() < until)
         }
         WhenUnknown::ResendAtMost(most) => call.sends <= *most,
         WhenUnknown::Stop | WhenUnknown::Probe(_) => false,

@@ -8,13 +8,16 @@ use serde_json::json;
 
 use super::body::Outgoing;
 use super::journal::Refusal;
-use crate::words::call::CallRecord;
 
 /// What tells clients whether to try again: those of OpenAI and Anthropic, and Stripe's.
 const SHOULD_RETRY: [&str; 2] = ["x-should-retry", "stripe-should-retry"];
 
+/// Marks a response as an answer of semel's own.
+#[derive(Clone, Copy)]
+pub(super) struct OfSemel;
+
 /// Says nothing of whether to try again.
-pub(super) fn may_retry(headers: &mut HeaderMap) {
+fn may_retry(headers: &mut HeaderMap) {
     for name in SHOULD_RETRY {
         headers.remove(name);
     }
@@ -40,23 +43,32 @@ impl Reply {
         Self::new(507, "semel cannot keep what would be paid for", detail)
     }
 
-    pub(super) fn unknown(call: &CallRecord) -> Self {
-        let why = call.reason.clone().unwrap_or_default();
-        let detail = format!(
-            "call {} ({} {}) may have been processed: {why}. It is not sent again.",
-            call.id, call.asked.method, call.asked.url
-        );
+    /// The server could not be reached: nothing was sent, and the client may try again.
+    pub(super) fn gateway(why: &str) -> Response<Outgoing> {
+        let mut response = Self::new(502, "the server cannot be reached", why).response();
+        may_retry(response.headers_mut());
+        response
+    }
+
+    /// Nobody knows what became of a call.
+    pub(super) fn unknown(call: i64, what: &str, why: &str) -> Self {
+        let detail =
+            format!("call {call} ({what}) may have been processed: {why}. It is not sent again.");
         Self {
-            call: Some(call.id),
-            next: Some(format!("semel calls redo {} --because '...'", call.id)),
-            ..Self::new(424, "an equal call is unknown", detail)
+            call: Some(call),
+            next: Some(format!("semel calls redo {call} --because '...'")),
+            ..Self::new(424, "it is unknown whether it was processed", detail)
         }
     }
 
     /// Why a request is not sent, as it is counted and as it is answered.
     pub(super) fn of_refusal(refusal: &Refusal) -> (&'static str, Self) {
         match refusal {
-            Refusal::Unknown(call) => ("unknown", Self::unknown(call)),
+            Refusal::Unknown(call) => {
+                let what = format!("{} {}", call.asked.method, call.asked.url);
+                let why = call.reason.as_deref().unwrap_or_default();
+                ("unknown", Self::unknown(call.id, &what, why))
+            }
             Refusal::OtherAccount(call) => (
                 "made for another account",
                 Self {
@@ -155,6 +167,7 @@ impl Reply {
         }
         let mut response = Response::new(Outgoing::whole(Bytes::from(problem.to_string())));
         *response.status_mut() = hyper::StatusCode::from_u16(self.status).unwrap_or_default();
+        response.extensions_mut().insert(OfSemel);
         let headers = response.headers_mut();
         headers.insert("content-type", HeaderValue::from_static("application/problem+json"));
         // Clients that ask this are told not to try again: nothing would change.

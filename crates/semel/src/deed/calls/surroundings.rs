@@ -113,6 +113,7 @@ impl Surroundings {
             has_wgetrc_of_all: !of_all.is_empty(),
             has_more_for_node: !more_for_node.is_empty(),
         };
+        // What of the user's cannot be read is told by whoever makes our own calls with it.
         let (bundle, _) = authority.bundle(trust);
         let ca = authority.ca_pem().as_bytes();
         new.put("ca.pem", ca)?;

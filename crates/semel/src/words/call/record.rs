@@ -149,6 +149,17 @@ pub struct CallRecord {
     pub price: Option<Money>,
 }
 
+impl CallRecord {
+    /// Until when its provider honours the key that was sent with it, where a rule says that it
+    /// does so for this long after the first send. The rule that holds now decides, also for
+    /// calls from before it was written.
+    #[must_use]
+    pub fn honoured_until(&self, window: Option<Duration>) -> Option<Timestamp> {
+        let until = self.began.checked_add(window?).ok()?;
+        (!self.key.is_empty()).then_some(until)
+    }
+}
+
 /// What a permit is asked for.
 #[derive(Clone, Debug)]
 pub struct PermitFor {

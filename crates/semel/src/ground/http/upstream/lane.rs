@@ -98,14 +98,22 @@ fn failed(
 
 /// An error and what lies under it, each said once.
 pub(super) fn told(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
+    let mut text = plain(error.to_string());
     let mut next = error.source();
     while let Some(error) = next {
-        let under = error.to_string();
+        let under = plain(error.to_string());
         if !text.contains(&under) {
             text = format!("{text}: {under}");
         }
         next = error.source();
     }
     text
+}
+
+/// What a library says, without its advice for programmers.
+fn plain(mut said: String) -> String {
+    if let Some(at) = said.find(": https://docs.rs/") {
+        said.truncate(at);
+    }
+    said
 }

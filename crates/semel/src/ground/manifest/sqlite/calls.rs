@@ -98,9 +98,9 @@ impl Calls for SqliteManifest {
         under: Option<&Token>,
     ) -> ManifestResult<Permit> {
         // With a key that the provider honours it is one purchase, however often it is sent.
+        let honoured = seen.honoured_until(wanted.key_window);
         let is_same_purchase = seen.state == CallState::Unknown
-            && !seen.key.is_empty()
-            && seen.key_until.is_some_and(|until| Timestamp::now() < until);
+            && honoured.is_some_and(|until| Timestamp::now() < until);
         let price = wanted.price.as_ref().filter(|_| !is_same_purchase);
         self.savepoint(|store| {
             store.verify_token(under)?;

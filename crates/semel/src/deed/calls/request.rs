@@ -1,0 +1,110 @@
+//! A request that is guarded, and where it goes.
+
+use std::io;
+use std::sync::Arc;
+
+use hyper::http::request::Parts;
+
+use super::spool::Spooled;
+use crate::ground::http::upstream::{Origin, Scheme};
+use crate::thought::call::drift::NearMiss;
+use crate::thought::call::identity::{self, Body, Identity};
+use crate::thought::call::terms::Terms;
+use crate::words::call::{Field, Head, Target};
+
+/// Up to how many bytes a body of a request is kept.
+const KEPT: u64 = 16 << 20;
+
+/// Where a request goes, in words of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) origin: Origin,
+    pub(super) method: String,
+    pub(super) path: String,
+    query: String,
+    host: String,
+}
+
+impl Place {
+    pub(super) fn of(origin: Origin, parts: &Parts) -> Self {
+        Self {
+            host: origin.host.to_ascii_lowercase(),
+            origin,
+            method: parts.method.as_str().to_owned(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Whether a recorded call went here, whatever its query.
+    pub(super) fn is_of(&self, method: &str, url: &str) -> bool {
+        let here = identity::shown_url(&Target { query: "", ..self.target() });
+        method == self.method && url.split('?').next() == Some(here.as_str())
+    }
+
+    pub(super) fn target(&self) -> Target<'_> {
+        Target {
+            method: &self.method,
+            scheme: match self.origin.scheme {
+                Scheme::Http => "http",
+                Scheme::Https => "https",
+            },
+            host: &self.host,
+            port: self.origin.port,
+            path: &self.path,
+            query: &self.query,
+        }
+    }
+}
+
+/// A request that is guarded.
+pub(super) struct Call {
+    pub(super) place: Place,
+    pub(super) terms: Arc<Terms>,
+    pub(super) parts: Parts,
+    pub(super) head: Head,
+    pub(super) spooled: Spooled,
+    pub(super) identity: Identity,
+    pub(super) account: String,
+    pub(super) near_miss: Option<NearMiss>,
+}
+
+impl Call {
+    /// It, as it is looked into with this body.
+    pub(super) fn request<'a>(&'a self, body: &'a Body<'a>) -> identity::Request<'a> {
+        identity::Request { target: self.place.target(), head: &self.head, body }
+    }
+
+    /// Its fields that count.
+    pub(super) fn leaves(&self) -> Vec<identity::Leaf> {
+        let body = self.spooled.looked_into();
+        self.counting(identity::leaves(&self.request(&body)))
+    }
+
+    pub(super) fn counting(&self, mut leaves: Vec<identity::Leaf>) -> Vec<identity::Leaf> {
+        let is_ignored = |pointer: &str| {
+            self.terms.ignore.iter().any(|field| match field {
+                Field::Body(ignored) => pointer
+                    .strip_prefix(ignored.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+                _ => false,
+            })
+        };
+        leaves.retain(|leaf| !is_ignored(&leaf.pointer));
+        leaves
+    }
+
+    /// Keeps the body, unless it is too large or has what is not to be kept.
+    pub(super) fn keep(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let has_secret = {
+            let body = self.spooled.looked_into();
+            let request = self.request(&body);
+            let is_there = |field: &Field| identity::has(&request, field);
+            self.terms.redact.iter().any(is_there)
+        };
+        if has_secret || self.spooled.body.bytes > KEPT {
+            return Ok(None);
+        }
+        self.spooled.keep()
+    }
+}
