@@ -48,7 +48,7 @@ pub(crate) struct Place {
     /// The same, beside the name of a task that says its instance itself.
     again_beside_instance: String,
     /// The part of it that names the file.
-    file_again: String,
+    pub(crate) file_again: String,
     /// What runs it again, where that is a script.
     script: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! Events as JSON, one object a line. The objects may grow; what is there stays.
 
 use jiff::Timestamp;
+use semel::words::call::Sums;
 use semel::words::event::{Event, Made, Outcome};
 use semel::words::evidence::Evidence;
 use semel::words::path::show;
@@ -120,7 +121,18 @@ pub(crate) fn evidence_of(task: &str, evidence: &Evidence) -> Value {
         "reason": evidence.verdict.reason.name(), "why": evidence.verdict.reason.to_string(),
         "memory": memory(evidence.memory), "truth": truth(evidence.truth), "receipt": receipt,
         "attempt": attempt, "cues": cues, "not-seen": evidence.not_seen, "twin": evidence.twin,
+        "calls": sums(&evidence.calls),
     })
+}
+
+/// What calls came to, by where they stand.
+pub(crate) fn sums(sums: &Sums) -> Value {
+    sums.iter()
+        .map(|(state, sum)| {
+            (state.name().to_owned(), json!({ "calls": sum.calls, "cost": sum.costs() }))
+        })
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 /// The words of the decision table for memory.

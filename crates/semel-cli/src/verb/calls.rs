@@ -13,13 +13,14 @@ mod show;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use semel::deed::{lease, memory};
+use semel::deed::calls::dead_senders;
+use semel::deed::memory;
 use semel::ground::home::Home;
 use semel::ground::manifest::ManifestError;
 use semel::ground::manifest::calls::{Calls as _, Which};
 use semel::ground::manifest::sqlite::SqliteManifest;
 use semel::ground::world::disk::{Disk, RealDisk};
-use semel::words::call::{BodyOf, CallRecord, CallState, PROXY};
+use semel::words::call::{BodyOf, CallRecord, CallState, DIED, PROXY};
 use semel::words::task::TaskPattern;
 
 use crate::args::{self, Calls, CallsWhich, Common};
@@ -27,9 +28,6 @@ use crate::exit::Exit;
 use crate::place;
 use crate::show::fail::Failed;
 use crate::verb::step::home_of;
-
-/// Why a call is unknown whose sender is dead.
-const KILLED: &str = "semel was killed while it was in flight";
 
 pub(crate) fn calls(common: &Common, options: &Calls) -> Result<Exit, Failed> {
     if !common.params.is_empty() {
@@ -86,27 +84,19 @@ impl Folder {
 
     /// The calls of these numbers, or all. Those whose sender is dead are unknown.
     fn calls(&self, store: &SqliteManifest, ids: &[i64]) -> Result<Vec<CallRecord>, Failed> {
-        if !store.has_calls().map_err(|error| self.broken(error))? {
+        if !store.is_there().map_err(|error| self.broken(error))? {
             return Ok(Vec::new());
         }
         let which = Which { ids: ids.to_vec(), ..Which::default() };
         let mut calls = store.calls(&which).map_err(|error| self.broken(error))?;
-        let dead = self.dead_senders(store)?;
+        let dead = dead_senders(&self.home, store).map_err(|error| self.broken(error))?;
         for call in &mut calls {
             if call.state == CallState::InFlight && dead.contains(&call.sender) {
                 call.state = CallState::Unknown;
-                call.reason = Some(KILLED.to_owned());
+                call.reason = Some(DIED.to_owned());
             }
         }
         Ok(calls)
-    }
-
-    /// Those who have calls in flight, and are dead.
-    fn dead_senders(&self, store: &SqliteManifest) -> Result<Vec<String>, Failed> {
-        let mut senders = store.senders().map_err(|error| self.broken(error))?;
-        // In doubt they live: what they have in flight is not touched then.
-        senders.retain(|sender| !lease::is_held(&self.home.sender_lock(sender)).unwrap_or(true));
-        Ok(senders)
     }
 
     /// A body, where it is kept.

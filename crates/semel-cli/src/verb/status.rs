@@ -9,9 +9,11 @@ use semel::deed::at_work::{self, AtWork};
 use semel::deed::lease::Holder;
 use semel::deed::step::last_look;
 use semel::deed::view::is_older;
-use semel::deed::{former, lease, network};
+use semel::deed::{calls, former, lease, network};
+use semel::ground::manifest::calls::SumOf;
 use semel::ground::manifest::{Manifest, ManifestError, OpenAttempt, StepMemory, Verb};
 use semel::ground::world::file_system::FileSystem;
+use semel::words::call::{CallState, Sums};
 use semel::words::clock;
 use semel::words::guard::ALONE;
 use semel::words::pipeline::Step;
@@ -24,6 +26,7 @@ use crate::exit::Exit;
 use crate::place::Place;
 use crate::show::board::name_width;
 use crate::show::fail::Failed;
+use crate::show::json;
 use crate::show::style::Styles;
 use crate::show::text::{ago, fit, instance, named, next, shorten, when_here};
 use semel::words::thousands;
@@ -63,6 +66,8 @@ struct Overview {
     /// Whether its steps stand alone, in no script.
     are_alone: bool,
     others: Vec<(Instance, RunRecord)>,
+    /// What its calls came to.
+    calls: Sums,
     /// Since when the memory is whole, where it is incomplete and a `once` step is here.
     whole_since: Option<Timestamp>,
 }
@@ -178,9 +183,15 @@ fn overview(
     for run in runs.iter().filter(|run| run.new.instance != instance) {
         others.entry(run.new.instance.clone()).or_insert_with(|| run.clone());
     }
+    let is_shown = |of: &SumOf| {
+        let step = pipeline.steps.iter().find(|step| step.name == of.step);
+        step.is_none_or(|step| step.per != pipeline.per || of.instance == instance.as_str())
+    };
+    let calls = calls::sums(&place.home, manifest.call_journal(), &pipeline.name, None, is_shown)?;
     let has_once = pipeline.steps.iter().any(|step| step.once);
     let whole_since = manifest.identity()?.whole_since.filter(|_| has_once);
     Ok(Overview {
+        calls,
         whole_since,
         instance,
         last,
@@ -486,6 +497,7 @@ impl Overview {
         let has_more = self.last_good.is_some()
             || self.holder.is_some()
             || !self.others.is_empty()
+            || !self.calls.is_empty()
             || !self.orphans.is_empty()
             || FileSystem::is_network(place.home.path());
         if has_more {
@@ -499,6 +511,9 @@ impl Overview {
             };
             let (number, when, ago) = (good.number, when_here(at), ago(at, now));
             writeln!(out, "  last good run   {number}, {when}, {ago}{limit}")?;
+        }
+        if !self.calls.is_empty() {
+            writeln!(out, "  calls           {}", self.calls)?;
         }
         if let Some(name) = FileSystem::network_name(place.home.path()) {
             writeln!(out, "  network         {name}: one semel at a time works here")?;
@@ -547,6 +562,10 @@ impl Overview {
                 let command = format!("semel log{}", place.again);
                 writeln!(out, "{}", next(&command, "what it printed"))?;
             }
+            if self.calls.count(CallState::Unknown) > 0 {
+                let command = format!("semel calls list --unknown{}", place.file_again);
+                writeln!(out, "{}", next(&command, "what may have been paid"))?;
+            }
             let about = match exit {
                 Exit::REFUSED => "says what must be settled",
                 _ if self.last.is_none() => "do it",
@@ -580,7 +599,7 @@ impl Overview {
             "last-run": self.last.as_ref().map(run), "last-good-run": self.last_good.as_ref().map(run),
             "network": FileSystem::network_name(place.home.path()),
             "memory-whole-since": self.whole_since.map(|at| at.to_string()),
-            "was-killed": self.was_killed, "at-work": self.holder.is_some(), "steps": steps,
+            "calls": json::sums(&self.calls), "was-killed": self.was_killed, "at-work": self.holder.is_some(), "steps": steps,
             "orphans": self.orphans.iter().map(|orphan| orphan.task.to_string()).collect::<Vec<_>>(),
             "others": self.others.iter().map(|(_, other)| run(other)).collect::<Vec<_>>(),
         })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use semel::deed::run::{Mode, Options, run as run_pipeline, signals};
+use semel::words::call::CallState;
 use semel::words::event::{Event, Outcome};
 use semel::words::evidence::{Cue, Evidence, Part};
 use semel::words::task::{TaskName, TaskPattern};
@@ -16,7 +17,7 @@ use crate::show::fail::Failed;
 use crate::show::json;
 use crate::show::renamed;
 use crate::show::style::Styles;
-use crate::show::text::{fit, when_here};
+use crate::show::text::{fit, next, when_here};
 
 /// How many cues that are the same are told one by one.
 const MOST_SAME: usize = 12;
@@ -143,6 +144,12 @@ fn write(
     }
     if let Some((run, began, ending)) = &evidence.attempt {
         writeln!(out, "\n  last try run {run}, {}: {ending}", when_here(*began))?;
+    }
+    if !evidence.calls.is_empty() {
+        writeln!(out, "\n  calls    {}", evidence.calls)?;
+        if evidence.calls.count(CallState::Unknown) > 0 {
+            writeln!(out, "{}", next("semel calls list --unknown", "what may have been paid"))?;
+        }
     }
     for (at, what) in evidence.not_seen.iter().enumerate() {
         let label = if at == 0 { "\n  not seen" } else { "          " };

@@ -147,6 +147,14 @@ fn without_a_word_about_keys_what_was_not_answered_waits_for_a_human() {
     let charges = charges(&enrich);
     assert!(charges.values().all(|times| *times == 1), "{charges:?}");
     assert_eq!(enrich.list("verified").len(), ROWS - 8);
+    let came_to = "32 answered, 0.32 EUR; 8 unknown, at most 0.08 EUR";
+    let status = enrich.semel("status").exits(3);
+    status.says(came_to).says("semel calls list --unknown");
+    let status = enrich.json("status --json");
+    assert_eq!(status["calls"]["unknown"]["calls"], 8);
+    assert_eq!(status["calls"]["complete"]["cost"][0], "0.32 EUR");
+    enrich.semel("why verify:m20").exits(0).says("1 unknown, at most 0.01 EUR");
+    enrich.semel("why verify:m01").exits(0).says("1 answered, 0.01 EUR");
     // Asked once more, it says the same, and sends nothing.
     enrich.semel("run").exits(3);
     assert_eq!(charges, self::charges(&enrich));

@@ -28,6 +28,7 @@ mod request;
 mod sending;
 mod serve;
 mod spool;
+mod standing;
 mod surroundings;
 
 use std::collections::{BTreeMap, HashMap};
@@ -52,6 +53,7 @@ pub use caller::{Calling, NewCalls, Tally, Unknown};
 pub use guards::{Guards, scope_of};
 use journal::Journal;
 use serve::Door;
+pub use standing::{dead_senders, sums};
 
 use crate::deed::lease::{Gate, Holder, Lease};
 use crate::deed::memory::Access;
@@ -65,7 +67,7 @@ use crate::ground::manifest::sqlite::SqliteManifest;
 use crate::ground::world::connections::Watch;
 use crate::ground::world::process::Stop;
 use crate::thought::call::terms::Rules;
-use crate::words::call::Rule;
+use crate::words::call::{DIED, Rule};
 
 /// How often it is looked for connections that go round the proxy.
 const LOOK: Duration = Duration::from_millis(50);
@@ -413,7 +415,7 @@ fn sweep(
     let broken = |error: &dyn std::fmt::Display| format!("the call journal: {error}");
     for sender in manifest.senders().map_err(|error| broken(&error))? {
         if sender != own && !journal::is_alive(folders, &sender) {
-            manifest.lose(&sender, journal::DIED).map_err(|error| broken(&error))?;
+            manifest.lose(&sender, DIED).map_err(|error| broken(&error))?;
         }
     }
     let mut others = false;

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::deed::Site;
 use crate::deed::transaction::rows_of;
 use crate::deed::view::{Input, Seen, StepView};
+use crate::deed::{Site, calls};
 use crate::thought::decide::Case;
 use crate::words::digest::Digest;
 use crate::words::evidence::{Cue, Evidence, Part};
@@ -69,7 +69,12 @@ pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Fa
         not_seen.push("its effect: the step shows nothing to look at".to_owned());
     }
     let open = view.open_attempt(&found.task.item_name());
+    let own = found.task.name(&view.step.name, &view.instance);
+    let calls = site.ask_manifest(|manifest| {
+        calls::sums(site.home, manifest.call_journal(), &site.pipeline.name, Some(&own), |_| true)
+    })?;
     Ok(Evidence {
+        calls,
         verdict: found.verdict,
         receipt: receipt.map(|receipt| (receipt.run, receipt.at)),
         cues,

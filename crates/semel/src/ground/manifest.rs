@@ -415,6 +415,9 @@ pub trait Manifest: Send {
     /// Another connection to the same store.
     fn again(&self) -> ManifestResult<Box<dyn Manifest>>;
 
+    /// The calls in it.
+    fn call_journal(&self) -> &dyn calls::Calls;
+
     /// What it knows of itself.
     fn identity(&self) -> ManifestResult<Identity>;
 

@@ -7,16 +7,18 @@ mod money;
 mod pattern;
 mod record;
 mod rule;
+mod sums;
 
 pub use money::{Money, MoneyError};
 pub use pattern::{Pattern, PatternError, Target};
 pub use record::{
-    Answered, Asked, BodyOf, CallRecord, CallResolution, CallSend, Ended, Head, PROXY, PermitFor,
-    Reserve, Scope,
+    Answered, Asked, BodyOf, CallRecord, CallResolution, CallSend, DIED, Ended, Head, PROXY,
+    PermitFor, Reserve, Scope,
 };
 pub use rule::{
     Budget, Equal, Every, Field, FieldError, Price, Rule, SendKey, Source, WhenUnknown,
 };
+pub use sums::{Sum, Sums};
 
 /// Where a call stands.
 ///

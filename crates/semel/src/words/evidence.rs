@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use crate::words::call::Sums;
 use crate::words::verdict::{Memory, Truth, Verdict};
 
 /// What kind of thing a cue is about.
@@ -69,4 +70,6 @@ pub struct Evidence {
     pub attempt: Option<(i64, Timestamp, String)>,
     /// The task whose outputs serve this one.
     pub twin: Option<String>,
+    /// What its calls came to.
+    pub calls: Sums,
 }

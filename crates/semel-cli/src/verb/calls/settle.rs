@@ -6,16 +6,17 @@
 use std::io::{Read, Write};
 
 use jiff::Timestamp;
+use semel::deed::calls::dead_senders;
 use semel::deed::lease::{Holder, LeaseError};
 use semel::deed::memory::Access;
 use semel::ground::manifest::ManifestError;
 use semel::ground::manifest::calls::Calls as _;
 use semel::ground::manifest::sqlite::SqliteManifest;
-use semel::words::call::{Answered, BodyOf, CallRecord, CallResolution, CallState};
+use semel::words::call::{Answered, BodyOf, CallRecord, CallResolution, CallState, DIED};
 use semel::words::digest::Digest;
 use semel::words::shell::quote_words;
 
-use super::{Folder, KILLED, proxy_of, takes};
+use super::{Folder, proxy_of, takes};
 use crate::args::{CallsWhich, SettleCalls, SettleWhich};
 use crate::exit::Exit;
 use crate::place::whoever_we_are;
@@ -86,8 +87,9 @@ fn settle(
     let access = Access::share(&folder.home, &holder).map_err(busy)?;
     let mut store = SqliteManifest::open(&path).map_err(|error| folder.broken(error))?;
     access.fence(&mut store).map_err(|error| folder.broken(error))?;
-    for sender in folder.dead_senders(&store)? {
-        store.lose(&sender, KILLED).map_err(|error| folder.broken(error))?;
+    let dead = dead_senders(&folder.home, &store).map_err(|error| folder.broken(error))?;
+    for sender in dead {
+        store.lose(&sender, DIED).map_err(|error| folder.broken(error))?;
     }
     let calls = named(folder, &store, which)?;
     if calls.is_empty() {

@@ -176,7 +176,7 @@ impl Asking {
                 Err(why) => break self.broken(why),
             };
             match ruled {
-                Ruled::Replay(record) => break self.replay(record).await,
+                Ruled::Replay(record, body) => break self.replay(record, body),
                 Ruled::Attach(flight) => {
                     if self.attach(flight, &mut deliver).await == Waited::InVain {
                         return;
@@ -371,7 +371,7 @@ impl Asking {
         reply.response()
     }
 
-    async fn replay(&self, record: Box<CallRecord>) -> Response<Outgoing> {
+    fn replay(&self, record: Box<CallRecord>, body: Option<Vec<u8>>) -> Response<Outgoing> {
         let Some(answered) = &record.answered else {
             return Reply::new(
                 424,
@@ -388,12 +388,10 @@ impl Asking {
             )
             .response();
         }
-        let source = match self.office.journal.body(answered.body.digest).await {
-            Ok(Some(bytes)) => Ok(Source::Memory(Bytes::from(bytes))),
-            Ok(None) => std::fs::File::open(path_of(&self.office.bodies, &answered.body.digest))
-                .map(|file| Source::File(file, answered.body.bytes))
-                .map_err(|error| error.to_string()),
-            Err(why) => Err(why),
+        let source = match body {
+            Some(bytes) => Ok(Source::Memory(Bytes::from(bytes))),
+            None => std::fs::File::open(path_of(&self.office.bodies, &answered.body.digest))
+                .map(|file| Source::File(file, answered.body.bytes)),
         };
         let source = match source {
             Ok(source) => source,

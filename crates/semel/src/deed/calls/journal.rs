@@ -27,7 +27,7 @@ use crate::thought::call::drift::NearMiss;
 use crate::thought::call::identity::Identity;
 use crate::thought::call::outcome::is_refusal;
 use crate::thought::call::terms::Terms;
-use crate::words::call::{CallRecord, CallState, Ended, PermitFor, Scope, WhenUnknown};
+use crate::words::call::{CallRecord, CallState, DIED, Ended, PermitFor, Scope, WhenUnknown};
 use crate::words::digest::{Digest, Fields};
 
 /// How many orders share a commit at most.
@@ -94,8 +94,8 @@ pub(super) struct Wanted {
 
 /// What becomes of a request.
 pub(super) enum Ruled {
-    /// It gets this call's answer.
-    Replay(Box<CallRecord>),
+    /// It gets this call's answer, with its body where that is in the manifest.
+    Replay(Box<CallRecord>, Option<Vec<u8>>),
     /// It waits for the end of a call in flight here.
     Attach(Arc<Flight>),
     /// It waits for the end of a call in flight in another process.
@@ -163,7 +163,7 @@ impl Journal {
             flights: HashMap::new(),
         };
         let thread = std::thread::Builder::new()
-            .name("calls".to_owned())
+            .name("call journal".to_owned())
             .spawn(move || writer.work(&inbox))?;
         Ok(Self { orders, thread: Mutex::new(Some(thread)) })
     }
@@ -256,6 +256,7 @@ impl Writer {
         for order in reading {
             self.read(order);
         }
+        let writing = self.replay(writing);
         if writing.is_empty() {
             return;
         }
@@ -274,6 +275,25 @@ impl Writer {
         }
         // Where the transaction could not even begin, those who wait are told by the end of
         // their channels; what they wanted was not done.
+    }
+
+    /// Answers who asks for what is complete, which stays so: that needs no transaction. Gives
+    /// the other orders.
+    fn replay(&mut self, orders: Vec<Order>) -> Vec<Order> {
+        let Self { store, folder, sender, flights } = self;
+        let desk = Desk { store, folder, sender, flights };
+        let mut others = Vec::with_capacity(orders.len());
+        for order in orders {
+            match order {
+                Order::Ask(wanted, answer) => match desk.replay(&wanted) {
+                    Ok(Some(ruled)) => drop(answer.send(Ok(ruled))),
+                    // What cannot be read is told by the transaction that cannot read it.
+                    Ok(None) | Err(_) => others.push(Order::Ask(wanted, answer)),
+                },
+                other => others.push(other),
+            }
+        }
+        others
     }
 
     fn read(&self, order: Order) {
@@ -347,6 +367,31 @@ impl Desk<'_> {
         }
     }
 
+    /// The answer of a call, if that is what a request gets.
+    fn replay(&self, wanted: &Wanted) -> ManifestResult<Option<Ruled>> {
+        let permit = &wanted.permit;
+        let mut calls = self.store.equal(&permit.scope, &permit.identity)?;
+        calls.retain(|call| !call.is_retired);
+        match self.decide(&calls, 0, wanted) {
+            Decision::Replay(n) => self.replayed(take(n, &mut calls)).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn replayed(&self, call: Box<CallRecord>) -> ManifestResult<Ruled> {
+        let body = call.answered.as_ref().map(|answered| &answered.body);
+        let body = match body.filter(|body| body.is_kept) {
+            Some(body) => self.store.body(&body.digest)?,
+            None => None,
+        };
+        Ok(Ruled::Replay(call, body))
+    }
+
+    fn decide(&self, calls: &[CallRecord], last: u32, wanted: &Wanted) -> Decision {
+        let known: Vec<_> = calls.iter().map(|call| self.known(call, wanted)).collect();
+        decide(&known, last, wanted.terms.is_one)
+    }
+
     fn rule(&mut self, wanted: &Wanted) -> ManifestResult<Ruled> {
         let permit = &wanted.permit;
         let mut calls = self.store.equal(&permit.scope, &permit.identity)?;
@@ -355,9 +400,8 @@ impl Desk<'_> {
         }
         let last = calls.iter().map(|call| call.n).max().unwrap_or(0);
         calls.retain(|call| !call.is_retired);
-        let known: Vec<_> = calls.iter().map(|call| self.known(call, wanted)).collect();
-        let mut decision = decide(&known, last, wanted.terms.is_one);
-        let is_awaited = known.iter().any(|call| call.flight == Waiting::Awaited);
+        let mut decision = self.decide(&calls, last, wanted);
+        let is_awaited = calls.iter().any(|call| self.flight_of(call) == Waiting::Awaited);
         if let Decision::Open(_) = decision
             && !wanted.has_held
             && (is_awaited
@@ -366,11 +410,6 @@ impl Desk<'_> {
         {
             return Ok(Ruled::Hold);
         }
-        let take = |n: u32, calls: &mut Vec<CallRecord>| {
-            let at =
-                calls.iter().position(|call| call.n == n).expect("what is decided on is there");
-            Box::new(calls.swap_remove(at))
-        };
         // A probe settles what may be sent again otherwise.
         if let Decision::Unknown(n) = decision
             && let WhenUnknown::Probe(command) = &wanted.terms.unknown
@@ -402,7 +441,7 @@ impl Desk<'_> {
                 let uses = call.state == CallState::Unknown && !by_rule(&call, &wanted.terms);
                 self.store.send_again(&call, permit, uses, wanted.caller.token())?
             }
-            Decision::Replay(n) => return Ok(Ruled::Replay(take(*n, &mut calls))),
+            Decision::Replay(n) => return self.replayed(take(*n, &mut calls)),
             Decision::Attach(n) => {
                 let id = take(*n, &mut calls).id;
                 return Ok(self.flights.get(&id).map_or(Ruled::AttachElsewhere, |flight| {
@@ -450,8 +489,9 @@ impl Desk<'_> {
         Ok(lost)
     }
 
-    fn known(&self, call: &CallRecord, wanted: &Wanted) -> Known {
-        let flight = match (call.state, self.flights.get(&call.id)) {
+    /// Who waits for a call.
+    fn flight_of(&self, call: &CallRecord) -> Waiting {
+        match (call.state, self.flights.get(&call.id)) {
             (CallState::InFlight, Some(flight)) if flight.clients.load(Ordering::Relaxed) == 0 => {
                 Waiting::Deserted
             }
@@ -459,7 +499,10 @@ impl Desk<'_> {
             (CallState::InFlight, None) if call.is_awaited => Waiting::Awaited,
             (CallState::InFlight, None) => Waiting::Deserted,
             _ => Waiting::Over,
-        };
+        }
+    }
+
+    fn known(&self, call: &CallRecord, wanted: &Wanted) -> Known {
         let status = call.answered.as_ref().map(|answered| answered.status);
         let terms = &wanted.terms;
         let is_stale = terms.fresh_for.is_some_and(|most| {
@@ -470,7 +513,7 @@ impl Desk<'_> {
             n: call.n,
             state: call.state,
             is_answered: wanted.caller.has_answer_of(call.id),
-            flight,
+            flight: self.flight_of(call),
             is_named: wanted.client_key.as_ref().is_some_and(|key| *key == call.key),
             is_stale,
             was_refused_before: status.is_some_and(is_refusal)
@@ -483,8 +526,11 @@ impl Desk<'_> {
     }
 }
 
-/// Why a call whose sender died is unknown.
-pub(super) const DIED: &str = "semel was killed while it was in flight";
+/// The call of this number out of those that were decided on.
+fn take(n: u32, calls: &mut Vec<CallRecord>) -> Box<CallRecord> {
+    let at = calls.iter().position(|call| call.n == n).expect("what is decided on is there");
+    Box::new(calls.swap_remove(at))
+}
 
 /// The key of a call: the same in every run and on every host.
 fn key_of(permit: &PermitFor, n: u32) -> String {

@@ -12,6 +12,7 @@ use crate::words::call::{
     CallRecord, CallResolution, CallSend, CallState, Ended, Money, PermitFor, Scope,
 };
 use crate::words::digest::Digest;
+use crate::words::task::TaskName;
 
 /// A permit to send a call, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +69,35 @@ pub struct Which {
     pub ids: Vec<i64>,
 }
 
+/// How many calls of a task stand in one way, and what they cost together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SumOf {
+    /// The step; empty where all tasks of the pipeline share them.
+    pub step: String,
+    /// The instance.
+    pub instance: String,
+    /// Where they stand.
+    pub state: CallState,
+    /// Who has them in flight; of others, nobody.
+    pub sender: String,
+    /// How many they are.
+    pub calls: u64,
+    /// What they cost in one unit.
+    pub cost: Option<Money>,
+}
+
 /// The calls in the manifest.
 pub trait Calls: Send {
+    /// Whether it can know of calls. A manifest that an older semel wrote last, and that is
+    /// only read, cannot.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn is_there(&self) -> ManifestResult<bool>;
+
+    /// What the calls of a pipeline came to, or of one of its tasks.
+    fn sums(&self, pipeline: &str, task: Option<&TaskName>) -> ManifestResult<Vec<SumOf>>;
+
     /// Does several things in one transaction, each of which is done or not by itself.
     ///
     /// # Errors

@@ -46,6 +46,7 @@ use super::{
     Acceptance, Answer, AttemptRecord, Attempts, Entry, Gone, Held, Identity, KeptFile, Loss,
     Manifest, ManifestError, ManifestResult, Resolution, SaidBefore, StepMemory,
 };
+use crate::ground::manifest::calls::Calls;
 use crate::ground::one_writer;
 use crate::words::digest::Digest;
 use crate::words::fingerprint::Fingerprint;
@@ -62,6 +63,10 @@ impl Manifest for SqliteManifest {
             other.fence(Arc::clone(fence))?;
         }
         Ok(Box::new(other))
+    }
+
+    fn call_journal(&self) -> &dyn Calls {
+        self
     }
 
     fn identity(&self) -> ManifestResult<Identity> {

@@ -241,13 +241,19 @@ fn head(pattern: &[u8]) -> Head<'_> {
 
 /// Whether a text is what a pattern stands for.
 fn is_like(pattern: &str, text: &str) -> bool {
-    // It is asked of every call: most patterns are plain but for their end.
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, "*")) => text.starts_with(start),
-        Some((start, _)) if !text.starts_with(start) => false,
+    // It is asked of every call: most patterns are plain, or have one star.
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let (any, end) = match rest.strip_prefix('*') {
+        Some(end) => (true, end),
+        None => (false, rest),
+    };
+    match text.strip_prefix(start) {
+        None => false,
         // A plain text is a pattern without stars.
-        Some(_) => meet_from(pattern.as_bytes(), text.as_bytes(), false),
+        Some(_) if end.contains('*') => meet_from(pattern.as_bytes(), text.as_bytes(), false),
+        Some(text) => text.strip_suffix(end).is_some_and(|middle| any || !middle.contains('/')),
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Scope {
 /// The name under which the calls of `semel proxy` are kept: no pipeline has it.
 pub const PROXY: &str = ":proxy";
 
+/// Why a call whose sender died is unknown.
+pub const DIED: &str = "semel was killed while it was in flight";
+
 impl Scope {
     /// The scope of all tasks of the same pipeline.
     #[must_use]

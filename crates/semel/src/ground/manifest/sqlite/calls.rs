@@ -11,13 +11,14 @@ use super::sums::Sum;
 use super::values::{
     digest_at, from_hex, maybe_time_at, signed, time_at, time_text, unreadable, unsigned,
 };
-use crate::ground::manifest::calls::{Calls, Permit, Permitted, Token, Which};
+use crate::ground::manifest::calls::{Calls, Permit, Permitted, SumOf, Token, Which};
 use crate::ground::manifest::{ManifestError, ManifestResult};
 use crate::words::call::{
     Answered, Asked, BodyOf, CallRecord, CallResolution, CallSend, CallState, Ended, Head, Money,
     PermitFor, Reserve, Scope,
 };
 use crate::words::digest::Digest;
+use crate::words::task::TaskName;
 
 const COLUMNS: &str = "id, pipeline, step, instance, item, params, identity, n, rest, method, url,
     account, read, retired, state, sends, allowed, sender, attempt, awaited, key, key_until, began,
@@ -34,6 +35,33 @@ impl Calls for SqliteManifest {
             let _ = self.run("rollback");
         }
         committed
+    }
+
+    fn is_there(&self) -> ManifestResult<bool> {
+        let sql = "select 1 from sqlite_schema where name = 'call'";
+        Ok(self.row("read the manifest", sql, [], |_| Ok(()))?.is_some())
+    }
+
+    fn sums(&self, pipeline: &str, task: Option<&TaskName>) -> ManifestResult<Vec<SumOf>> {
+        let sql = "select step, instance, state, iif(state = 'in flight', sender, '') as who,
+                count(*), unit, sum(price)
+            from call where pipeline = ?1
+            and (?2 is null or step = ?2 and instance = ?3 and item = ?4)
+            group by step, instance, state, who, unit order by step, instance, state, who, unit";
+        let item = task.map(|task| task.item.as_deref().unwrap_or_default());
+        let step = task.map(|task| &task.step);
+        let instance = task.map(|task| task.instance.as_str());
+        self.rows("read the calls", sql, params![pipeline, step, instance, item], |row| {
+            let (unit, nanos): (Option<String>, Option<i64>) = (row.get(5)?, row.get(6)?);
+            Ok(SumOf {
+                step: row.get(0)?,
+                instance: row.get(1)?,
+                state: state_at(row, 2)?,
+                sender: row.get(3)?,
+                calls: row.get(4).map(unsigned)?,
+                cost: unit.zip(nanos).map(|(unit, nanos)| Money { nanos, unit }),
+            })
+        })
     }
 
     fn calls(&self, which: &Which) -> ManifestResult<Vec<CallRecord>> {
@@ -122,8 +150,7 @@ impl Calls for SqliteManifest {
 
     fn rekey(&mut self, id: i64, identity: &Digest, rest: Option<&Digest>) -> ManifestResult<()> {
         self.savepoint(|store| {
-            let ids = Which { ids: vec![id], ..Which::default() };
-            let Some(call) = store.calls(&ids)?.pop() else {
+            let Some(call) = store.call(id)? else {
                 return Ok(());
             };
             let last = store.equal(&call.scope, identity)?.iter().map(|call| call.n).max();
@@ -145,10 +172,9 @@ impl Calls for SqliteManifest {
         let lost: Vec<i64> = self.rows("read the calls", which, [sender], |row| row.get(0))?;
         self.savepoint(|store| {
             for id in &lost {
-                let ids = Which { ids: vec![*id], ..Which::default() };
-                for call in store.calls(&ids)? {
+                if let Some(call) = store.call(*id)? {
                     let state = CallState::Unknown;
-                    store.set_state(&call, state, call.sends, Some(why), Some(Timestamp::now()))?;
+                    store.set_state(&call, state, why, Timestamp::now())?;
                     store.end_send(call.id, call.sends, state, Some(why))?;
                 }
             }
@@ -201,7 +227,13 @@ impl Calls for SqliteManifest {
 
 impl SqliteManifest {
     fn run(&self, sql: &'static str) -> ManifestResult<()> {
-        self.connection.execute_batch(sql).doing("write to the call journal")
+        self.execute("write to the call journal", sql, []).map(drop)
+    }
+
+    /// The call of this number.
+    pub(super) fn call(&self, id: i64) -> ManifestResult<Option<CallRecord>> {
+        let sql = format!("select {COLUMNS} from call where id = ?");
+        self.row("read the calls", &sql, [id], call_at)
     }
 
     fn execute(
@@ -396,8 +428,7 @@ impl SqliteManifest {
     /// Fence starts, never evidence: a late answer of a send that was given up counts, unless
     /// the call is complete. What is no evidence counts only for the last send.
     fn note_end(&mut self, ended: &Ended) -> ManifestResult<CallState> {
-        let ids = Which { ids: vec![ended.id], ..Which::default() };
-        let Some(call) = self.calls(&ids)?.pop() else {
+        let Some(call) = self.call(ended.id)? else {
             return Err(ManifestError::Damaged(format!("call {} is gone", ended.id)));
         };
         let mut ended = ended.clone();
@@ -433,9 +464,14 @@ impl SqliteManifest {
             let nanos = price.as_ref().map_or(0, |price| price.nanos) - reserved;
             self.take(budget, calls, nanos, price.as_ref().or(call.price.as_ref()))?;
         }
-        let sql = "update call set status = ?, answer_head = ?, trailers = ?, answer = ?,
-                answer_bytes = ?, answer_kept = ?, unit = ?, price = ? where id = ?";
+        let sql = "update call set state = ?, reason = ?, ended = ?, awaited = 0, sum = ?,
+                status = ?, answer_head = ?, trailers = ?, answer = ?, answer_bytes = ?,
+                answer_kept = ?, unit = ?, price = ? where id = ?";
         let values = params![
+            ended.state.name(),
+            ended.reason,
+            time_text(Timestamp::now()),
+            sum_of(&call.scope, &call.identity, call.n, ended.state, call.sends),
             answered.map(|answered| answered.status),
             answered.map(|answered| head_text(&answered.head)),
             answered.map(|answered| head_text(&answered.trailers)),
@@ -447,8 +483,6 @@ impl SqliteManifest {
             call.id,
         ];
         self.execute("note how a call ended", sql, values)?;
-        let reason = ended.reason.as_deref();
-        self.set_state(&call, ended.state, call.sends, reason, Some(Timestamp::now()))?;
         Ok(ended.state)
     }
 
@@ -470,14 +504,13 @@ impl SqliteManifest {
         &self,
         call: &CallRecord,
         state: CallState,
-        sends: u32,
-        reason: Option<&str>,
-        ended: Option<Timestamp>,
+        reason: &str,
+        at: Timestamp,
     ) -> ManifestResult<()> {
         let sql =
             "update call set state = ?, reason = ?, ended = ?, awaited = 0, sum = ? where id = ?";
-        let sum = sum_of(&call.scope, &call.identity, call.n, state, sends);
-        let values = params![state.name(), reason, ended.map(time_text), sum, call.id];
+        let sum = sum_of(&call.scope, &call.identity, call.n, state, call.sends);
+        let values = params![state.name(), reason, time_text(at), sum, call.id];
         self.execute("note how a call ended", sql, values).map(drop)
     }
 
@@ -520,8 +553,7 @@ fn sum_of(scope: &Scope, identity: &Digest, n: u32, state: CallState, sends: u32
 
 fn call_at(row: &Row<'_>) -> rusqlite::Result<CallRecord> {
     let scope = Scope::of_columns(row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?);
-    let state: String = row.get(14)?;
-    let state = CallState::named(&state).ok_or_else(|| unreadable(14, std::fmt::Error))?;
+    let state = state_at(row, 14)?;
     let identity = digest_at(row, 6)?;
     let (n, sends) = (row.get(7)?, row.get(15)?);
     let sum: Option<i64> = row.get(38)?;
@@ -564,6 +596,11 @@ fn call_at(row: &Row<'_>) -> rusqlite::Result<CallRecord> {
         answered: answered_at(row)?,
         price: unit.zip(price).map(|(unit, nanos)| Money { nanos, unit }),
     })
+}
+
+fn state_at(row: &Row<'_>, column: usize) -> rusqlite::Result<CallState> {
+    let name: String = row.get(column)?;
+    CallState::named(&name).ok_or_else(|| unreadable(column, std::fmt::Error))
 }
 
 fn answered_at(row: &Row<'_>) -> rusqlite::Result<Option<Answered>> {

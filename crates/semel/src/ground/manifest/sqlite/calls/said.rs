@@ -5,22 +5,11 @@ use rusqlite::{Row, params};
 use super::super::SqliteManifest;
 use super::super::values::{maybe_time_at, signed, time_at, time_text};
 use super::head_text;
-use crate::ground::manifest::calls::{Calls, Which};
 use crate::ground::manifest::{ManifestError, ManifestResult};
 use crate::words::call::{Answered, CallResolution, CallSend, CallState};
 use crate::words::run::By;
 
 impl SqliteManifest {
-    /// Whether it can know of calls. One that an older semel wrote last, and that is only
-    /// read, cannot.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn has_calls(&self) -> ManifestResult<bool> {
-        let sql = "select 1 from sqlite_schema where name = 'call'";
-        Ok(self.row("read the manifest", sql, [], |_| Ok(()))?.is_some())
-    }
-
     pub(super) fn sends_of(&self, id: i64) -> ManifestResult<Vec<CallSend>> {
         let sql = "select number, began, ended, state, reason from call_send
             where call = ? order by number";
@@ -44,8 +33,7 @@ impl SqliteManifest {
     /// Keeps one word. Only what is unknown can be settled: what is known needs no word, and
     /// what is in flight has its end before it.
     pub(super) fn settle_call(&self, said: &CallResolution) -> ManifestResult<()> {
-        let ids = Which { ids: vec![said.id], ..Which::default() };
-        let call = self.calls(&ids)?.pop();
+        let call = self.call(said.id)?;
         let Some(call) = call.filter(|call| call.state == CallState::Unknown) else {
             return Err(ManifestError::Query(format!("call {} is not unknown", said.id)));
         };
@@ -64,7 +52,7 @@ impl SqliteManifest {
             self.keep_answer(said.id, answered)?;
         }
         let reason = format!("a human said that it happened: {}", said.because);
-        self.set_state(&call, CallState::Complete, call.sends, Some(&reason), Some(said.at))?;
+        self.set_state(&call, CallState::Complete, &reason, said.at)?;
         // A send that was allowed before is not wanted any more.
         let sql = "update call set allowed = 0 where id = ?";
         self.execute("keep what was settled", sql, [said.id]).map(drop)
