@@ -121,7 +121,7 @@ pub(crate) fn evidence_of(task: &str, evidence: &Evidence) -> Value {
         "reason": evidence.verdict.reason.name(), "why": evidence.verdict.reason.to_string(),
         "memory": memory(evidence.memory), "truth": truth(evidence.truth), "receipt": receipt,
         "attempt": attempt, "cues": cues, "not-seen": evidence.not_seen, "twin": evidence.twin,
-        "calls": sums(&evidence.calls),
+        "calls": sums(&evidence.calls), "shared-calls": sums(&evidence.shared_calls),
     })
 }
 

@@ -145,11 +145,15 @@ fn write(
     if let Some((run, began, ending)) = &evidence.attempt {
         writeln!(out, "\n  last try run {run}, {}: {ending}", when_here(*began))?;
     }
-    if !evidence.calls.is_empty() {
-        writeln!(out, "\n  calls    {}", evidence.calls)?;
-        if evidence.calls.count(CallState::Unknown) > 0 {
-            writeln!(out, "{}", next("semel calls list --unknown", "what may have been paid"))?;
-        }
+    let (calls, shared) = (&evidence.calls, &evidence.shared_calls);
+    if !calls.is_empty() {
+        writeln!(out, "\n  calls    {calls}")?;
+    }
+    if !shared.is_empty() {
+        writeln!(out, "\n  calls    of all tasks together: {shared}")?;
+    }
+    if [calls, shared].iter().any(|sums| sums.count(CallState::Unknown) > 0) {
+        writeln!(out, "{}", next("semel calls list --unknown", "what may have been paid"))?;
     }
     for (at, what) in evidence.not_seen.iter().enumerate() {
         let label = if at == 0 { "\n  not seen" } else { "          " };

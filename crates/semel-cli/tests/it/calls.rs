@@ -5,4 +5,5 @@ mod never_twice;
 mod same;
 mod secrets;
 mod shop;
+mod standing;
 mod verb;

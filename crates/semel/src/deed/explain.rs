@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::deed::transaction::rows_of;
 use crate::deed::view::{Input, Seen, StepView};
 use crate::deed::{Site, calls};
+use crate::ground::manifest::calls::SumOf;
 use crate::thought::decide::Case;
 use crate::words::digest::Digest;
 use crate::words::evidence::{Cue, Evidence, Part};
@@ -70,11 +71,18 @@ pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Fa
     }
     let open = view.open_attempt(&found.task.item_name());
     let own = found.task.name(&view.step.name, &view.instance);
-    let calls = site.ask_manifest(|manifest| {
-        calls::sums(site.home, manifest.call_journal(), &site.pipeline.name, Some(&own), |_| true)
-    })?;
+    let sums = |task: Option<&_>, is_meant: &dyn Fn(&SumOf) -> bool| {
+        site.ask_manifest(|manifest| {
+            let calls = manifest.call_journal();
+            calls::sums(site.home, calls, &site.pipeline.name, task, is_meant)
+        })
+    };
+    let calls = sums(Some(&own), &|_| true)?;
+    let may_share = view.step.makes_calls();
+    let shared_calls = sums(None, &|of| may_share && of.step.is_empty())?;
     Ok(Evidence {
         calls,
+        shared_calls,
         verdict: found.verdict,
         receipt: receipt.map(|receipt| (receipt.run, receipt.at)),
         cues,

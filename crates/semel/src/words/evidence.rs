@@ -72,4 +72,6 @@ pub struct Evidence {
     pub twin: Option<String>,
     /// What its calls came to.
     pub calls: Sums,
+    /// What those came to that all tasks of the pipeline share, if it may have made some.
+    pub shared_calls: Sums,
 }
