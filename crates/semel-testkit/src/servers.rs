@@ -291,7 +291,7 @@ fn url_of(scheme: &str, port: u16, database: &str) -> String {
 
 /// A port on which nobody listens, and which stays free while a server is down: it is
 /// none of those that the kernel deals out to clients.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Test processes begin at different places.
     let begin = std::process::id().wrapping_mul(97);

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use semel::words::digest;
+
 use super::request::SeenRequest;
 
 /// How long a head may be.
@@ -69,12 +71,14 @@ impl Link {
         if has("Expect", "100-continue") {
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
+        let mut sum = digest::Stream::default();
         if has("Transfer-Encoding", "chunked") {
-            self.read_chunks(&mut request, keep)?;
+            self.read_chunks(&mut request, keep, &mut sum)?;
         } else if let Some(length) = request.header("Content-Length") {
             let length = length.parse().map_err(|_| ErrorKind::InvalidData)?;
-            self.read_body(length, &mut request, keep)?;
+            self.read_body(length, &mut request, keep, &mut sum)?;
         }
+        request.body_digest = Some(sum.digest());
         Ok(Some(request))
     }
 
@@ -106,7 +110,13 @@ impl Link {
         }
     }
 
-    fn read_body(&mut self, length: u64, request: &mut SeenRequest, keep: usize) -> io::Result<()> {
+    fn read_body(
+        &mut self,
+        length: u64,
+        request: &mut SeenRequest,
+        keep: usize,
+        sum: &mut digest::Stream,
+    ) -> io::Result<()> {
         request.body_length += length;
         let mut left = length;
         while left > 0 {
@@ -116,13 +126,19 @@ impl Link {
             let here = usize::try_from(left).unwrap_or(usize::MAX).min(self.came.len());
             let wanted = here.min(keep.saturating_sub(request.body.len()));
             request.body.extend(&self.came[..wanted]);
+            sum.feed(&self.came[..here]);
             self.came.drain(..here);
             left -= here as u64;
         }
         Ok(())
     }
 
-    fn read_chunks(&mut self, request: &mut SeenRequest, keep: usize) -> io::Result<()> {
+    fn read_chunks(
+        &mut self,
+        request: &mut SeenRequest,
+        keep: usize,
+        sum: &mut digest::Stream,
+    ) -> io::Result<()> {
         loop {
             let line = self.read_line()?;
             let digits = line.split(';').next().unwrap_or_default().trim();
@@ -130,7 +146,7 @@ impl Link {
             if length == 0 {
                 break;
             }
-            self.read_body(length, request, keep)?;
+            self.read_body(length, request, keep, sum)?;
             self.read_line()?;
         }
         loop {

@@ -1,5 +1,6 @@
 //! A request as it came, and the order that is in it.
 
+use semel::words::digest::Digest;
 use serde_json::Value;
 
 /// What stands before an order's name wherever it is no JSON field of its own.
@@ -25,6 +26,8 @@ pub struct SeenRequest {
     pub body: Vec<u8>,
     /// How long its body was.
     pub body_length: u64,
+    /// The digest of all of it.
+    pub body_digest: Option<Digest>,
     /// What came behind the last chunk.
     pub trailers: Vec<(String, String)>,
     /// The order that it is about.
