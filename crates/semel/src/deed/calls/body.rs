@@ -17,7 +17,7 @@ use super::spool::Source;
 use crate::words::call::CallRecord;
 
 /// How much is read from a file at a time.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 16 * 1024;
 
 /// A body for a client.
 pub(super) struct Outgoing {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::journal::{Refusal, Wanted};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 
 use crate::ground::manifest::calls::Token;
 use crate::thought::call::drift::{LIMIT, NearMiss, Recorded};
@@ -206,7 +207,7 @@ impl Tally {
 #[derive(Default)]
 struct Drift {
     /// By method and place.
-    recorded: HashMap<String, Arc<Recorded>>,
+    recorded: HashMap<String, Arc<OnceCell<Recorded>>>,
     hits: u64,
     misses: usize,
 }
@@ -297,14 +298,9 @@ impl Caller {
         (drift.misses >= LIMIT).then_some(Refusal::Drifted)
     }
 
-    /// What is recorded of a place, if that was read already.
-    pub(super) fn recorded(&self, place: &str) -> Option<Arc<Recorded>> {
-        self.drift().recorded.get(place).cloned()
-    }
-
-    /// Keeps what is recorded of a place.
-    pub(super) fn keep_recorded(&self, place: &str, recorded: Arc<Recorded>) {
-        self.drift().recorded.insert(place.to_owned(), recorded);
+    /// What is recorded of a place. It is read once, however many come at the same time.
+    pub(super) fn recorded(&self, place: &str) -> Arc<OnceCell<Recorded>> {
+        Arc::clone(self.drift().recorded.entry(place.to_owned()).or_default())
     }
 
     /// A recorded call was asked for again.

@@ -298,14 +298,8 @@ impl Asking {
             return Ok(None);
         }
         let place = format!("{} {}", call.place.method, call.place.path);
-        let recorded = match self.caller.recorded(&place) {
-            Some(recorded) => recorded,
-            None => {
-                let recorded = Arc::new(self.read_recorded(call).await?);
-                self.caller.keep_recorded(&place, Arc::clone(&recorded));
-                recorded
-            }
-        };
+        let recorded = self.caller.recorded(&place);
+        let recorded = recorded.get_or_try_init(|| self.read_recorded(call)).await?;
         // What has a key is what its key says.
         Ok(recorded.near_miss(&leaves).filter(|_| call.terms.key.is_empty()))
     }

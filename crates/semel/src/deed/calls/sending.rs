@@ -177,7 +177,8 @@ impl Sending<'_> {
         let by_status = outcome(&Seen::Answer { status, grpc: None }, &self.call.terms.rejected).0;
         let keeps_quiet = by_status == CallState::Unknown && self.may_repeat();
         let length = announced(&parts.headers, &self.call.place.method, status);
-        let (pieces, receiver) = mpsc::channel(4);
+        // A client that is slow holds up its server: nothing is piled up in between.
+        let (pieces, receiver) = mpsc::channel(1);
         let head = head::of(&parts.headers);
         let mut back = None;
         let mut client = Client { pieces: None, held: None };

@@ -36,6 +36,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// speaks first.
 const SILENCE: Duration = Duration::from_millis(500);
 
+/// What a connection of HTTP/1 holds at most: of the head of a request, and of an answer that
+/// its client does not take.
+const BUFFER: usize = 64 * 1024;
+
 /// How much is looked at of what a client says first.
 const FIRST: usize = 24;
 
@@ -106,13 +110,13 @@ async fn serve(office: Arc<Office>, mut stream: Begun, door: Door, inside: Insid
     };
     let served = if is_h2 {
         let mut server = http2::Builder::new(TokioExecutor::new());
-        server.timer(TokioTimer::new()).max_concurrent_streams(256).max_send_buf_size(64 * 1024);
+        server.timer(TokioTimer::new()).max_concurrent_streams(256).max_send_buf_size(BUFFER);
         server.serve_connection(TokioIo::new(stream), service).await
     } else {
         let mut server = http1::Builder::new();
         server
             .preserve_header_case(true)
-            .max_buf_size(128 * 1024)
+            .max_buf_size(BUFFER)
             .timer(TokioTimer::new())
             .header_read_timeout(None);
         server.serve_connection(TokioIo::new(stream), service).with_upgrades().await

@@ -221,7 +221,9 @@ impl Upstream {
                 Err(Failed::Over(error)) => return Err(error),
             }
         }
-        let lane = place.add(self.connector.open(to, is_upgrade).await?);
+        // A handshake is large; nothing of it is needed for as long as an answer lasts.
+        let opened = Box::pin(self.connector.open(to, is_upgrade)).await?;
+        let lane = place.add(opened);
         match lane.send(to, request, &place).await {
             Ok(answer) => Ok(answer),
             Err(Failed::GivenBack(_, why)) => {

@@ -9,9 +9,15 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
+use bytes::BufMut as _;
 use rustix::net::{RecvFlags, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+
+/// How much is read at once. What is read is passed on as it came: of an answer whose client
+/// is slow, a few pieces are held on the way, and there may be hundreds of those. (hyper makes
+/// its buffer larger when one is filled; half of that would be held in vain.)
+const AT_ONCE: usize = 8 * 1024 - 1;
 
 /// A socket, as its connection has it.
 pub(super) struct Wire {
@@ -115,10 +121,10 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
-            let room = buffer.remaining();
+            let room = buffer.remaining().min(AT_ONCE);
             let mut read = None;
             let tried = self.socket.try_io(Interest::READABLE, || {
-                let got = self.socket.try_read_buf(buffer)?;
+                let got = self.socket.try_read_buf(&mut (&mut *buffer).limit(room))?;
                 read = Some(got);
                 // What does not fill the room has emptied the socket: that saves asking
                 // again, as tokio's own reads do.
