@@ -32,6 +32,8 @@ pub(super) struct Spool {
     held: Held,
     sum: BodySum,
     bytes: u64,
+    /// Whether all that it was given could be written.
+    has_all: bool,
 }
 
 enum Held {
@@ -60,6 +62,7 @@ pub(super) struct Spooled {
     pub(super) counting: Digest,
     held: Held,
     folder: PathBuf,
+    has_all: bool,
 }
 
 impl Spool {
@@ -70,6 +73,7 @@ impl Spool {
             held: Held::Memory(Vec::new()),
             sum: BodySum::new(boundary),
             bytes: 0,
+            has_all: true,
         }
     }
 
@@ -77,6 +81,12 @@ impl Spool {
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sum.feed(bytes);
         self.bytes += bytes.len() as u64;
+        let held = self.hold(bytes);
+        self.has_all &= held.is_ok();
+        held
+    }
+
+    fn hold(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Held::Memory(held) = &mut self.held {
             if held.len() + bytes.len() <= SMALL {
                 held.extend_from_slice(bytes);
@@ -104,7 +114,8 @@ impl Spool {
     pub(super) fn end(self) -> Spooled {
         let (digest, counting) = self.sum.end();
         let body = BodyOf { digest, bytes: self.bytes, is_kept: false };
-        Spooled { body, counting, held: self.held, folder: self.folder }
+        let Self { held, folder, has_all, .. } = self;
+        Spooled { body, counting, held, folder, has_all }
     }
 }
 
@@ -123,8 +134,12 @@ impl Spooled {
     }
 
     /// Keeps it: gives its bytes where they belong into the manifest; else it is a file of
-    /// its name when this returns, durable.
+    /// its name when this returns, durable. Of what the disk had no room for nothing is kept:
+    /// it would stand under the name of the whole.
     pub(super) fn keep(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if !self.has_all {
+            return Ok(None);
+        }
         match &mut self.held {
             Held::Memory(held) => {
                 self.body.is_kept = true;
