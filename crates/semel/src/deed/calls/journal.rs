@@ -275,6 +275,21 @@ impl Writer {
         }
         // Where the transaction could not even begin, those who wait are told by the end of
         // their channels; what they wanted was not done.
+        for order in orders.into_iter().flatten() {
+            if let Order::End(ended, _) = order {
+                self.lands(&ended);
+            }
+        }
+    }
+
+    /// A send has ended: nobody waits for it any more.
+    fn lands(&mut self, ended: &Ended) {
+        let is_last = |flight: &Arc<Flight>| flight.send == ended.send;
+        if self.flights.get(&ended.id).is_some_and(is_last)
+            && let Some(flight) = self.flights.remove(&ended.id)
+        {
+            flight.over.send_replace(true);
+        }
     }
 
     /// Answers who asks for what is complete, which stays so: that needs no transaction. Gives
@@ -333,14 +348,8 @@ impl Desk<'_> {
             Order::End(ended, answer) => {
                 let state = self.store.end(&ended).map_err(|error| error.to_string());
                 Some(Box::new(move |committed, writer| {
-                    let state = committed.and(state);
-                    let is_last = |flight: &Arc<Flight>| flight.send == ended.send;
-                    if writer.flights.get(&ended.id).is_some_and(is_last)
-                        && let Some(flight) = writer.flights.remove(&ended.id)
-                    {
-                        flight.over.send_replace(true);
-                    }
-                    let _ = answer.send(state);
+                    writer.lands(&ended);
+                    let _ = answer.send(committed.and(state));
                 }))
             }
             Order::Desert(id, send) => {
@@ -476,12 +485,17 @@ impl Desk<'_> {
         call.is_some_and(|call| self.flights.contains_key(&call.id))
     }
 
-    /// What dead processes had in flight is unknown.
+    /// What dead processes had in flight is unknown; likewise what we had, where it has ended
+    /// and that could not be recorded.
     fn lose_the_dead(&mut self, calls: &[CallRecord]) -> ManifestResult<bool> {
         let mut lost = false;
-        for call in calls {
-            let is_other = call.state == CallState::InFlight && call.sender != self.sender;
-            if is_other && !is_alive(self.folder, &call.sender) {
+        for call in calls.iter().filter(|call| call.state == CallState::InFlight) {
+            if call.sender == self.sender {
+                if !self.flights.contains_key(&call.id) {
+                    self.store.end(&unrecorded(call))?;
+                    lost = true;
+                }
+            } else if !is_alive(self.folder, &call.sender) {
                 self.store.lose(&call.sender, DIED)?;
                 lost = true;
             }
@@ -530,6 +544,20 @@ impl Desk<'_> {
 fn take(n: u32, calls: &mut Vec<CallRecord>) -> Box<CallRecord> {
     let at = calls.iter().position(|call| call.n == n).expect("what is decided on is there");
     Box::new(calls.swap_remove(at))
+}
+
+/// Nobody knows how a call of ours ended.
+fn unrecorded(call: &CallRecord) -> Ended {
+    Ended {
+        id: call.id,
+        send: call.sends,
+        state: CallState::Unknown,
+        reason: Some("how it ended could not be recorded".to_owned()),
+        answered: None,
+        body: None,
+        price: None,
+        budgets: Vec::new(),
+    }
 }
 
 /// The key of a call: the same in every run and on every host.
