@@ -254,7 +254,7 @@ fn reading_verbs_where_semel_may_only_be_read() {
 
 /// A scratch folder on a file system of this size; `None` where none can be had.
 #[allow(clippy::print_stderr, reason = "what was skipped is told")]
-fn small_disk(size: &str) -> Option<(tempfile::TempDir, Mounted)> {
+pub(super) fn small_disk(size: &str) -> Option<(tempfile::TempDir, Mounted)> {
     let folder = tempfile::tempdir().unwrap();
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
@@ -269,11 +269,12 @@ fn small_disk(size: &str) -> Option<(tempfile::TempDir, Mounted)> {
     Some((folder, mounted))
 }
 
-struct Mounted(std::path::PathBuf);
+/// A file system that goes with the test.
+pub(super) struct Mounted(std::path::PathBuf);
 
 impl Mounted {
     /// Gives it another size.
-    fn resize(&self, size: &str) {
+    pub(super) fn resize(&self, size: &str) {
         let options = format!("remount,size={size}");
         let status = Command::new("mount").args(["-o", &options]).arg(&self.0).status();
         assert!(status.unwrap().success(), "{size}");

@@ -1,6 +1,7 @@
 //! `semel proxy` at work, with the test itself as its client: it says what it likes, byte by
 //! byte, and hangs up when it likes.
 
+use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
@@ -128,6 +129,10 @@ impl Request {
         self
     }
 
+    pub(super) fn url(&self) -> String {
+        format!("http://{}{}", self.authority, self.path)
+    }
+
     /// Its head, as this one takes it.
     pub(super) fn head(&self, counter: &Counter) -> String {
         let Self { method, authority, path, headers, .. } = self;
@@ -148,7 +153,7 @@ impl Request {
 pub(super) struct Wire(BufReader<TcpStream>);
 
 /// An answer, as far as it came.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Answer {
     /// 0, if there was no head.
     pub(super) status: u16,
@@ -157,6 +162,15 @@ pub(super) struct Answer {
     pub(super) trailers: Vec<(String, String)>,
     /// Whether it came to its end.
     pub(super) is_whole: bool,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, headers, body, trailers, is_whole } = self;
+        let begin = String::from_utf8_lossy(&body[..body.len().min(400)]);
+        let length = body.len();
+        write!(f, "{status} {headers:?} {length} bytes, {begin:?} {trailers:?} whole: {is_whole}")
+    }
 }
 
 impl Answer {
@@ -239,14 +253,38 @@ impl Wire {
     /// Waits for an answer, and reads as much of it as comes.
     pub(super) fn answer(&mut self) -> Answer {
         let Some(mut answer) = self.head() else { return Answer::default() };
-        answer.is_whole = self.body(&mut answer).is_some();
+        self.rest_of(&mut answer);
         answer
+    }
+
+    /// The same, where its head was read.
+    pub(super) fn rest_of(&mut self, answer: &mut Answer) {
+        answer.is_whole = self.body(answer).is_some();
+    }
+
+    /// Waits for a request whose length is said, and gives its head.
+    pub(super) fn whole_request(&mut self) -> Option<String> {
+        let (mut head, mut length) = (String::new(), 0);
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                break;
+            }
+            if let Some(said) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = said.trim().parse().ok()?;
+            }
+            head += &line;
+            head += "\n";
+        }
+        self.piece(length, &mut Answer::default())?;
+        Some(head)
     }
 
     fn body(&mut self, answer: &mut Answer) -> Option<()> {
         if answer.header("Transfer-Encoding") != Some("chunked") {
             let length = answer.header("Content-Length");
-            return self.piece(length.map_or(0, |length| length.parse().unwrap()), answer);
+            let length = length.map_or(0, |length| length.parse().unwrap());
+            return self.piece(length - answer.body.len(), answer);
         }
         loop {
             let line = self.line()?;
@@ -266,7 +304,8 @@ impl Wire {
         }
     }
 
-    fn piece(&mut self, length: usize, answer: &mut Answer) -> Option<()> {
+    /// Waits for so many bytes of a body.
+    pub(super) fn piece(&mut self, length: usize, answer: &mut Answer) -> Option<()> {
         let read = (&mut self.0).take(length as u64).read_to_end(&mut answer.body).ok()?;
         (read == length).then_some(())
     }

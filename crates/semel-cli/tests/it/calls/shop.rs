@@ -18,7 +18,11 @@ pub(super) struct Shop {
 
 impl Shop {
     pub(super) fn at(provider: Provider) -> Self {
-        let folder = scratch();
+        Self::inside(scratch(), provider)
+    }
+
+    /// In a folder that is given.
+    pub(super) fn inside(folder: Scratch, provider: Provider) -> Self {
         folder.semel("init --bare").exits(0);
         folder.file("ca.pem", Provider::ca_pem());
         Self { folder, provider }
