@@ -11,3 +11,4 @@ mod server;
 mod shop;
 mod standing;
 mod verb;
+mod wires;

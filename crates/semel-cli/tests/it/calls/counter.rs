@@ -144,6 +144,13 @@ impl Request {
         format!("{method} {whole}{path} HTTP/1.1\r\nHost: {authority}\r\n{login}{headers}\r\n")
     }
 
+    /// It, as a server takes it.
+    pub(super) fn plain(&self) -> Vec<u8> {
+        let Self { method, authority, path, headers, body } = self;
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\n{headers}\r\n");
+        [head.as_bytes(), body].concat()
+    }
+
     pub(super) fn bytes(&self, counter: &Counter) -> Vec<u8> {
         [self.head(counter).as_bytes(), &self.body].concat()
     }
@@ -211,6 +218,11 @@ impl Wire {
     /// Sends bytes; whether the other side takes them is for the test to see by what follows.
     pub(super) fn says(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.0.get_mut().write_all(bytes.as_ref());
+    }
+
+    /// Sends bytes, and tells whether there was still somebody to take them.
+    pub(super) fn is_heard(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.0.get_mut().write_all(bytes.as_ref()).is_ok()
     }
 
     /// Hangs up, with an error at the other side.

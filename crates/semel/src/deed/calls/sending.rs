@@ -1,14 +1,15 @@
 //! A call that was permitted: it is sent, and its answer is taken in, recorded and passed on.
 //!
 //! Invariant: *I15* a client sees a clean end of an answer only when the record of it is
-//! durable: the last byte, or the end, is held back until then.
+//! durable: the last byte, or the end, is held back until then; of an answer without a body,
+//! the head.
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::Frame;
+use hyper::body::{Body as _, Frame};
 use hyper::{HeaderMap, Response};
 use tokio::sync::{mpsc, oneshot};
 
@@ -181,14 +182,19 @@ impl Sending<'_> {
         let (pieces, receiver) = mpsc::channel(1);
         let head = head::of(&parts.headers);
         let mut back = None;
-        let mut client = Client { pieces: None, held: None };
+        let mut client = Client::default();
+        let is_empty = body.is_end_stream() || length == Some(0);
         if keeps_quiet {
             // Whether it goes meanwhile is not seen: an equal request attaches.
             drop(waiting);
             back = Some(deliver);
         } else if let Some(waiting) = waiting {
             let outgoing = Outgoing::pieces(receiver, length, waiting);
-            if deliver.send(Response::from_parts(parts, outgoing)).is_ok() {
+            let response = Response::from_parts(parts, outgoing);
+            if is_empty {
+                client.pieces = Some(pieces);
+                client.unsent = Some((deliver, response));
+            } else if deliver.send(response).is_ok() {
                 client.pieces = Some(pieces);
             }
         }
@@ -373,10 +379,13 @@ fn announced(headers: &HeaderMap, method: &str, status: u16) -> Option<u64> {
 }
 
 /// The client of an answer, while it is there.
+#[derive(Default)]
 struct Client {
     pieces: Option<mpsc::Sender<io::Result<Frame<Bytes>>>>,
     /// What is held back: of an answer whose length is known the last byte.
     held: Option<Bytes>,
+    /// An answer without a body, which ends with its head: that is held back.
+    unsent: Option<(oneshot::Sender<Response<Outgoing>>, Response<Outgoing>)>,
 }
 
 impl Client {
@@ -409,13 +418,16 @@ impl Client {
         if !trailers.is_empty() {
             self.give(Ok(Frame::trailers(trailers))).await;
         }
-        let is_there = self.pieces.as_ref().is_some_and(|pieces| !pieces.is_closed());
-        self.pieces = None;
-        is_there
+        let is_there = self.pieces.take().is_some_and(|pieces| !pieces.is_closed());
+        match self.unsent.take() {
+            Some((deliver, response)) => deliver.send(response).is_ok(),
+            None => is_there,
+        }
     }
 
     /// The answer has no end.
     async fn abort(&mut self) {
+        self.unsent = None;
         self.give(Err(io::Error::from(io::ErrorKind::UnexpectedEof))).await;
         self.pieces = None;
     }

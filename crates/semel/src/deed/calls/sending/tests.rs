@@ -2,7 +2,7 @@ use super::*;
 
 fn client() -> (Client, mpsc::Receiver<io::Result<Frame<Bytes>>>) {
     let (pieces, receiver) = mpsc::channel(4);
-    (Client { pieces: Some(pieces), held: None }, receiver)
+    (Client { pieces: Some(pieces), ..Client::default() }, receiver)
 }
 
 fn text(frame: Option<io::Result<Frame<Bytes>>>) -> String {
