@@ -116,6 +116,9 @@ pub(crate) fn refusal(tally: &Tally) -> String {
     for (why, count) in &tally.refused {
         text += &format!("  {} {why}; not sent\n", thousands(*count));
     }
+    if tally.may_have_lost() {
+        text += "  if they were never paid: --new-calls\n";
+    }
     if let Some((place, miss)) = tally.near_misses.first() {
         text += &drift(place, miss);
     }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::reply::FORGOTTEN;
 use super::{Calling, Guarded, NewCalls, Proxy, Setting, Tally};
 use crate::deed::lease::Holder;
 use crate::deed::memory::Access;
@@ -123,6 +124,12 @@ pub fn scope_of(pipeline: &str, step: &Step, task: TaskName, params: &Params) ->
 }
 
 impl Tally {
+    /// Whether calls were not sent since a memory that is not whole may have lost them.
+    #[must_use]
+    pub fn may_have_lost(&self) -> bool {
+        self.refused.contains_key(FORGOTTEN)
+    }
+
     /// Why a task is not done though its command may say so: in a line.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {

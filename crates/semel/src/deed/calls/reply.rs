@@ -12,6 +12,9 @@ use super::journal::Refusal;
 /// What tells clients whether to try again: those of OpenAI and Anthropic, and Stripe's.
 const SHOULD_RETRY: [&str; 2] = ["x-should-retry", "stripe-should-retry"];
 
+/// Why a call that is new to a memory which is not whole is not sent.
+pub(super) const FORGOTTEN: &str = "are new to a memory that may have lost them";
+
 /// Marks a response as an answer of semel's own.
 #[derive(Clone, Copy)]
 pub(super) struct OfSemel;
@@ -129,7 +132,7 @@ impl Reply {
                 Self::new(424, "it is new", "new calls are not wanted (--no-new-calls)"),
             ),
             Refusal::Forgotten => (
-                "are new to a memory that may have lost them",
+                FORGOTTEN,
                 Self {
                     next: Some("--new-calls".to_owned()),
                     ..Self::new(
