@@ -259,6 +259,13 @@ impl Caller {
             .is_some_and(|(_, line)| !line.is_deserted() && !line.was_reset.load(Ordering::Acquire))
     }
 
+    /// Whether a client that had the answer of one of these has gone, and it is about to be
+    /// seen whether it heard all.
+    pub(super) fn is_in_doubt(&self, mut ids: impl Iterator<Item = i64>) -> bool {
+        let answered = self.answered();
+        ids.any(|id| answered.get(&id).is_some_and(|(_, line)| line.is_deserted()))
+    }
+
     /// Whether one of these was answered only just now, on a line that may still turn out to
     /// have been hung up on: a client that gave up in that moment tries again.
     pub(super) fn just_answered(&self, ids: impl Iterator<Item = i64>, line: &Arc<Line>) -> Hold {

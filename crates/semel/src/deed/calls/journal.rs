@@ -381,6 +381,9 @@ impl Desk<'_> {
         let permit = &wanted.permit;
         let mut calls = self.store.equal(&permit.scope, &permit.identity)?;
         calls.retain(|call| !call.is_retired);
+        if is_in_doubt(&calls, wanted) {
+            return Ok(Some(Ruled::Hold));
+        }
         match self.decide(&calls, 0, wanted) {
             Decision::Replay(n) => self.replayed(take(n, &mut calls)).map(Some),
             _ => Ok(None),
@@ -409,6 +412,9 @@ impl Desk<'_> {
         }
         let last = calls.iter().map(|call| call.n).max().unwrap_or(0);
         calls.retain(|call| !call.is_retired);
+        if is_in_doubt(&calls, wanted) {
+            return Ok(Ruled::Hold);
+        }
         let mut decision = self.decide(&calls, last, wanted);
         let is_awaited = calls.iter().any(|call| self.flight_of(call) == Waiting::Awaited);
         if let Decision::Open(_) = decision
@@ -538,6 +544,12 @@ impl Desk<'_> {
             rest_matches: call.rest == wanted.permit.rest,
         }
     }
+}
+
+/// Whether it is worth while to wait: who goes may be one that heard all, or one that gave up.
+fn is_in_doubt(calls: &[CallRecord], wanted: &Wanted) -> bool {
+    let ids = calls.iter().map(|call| call.id);
+    !wanted.has_held && !wanted.terms.is_one && wanted.caller.is_in_doubt(ids)
 }
 
 /// The call of this number out of those that were decided on.

@@ -240,8 +240,10 @@ impl Sending<'_> {
         mut client: Client,
         back: Option<oneshot::Sender<Response<Outgoing>>>,
     ) -> After {
-        let grpc = trailers.get("grpc-status");
-        let grpc = grpc.and_then(|status| status.to_str().ok()?.parse().ok());
+        // It is in the head where there is nothing else.
+        let in_trailers = trailers.get("grpc-status").and_then(|status| status.to_str().ok());
+        let grpc = in_trailers.or_else(|| identity::header(&head, "grpc-status"));
+        let grpc = grpc.and_then(|status| status.parse().ok());
         let seen = match &cut {
             Some(why) => Seen::Cut { status, why: why.clone() },
             None => Seen::Answer { status, grpc },
