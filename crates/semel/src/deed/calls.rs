@@ -69,7 +69,7 @@ use crate::ground::world::process::Stop;
 use crate::thought::call::terms::Rules;
 use crate::words::call::{DIED, Rule};
 
-/// How often it is looked for connections that go round the proxy.
+/// How often it is looked for connections that go round the proxy, and at a switch.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How much is kept free for the records of calls in flight.
@@ -364,16 +364,9 @@ impl Guarded<'_> {
             let _ = busy.wait_for(|busy| *busy == 0).await;
         };
         self.proxy.runtime().block_on(async {
-            tokio::pin!(ended);
-            loop {
-                tokio::select! {
-                    () = &mut ended => return,
-                    () = tokio::time::sleep(Duration::from_millis(50)) => {
-                        if stop.is_pulled() {
-                            return;
-                        }
-                    }
-                }
+            tokio::select! {
+                () = ended => {}
+                () = is_stopped(stop) => {}
             }
         });
         self.proxy.office.callers().remove(&self.name);
@@ -402,6 +395,13 @@ impl Guarded<'_> {
             }
         }
         tally
+    }
+}
+
+/// Waits until a switch is pulled.
+async fn is_stopped(stop: &Stop) {
+    while !stop.is_pulled() {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +69,7 @@ pub(crate) fn run(hook: &Hook, occasion: &Occasion<'_>, stop: &Stop) -> Result<(
     };
     let asked = match &hook.does {
         HookDoes::Run(command) => command,
-        HookDoes::Call(http) => return call(http, &bindings, occasion, stop),
+        HookDoes::Call(http) => return call(http, hook.timeout, &bindings, occasion, stop),
     };
     let question = Question {
         words: &command::words(asked, &bindings),
@@ -89,6 +90,7 @@ pub(crate) fn run(hook: &Hook, occasion: &Occasion<'_>, stop: &Stop) -> Result<(
 /// Makes the call of a hook: one of its own in each run.
 fn call(
     http: &Http,
+    limit: Duration,
     bindings: &Bindings<'_>,
     occasion: &Occasion<'_>,
     stop: &Stop,
@@ -106,12 +108,13 @@ fn call(
         let path = occasion.folder.join(path_of(path.to_vec()));
         std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
     };
-    let asked = ask(http, bindings, &guarded, Some(occasion.summary), &read);
+    let asked = ask(http, bindings, &guarded, Some(occasion.summary), &read, Some(limit), stop);
     let tally = guarded.end(stop);
     let refusal = tally.refusal();
     guards.came_to(tally, None)?;
     match (refusal, asked) {
         (Some(why), _) | (None, Err(why) | Ok(Asked::Failed(why, _))) => Err(masked(why)),
+        (None, Ok(Asked::Stopped)) => Err("it was stopped".to_owned()),
         (None, Ok(Asked::Done(_))) => Ok(()),
     }
 }

@@ -116,3 +116,40 @@ fn a_contained_step_reaches_the_network_through_semel_only() {
     shop.folder.semel("run").exits(0).says("1 sent");
     assert_eq!((shop.provider.charges("1"), shop.seen()), (1, 1));
 }
+
+/// The time that the rules, the call itself or its step give; the least counts.
+#[test]
+fn the_call_of_a_step_that_hangs_is_given_up() {
+    let hangs = || Shop::at(Provider::builder().plan(|_| Act::SucceedThenHang).start());
+    for (of_call, of_step) in [(", timeout = '200ms'", ""), ("", "timeout = '200ms'")] {
+        let shop = hangs();
+        let url = shop.charge();
+        shop.folder.pipeline(&format!(
+            "[step.pay]\n{of_step}\nhttp = {{ post = '{url}', json = {{ order = '1' }}{of_call} }}\n"
+        ));
+        for _ in 0..2 {
+            shop.folder.semel("run").exits(3).says("no answer after");
+            assert_eq!((shop.provider.charges("1"), shop.seen()), (1, 1));
+        }
+    }
+}
+
+#[test]
+fn killed_while_it_waits_the_call_of_a_step_is_unknown() {
+    let plan = |seen: &Seen<'_>| if seen.time == 1 { Act::SucceedThenHang } else { Act::Ok };
+    let shop = Shop::at(Provider::builder().plan(plan).start());
+    shop.folder.pipeline(&format!(
+        "[step.pay]\nhttp = {{ post = '{}', json = {{ order = '1' }} }}\n",
+        shop.charge()
+    ));
+    let running = shop.folder.start("run");
+    shop.provider.until("it hangs", |state| !state.hanging().is_empty());
+    running.kill();
+    for _ in 0..2 {
+        shop.folder.semel("run").exits(3).says("semel was killed while it was in flight");
+        assert_eq!((shop.provider.charges("1"), shop.seen()), (1, 1));
+    }
+    shop.folder.semel_words(["calls", "redo", "--unknown", "--because", "looked"]).exits(0);
+    shop.folder.semel("run").exits(0);
+    assert_eq!(shop.seen(), 2);
+}

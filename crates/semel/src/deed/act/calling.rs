@@ -149,13 +149,14 @@ pub(super) fn call(
         let path = site.disk.root().join(path_of(path.to_vec()));
         std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
     };
-    let asked = ask(http, &bindings, &guarded, None, &read);
+    let asked = ask(http, &bindings, &guarded, None, &read, view.step.timeout, stop);
     let (ended_badly, text) = match asked {
         Ok(Asked::Done(text)) => (None, text),
         Ok(Asked::Failed(why, text)) => {
             let what = format!("{} {}: {why}", http.method.name(), http.url.text);
             (Some(failed(Failure::BadEffect(what), false)), text)
         }
+        Ok(Asked::Stopped) => (Some(Acted::Stopped { provably_undone: false }), String::new()),
         Err(why) => (Some(failed(Failure::BadInput(why), true)), String::new()),
     };
     let took = began.elapsed();

@@ -2,6 +2,7 @@
 //! calls, but for the proxy.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::header::{HeaderName, HeaderValue};
@@ -13,6 +14,7 @@ use super::request::Place;
 use super::spool::Spool;
 use super::{Guarded, Origin};
 use crate::ground::http::upstream::Scheme;
+use crate::ground::world::process::Stop;
 use crate::words::call::Head;
 
 /// How much of an answer is told.
@@ -29,6 +31,10 @@ pub struct Told {
     pub head: Head,
     /// The body.
     pub body: Vec<u8>,
+    /// How long an answer may take; `None`: as long as the rules say.
+    pub timeout: Option<Duration>,
+    /// How long it may take at most, whoever says what.
+    pub limit: Option<Duration>,
 }
 
 /// What it came to.
@@ -43,11 +49,11 @@ pub struct Answer {
 }
 
 impl Guarded<'_> {
-    /// Makes a call.
+    /// Makes a call; `None`: the switch was pulled before its answer had come.
     ///
     /// # Errors
     /// If the URL is none, or the answer ends early.
-    pub fn call(&self, told: &Told) -> Result<Answer, String> {
+    pub fn call(&self, told: &Told, stop: &Stop) -> Result<Option<Answer>, String> {
         let url = url::Url::parse(&told.url).map_err(|error| format!("`{}`: {error}", told.url))?;
         let scheme = match url.scheme() {
             "http" => Scheme::Http,
@@ -70,14 +76,16 @@ impl Guarded<'_> {
         let mut spool = Spool::new(&self.proxy.office.bodies, None);
         spool.write(&told.body).map_err(|error| error.to_string())?;
         let place = Place::of(origin, &parts);
-        let terms = self.caller.rules.terms_for(&place.target());
+        let mut terms = self.caller.rules.terms_for(&place.target());
         self.caller.tally().rules.extend(terms.rules.iter().copied());
+        let said = told.timeout.unwrap_or(terms.timeout);
+        Arc::make_mut(&mut terms).timeout = told.limit.map_or(said, |limit| said.min(limit));
         let asking = Asking {
             office: Arc::clone(&self.proxy.office),
             caller: Arc::clone(&self.caller),
             line: Arc::new(Line::default()),
         };
-        self.proxy.runtime().block_on(async {
+        let answer = async {
             let response = asking.guard(place, terms, parts, spool.end()).await;
             let status = response.status().as_u16();
             let is_ours = response.extensions().get::<OfSemel>().is_some();
@@ -89,7 +97,13 @@ impl Guarded<'_> {
                     text.extend(bytes.iter().take(TOLD - text.len().min(TOLD)));
                 }
             }
-            Ok(Answer { status, text: String::from_utf8_lossy(&text).into_owned(), is_ours })
+            Ok(Some(Answer { status, text: String::from_utf8_lossy(&text).into_owned(), is_ours }))
+        };
+        self.proxy.runtime().block_on(async {
+            tokio::select! {
+                answer = answer => answer,
+                () = super::is_stopped(stop) => Ok(None),
+            }
         })
     }
 }

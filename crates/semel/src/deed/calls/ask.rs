@@ -1,6 +1,9 @@
 //! The `http` of a step or a hook: from what the file says to what came of it.
 
+use std::time::Duration;
+
 use super::{Guarded, Told};
+use crate::ground::world::process::Stop;
 use crate::words::pipeline::{Body, Http};
 use crate::words::template::Values;
 
@@ -14,10 +17,12 @@ pub enum Asked {
     Done(String),
     /// It is not: why, and its text.
     Failed(String, String),
+    /// It was not waited for to the end.
+    Stopped,
 }
 
-/// Makes the call that a file says. `read` reads a file of the pipeline's folder; a hook sends
-/// `summary` where the file says no body.
+/// Makes the call that a file says, within `limit`. `read` reads a file of the pipeline's
+/// folder; a hook sends `summary` where the file says no body.
 ///
 /// # Errors
 /// If it cannot be made of the values that there are.
@@ -27,6 +32,8 @@ pub fn ask(
     guarded: &Guarded<'_>,
     summary: Option<&str>,
     read: &Read<'_>,
+    limit: Option<Duration>,
+    stop: &Stop,
 ) -> Result<Asked, String> {
     let url = String::from_utf8(http.url.render_url(values))
         .map_err(|_| "its URL is not UTF-8".to_owned())?;
@@ -50,8 +57,11 @@ pub fn ask(
             body.render(values).map_err(|error| error.to_string())?.unwrap_or_default()
         }
     };
-    let told = Told { method: http.method.name().to_owned(), url, head, body };
-    let answer = guarded.call(&told)?;
+    let (method, timeout) = (http.method.name().to_owned(), http.timeout);
+    let Some(answer) = guarded.call(&Told { method, url, head, body, timeout, limit }, stop)?
+    else {
+        return Ok(Asked::Stopped);
+    };
     if answer.is_ours {
         return Ok(Asked::Failed(format!("status {}", answer.status), answer.text));
     }
