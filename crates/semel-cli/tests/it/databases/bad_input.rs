@@ -139,7 +139,7 @@ fn a_server_that_is_down_is_broken_and_tried_again_as_often_as_is_said() {
         };
         on.file("clean/1.csv", "day,number\na,1\n");
         on.at.pipeline(&format!(
-            "[db]\nmain = '{url}'\n{APPENDED}retry = {{ times = 2, wait = '1ms' }}\n[step.other]\nrun = 'echo other >> trace'\n"
+            "[db]\nmain = '{url}'\n{APPENDED}retry = {{ times = 2, wait = '1ms' }}\nafter = ['other']\n[step.other]\nrun = 'echo other >> trace'\n"
         ));
         let ran = on.semel("run").exits(5);
         let plan = on.semel("plan").exits(5);
