@@ -11,6 +11,7 @@ use crate::deed::view::{Input, Seen, StepView};
 use crate::deed::{Site, calls};
 use crate::ground::manifest::calls::SumOf;
 use crate::thought::decide::Case;
+use crate::words::call::Sums;
 use crate::words::digest::Digest;
 use crate::words::evidence::{Cue, Evidence, Part};
 use crate::words::receipt::{Failure, FileRecord, Receipt};
@@ -78,8 +79,10 @@ pub(crate) fn explain(site: &Site<'_>, found: &Found<'_>) -> Result<Evidence, Fa
         })
     };
     let calls = sums(Some(&own), &|_| true)?;
-    let may_share = view.step.makes_calls();
-    let shared_calls = sums(None, &|of| may_share && of.step.is_empty())?;
+    let shared_calls = match view.step.makes_calls() {
+        true => sums(None, &|of| of.step.is_empty())?,
+        false => Sums::default(),
+    };
     Ok(Evidence {
         calls,
         shared_calls,

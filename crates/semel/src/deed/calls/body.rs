@@ -37,6 +37,19 @@ enum Kind {
     Passing(Pin<Box<dyn Body<Data = Bytes, Error = io::Error> + Send + Sync>>),
 }
 
+impl Kind {
+    /// What is read, and how many bytes that is.
+    fn of(source: Source) -> (Self, u64) {
+        match source {
+            Source::Memory(bytes) => {
+                let length = bytes.len() as u64;
+                (Self::Whole(Some(bytes)), length)
+            }
+            Source::File(file, length) => (Self::File(file), length),
+        }
+    }
+}
+
 /// Notes that a client has a whole answer that was recorded.
 pub(super) struct Receipt {
     pub(super) caller: Arc<Caller>,
@@ -59,13 +72,7 @@ impl Outgoing {
         receipt: Receipt,
         is_head_only: bool,
     ) -> Self {
-        let (kind, left) = match source {
-            Source::Memory(bytes) => {
-                let left = bytes.len() as u64;
-                (Kind::Whole(Some(bytes)), left)
-            }
-            Source::File(file, bytes) => (Kind::File(file), bytes),
-        };
+        let (kind, left) = Kind::of(source);
         let is_at_once = is_head_only || left == 0 && trailers.is_none();
         // Where there are trailers the end must be told by more than the length.
         let left = trailers.is_none().then_some(left);
@@ -108,13 +115,7 @@ impl Outgoing {
 
     /// What a body that is read is sent from, towards a server.
     pub(super) fn of_source(source: Source) -> Self {
-        let (kind, left) = match source {
-            Source::Memory(bytes) => {
-                let left = bytes.len() as u64;
-                (Kind::Whole(Some(bytes)), left)
-            }
-            Source::File(file, bytes) => (Kind::File(file), bytes),
-        };
+        let (kind, left) = Kind::of(source);
         Self { kind, left: Some(left), trailers: None, receipt: None, _kept: None }
     }
 

@@ -429,14 +429,8 @@ impl Asking {
             Err(why) => return Err(self.broken(format!("the probe of call {}: {why}", record.id))),
         };
         let ended = Ended {
-            id: record.id,
-            send: record.sends,
-            state,
-            reason: Some(reason.to_owned()),
             answered: record.answered.clone(),
-            body: None,
-            price: None,
-            budgets: Vec::new(),
+            ..Ended::without_answer(record.id, record.sends, state, reason.to_owned())
         };
         self.office.journal.end(ended).await.map(drop).map_err(|why| self.broken(why))
     }

@@ -33,6 +33,9 @@ use crate::words::digest::{Digest, Fields};
 /// How many orders share a commit at most.
 const MOST: usize = 512;
 
+/// Why a call of ours is unknown whose end the manifest did not take.
+const UNRECORDED: &str = "how it ended could not be recorded";
+
 /// Where what is sent by one process is told, and its lock.
 const LOCK: &str = "lock";
 
@@ -498,7 +501,8 @@ impl Desk<'_> {
         for call in calls.iter().filter(|call| call.state == CallState::InFlight) {
             if call.sender == self.sender {
                 if !self.flights.contains_key(&call.id) {
-                    self.store.end(&unrecorded(call))?;
+                    let (state, why) = (CallState::Unknown, UNRECORDED.to_owned());
+                    self.store.end(&Ended::without_answer(call.id, call.sends, state, why))?;
                     lost = true;
                 }
             } else if !is_alive(self.folder, &call.sender) {
@@ -556,20 +560,6 @@ fn is_in_doubt(calls: &[CallRecord], wanted: &Wanted) -> bool {
 fn take(n: u32, calls: &mut Vec<CallRecord>) -> Box<CallRecord> {
     let at = calls.iter().position(|call| call.n == n).expect("what is decided on is there");
     Box::new(calls.swap_remove(at))
-}
-
-/// Nobody knows how a call of ours ended.
-fn unrecorded(call: &CallRecord) -> Ended {
-    Ended {
-        id: call.id,
-        send: call.sends,
-        state: CallState::Unknown,
-        reason: Some("how it ended could not be recorded".to_owned()),
-        answered: None,
-        body: None,
-        price: None,
-        budgets: Vec::new(),
-    }
 }
 
 /// The key of a call: the same in every run and on every host.

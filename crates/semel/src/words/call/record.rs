@@ -224,6 +224,23 @@ pub struct Ended {
     pub budgets: Vec<Reserve>,
 }
 
+impl Ended {
+    /// The end of a send of which no answer is kept.
+    #[must_use]
+    pub const fn without_answer(id: i64, send: u32, state: CallState, reason: String) -> Self {
+        Self {
+            id,
+            send,
+            state,
+            reason: Some(reason),
+            answered: None,
+            body: None,
+            price: None,
+            budgets: Vec::new(),
+        }
+    }
+}
+
 /// A send of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallSend {
