@@ -3,14 +3,17 @@
 mod action;
 mod counter;
 mod full;
+mod hang_ups;
 mod held_back;
 mod large;
 mod never_twice;
+mod nonsense;
 mod rules;
 mod same;
 mod secrets;
 mod server;
 mod shop;
 mod standing;
+mod tunnels;
 mod verb;
 mod wires;

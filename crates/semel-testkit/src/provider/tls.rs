@@ -53,6 +53,16 @@ fn make_authority(name: &str) -> Authority {
     Authority { issuer: Issuer::new(params, key), certificate }
 }
 
+impl Certificate {
+    /// How a server of this certificate greets its clients, whatever it speaks with them.
+    #[must_use]
+    pub fn greeting(self) -> ServerConfig {
+        let mut config = ServerConfig::clone(&server(self));
+        config.alpn_protocols.clear();
+        config
+    }
+}
+
 /// How a provider with such a certificate greets its clients.
 pub(super) fn server(certificate: Certificate) -> Arc<ServerConfig> {
     let names: &[&str] = match certificate {

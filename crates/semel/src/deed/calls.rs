@@ -15,6 +15,7 @@
 
 mod action;
 mod ask;
+mod begun;
 mod body;
 mod caller;
 mod exchange;
@@ -30,6 +31,7 @@ mod serve;
 mod spool;
 mod standing;
 mod surroundings;
+mod tunnel;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(super) struct Counter {
     pub(super) at: SocketAddr,
     /// The line by which its client says who it is.
     pub(super) login: String,
+    /// The certificates that its clients trust.
+    pub(super) trusted: PathBuf,
 }
 
 impl Shop {
@@ -30,19 +33,22 @@ impl Shop {
     pub(super) fn opens(&self, options: &[&str]) -> Counter {
         let mut bash = Command::new("bash");
         // It is at work until its input ends, which is when the test closes.
-        bash.args(["-euc", r#"echo "$http_proxy" > opened; mv opened open; cat > closed"#]);
+        let says = r#"echo "$http_proxy $SSL_CERT_FILE" > opened; mv opened open; cat > closed"#;
+        bash.args(["-euc", says]);
         let mut command = self.guarded(options, &bash);
         command.stdin(Stdio::piped());
         let mut running = self.folder.started(command);
         eventually("it is open", || self.folder.has("open") || running.has_ended());
         assert!(self.folder.has("open"), "{:?}", running.end());
-        let url = self.folder.text("open");
+        let said = self.folder.text("open");
         self.folder.remove("open");
-        let url = url.trim().trim_start_matches("http://").trim_end_matches('/');
+        let (url, trusted) = said.trim().split_once(' ').unwrap();
+        let trusted = trusted.into();
+        let url = url.trim_start_matches("http://").trim_end_matches('/');
         let (credentials, at) = url.rsplit_once('@').unwrap();
         let login =
             format!("Proxy-Authorization: Basic {}\r\n", BASE64_STANDARD.encode(credentials));
-        Counter { running, at: at.parse().unwrap(), login }
+        Counter { running, at: at.parse().unwrap(), login, trusted }
     }
 
     /// The same, for clients that were told to call semel instead of the provider.
@@ -209,6 +215,12 @@ impl Wire {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         Self(BufReader::new(socket))
+    }
+
+    /// The socket, of which nothing was read ahead.
+    pub(super) fn into_socket(self) -> TcpStream {
+        assert!(self.0.buffer().is_empty());
+        self.0.into_inner()
     }
 
     pub(super) fn socket(&self) -> &TcpStream {

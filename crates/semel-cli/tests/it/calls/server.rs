@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use super::counter::Wire;
+use super::counter::{Request, Wire};
 
 /// A server, until it is dropped.
 pub(super) struct Server {
@@ -50,6 +50,11 @@ impl Server {
 
     pub(super) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// A charge there.
+    pub(super) fn charge(&self) -> Request {
+        Request::post(&self.url("/charge"), r#"{"order":"1"}"#)
     }
 
     /// The heads of all requests that came whole.

@@ -17,6 +17,10 @@ pub(super) struct Shop {
 }
 
 impl Shop {
+    pub(super) fn new() -> Self {
+        Self::at(Provider::new())
+    }
+
     pub(super) fn at(provider: Provider) -> Self {
         Self::inside(scratch(), provider)
     }

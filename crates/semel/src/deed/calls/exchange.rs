@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
@@ -60,7 +60,12 @@ impl Asking {
         let place = Place::of(origin, &parts);
         let terms = self.caller.rules.terms_for(&place.target());
         self.caller.tally().rules.extend(terms.rules.iter().copied());
-        if head::is_upgrade(&parts.headers) {
+        if parts.method == Method::CONNECT {
+            let why = "what comes through it could not be guarded";
+            return Reply::new(501, "no tunnel leads from here", why).response();
+        }
+        // What may have an effect is guarded, and asks its server for nothing else.
+        if head::is_upgrade(&parts.headers) && (parts.method == Method::GET || terms.pass) {
             return self.upgrade(place, Request::from_parts(parts, body)).await;
         }
         if terms.pass {

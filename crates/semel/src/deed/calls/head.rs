@@ -43,13 +43,8 @@ pub(super) fn to_map(head: &Head) -> HeaderMap {
 
 /// Removes what is said of the connection only.
 pub(super) fn remove_hops(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all("connection")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .collect();
+    let named: Vec<_> =
+        listed(headers, "connection").filter_map(|name| HeaderName::try_from(name).ok()).collect();
     for name in named {
         headers.remove(name);
     }
@@ -64,15 +59,24 @@ pub(super) fn remove_hops(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the client wants to speak something else than HTTP from here on.
+/// Whether the client wants to speak something else than HTTP from here on. A newer HTTP, or
+/// HTTP in TLS, is none: its server may go on as it began (RFC 9110, 7.8), and does, since
+/// it is not asked.
 pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
-    let says = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("upgrade"))
+    let is_http = |protocol: &str| {
+        let name = protocol.split('/').next().unwrap_or_default().trim().to_ascii_lowercase();
+        ["h2", "h2c", "http", "tls"].contains(&name.as_str())
     };
-    // HTTP/2 in clear text is HTTP all the same (RFC 9113 has given that way up).
-    headers.contains_key("upgrade")
-        && headers.get("upgrade").is_none_or(|protocol| protocol.as_bytes() != b"h2c")
-        && headers.get_all("connection").iter().any(says)
+    let mut protocols = listed(headers, "upgrade").peekable();
+    protocols.peek().is_some()
+        && !protocols.any(is_http)
+        && listed(headers, "connection").any(|option| option.eq_ignore_ascii_case("upgrade"))
+}
+
+/// What headers of a name list (RFC 9110, 5.6.1).
+fn listed<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|value| !value.is_empty())
 }
 
 /// A request for a server; `key` is added, or takes the place of the client's.

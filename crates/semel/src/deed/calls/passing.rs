@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 
 use super::body::Outgoing;
 use super::exchange::Asking;
@@ -53,12 +53,16 @@ impl Asking {
     ) -> Response<Outgoing> {
         *self.caller.tally().passed.entry(place.origin.to_string()).or_default() += 1;
         match sent {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Reply::no_answer("it changes to a protocol that nobody asked for")
+            }
             Ok(response) => {
                 let (mut parts, body) = response.into_parts();
                 head::remove_hops(&mut parts.headers);
                 Response::from_parts(parts, Outgoing::passing(body.map_err(io::Error::other)))
             }
-            Err(error) => Reply::gateway(&error.what),
+            Err(SendError { proof: Some(_), what }) => Reply::gateway(&what),
+            Err(SendError { proof: None, what }) => Reply::no_answer(&what),
         }
     }
 
@@ -68,12 +72,13 @@ impl Asking {
         place: Place,
         mut request: Request<Incoming>,
     ) -> Response<Outgoing> {
-        *self.caller.tally().passed.entry(format!("{} (upgraded)", place.origin)).or_default() += 1;
         let client = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
         let request = head::upgrade_request(&parts, &place.origin, body);
         match self.office.upstream.send(&place.origin, request, Freshness::Fresh).await {
-            Ok(mut response) if response.status() == hyper::StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(mut response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                let origin = format!("{} (upgraded)", place.origin);
+                *self.caller.tally().passed.entry(origin).or_default() += 1;
                 let server = hyper::upgrade::on(&mut response);
                 tokio::spawn(async move {
                     if let (Ok(client), Ok(server)) = (client.await, server.await) {

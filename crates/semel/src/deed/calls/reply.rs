@@ -48,7 +48,16 @@ impl Reply {
 
     /// The server could not be reached: nothing was sent, and the client may try again.
     pub(super) fn gateway(why: &str) -> Response<Outgoing> {
-        let mut response = Self::new(502, "the server cannot be reached", why).response();
+        Self::bad_gateway("the server cannot be reached", why)
+    }
+
+    /// What is not guarded has no answer, and whether its client tries again is its own affair.
+    pub(super) fn no_answer(why: &str) -> Response<Outgoing> {
+        Self::bad_gateway("the server gives no answer", why)
+    }
+
+    fn bad_gateway(title: &'static str, why: &str) -> Response<Outgoing> {
+        let mut response = Self::new(502, title, why).response();
         may_retry(response.headers_mut());
         response
     }

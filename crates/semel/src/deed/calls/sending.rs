@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Frame};
-use hyper::{HeaderMap, Response};
+use hyper::{HeaderMap, Response, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::body::{Outgoing, Waiting};
@@ -88,6 +88,10 @@ impl Sending<'_> {
             }
         };
         match sent {
+            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                let why = "the server changes to a protocol that nobody asked for";
+                self.failed(Seen::NoAnswer(why.to_owned()), deliver).await
+            }
             Ok(Ok(response)) => self.take(response, deliver, waiting, deadline).await,
             Ok(Err(error)) => {
                 let seen = match error.proof {

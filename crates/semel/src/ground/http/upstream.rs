@@ -27,14 +27,13 @@ use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Body;
 use hyper::{Request, Response};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use connect::Connector;
 use lane::Failed;
 use pool::Pool;
 
-pub use connect::Roots;
+pub use connect::{ReadWrite, Roots, Tunnel};
 pub use proxy::{Proxy, UserProxy};
 pub use received::{CutShort, Received};
 
@@ -233,12 +232,13 @@ impl Upstream {
         }
     }
 
-    /// A connection to a server through which anything may go.
+    /// A connection to a server through which anything may go, not only HTTP; encrypted
+    /// where the scheme is [`Scheme::Https`].
     ///
     /// # Errors
     /// If there is none.
-    pub async fn tunnel(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        self.connector.tunnel(host, port).await.map_err(io::Error::other)
+    pub async fn tunnel(&self, to: &Origin) -> io::Result<Tunnel> {
+        self.connector.tunnel(to).await.map_err(io::Error::other)
     }
 }
 

@@ -68,6 +68,14 @@ impl Roots {
     }
 }
 
+/// A connection through which anything may go.
+pub type Tunnel = Box<dyn ReadWrite>;
+
+/// What a tunnel is made of.
+pub trait ReadWrite: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> ReadWrite for T {}
+
 /// A new connection.
 pub(super) enum Connection {
     One(One),
@@ -80,6 +88,8 @@ pub(super) struct Connector {
     any: Option<Arc<ClientConfig>>,
     /// Offers HTTP/1.1.
     one: Option<Arc<ClientConfig>>,
+    /// Offers nothing: what is spoken inside is none of our business.
+    none: Option<Arc<ClientConfig>>,
     proxy: UserProxy,
     limit: Duration,
 }
@@ -89,6 +99,7 @@ impl Connector {
         Self {
             any: client(roots, &[b"h2", b"http/1.1"]),
             one: client(roots, &[b"http/1.1"]),
+            none: client(roots, &[]),
             proxy,
             limit,
         }
@@ -160,21 +171,29 @@ impl Connector {
         }
     }
 
-    /// A connection through which anything may go.
-    pub(super) async fn tunnel(&self, host: &str, port: u16) -> Result<TcpStream, SendError> {
-        let to = Origin { scheme: Scheme::Https, host: host.to_owned(), port, h2_plain: false };
-        in_time(self.limit, || to.to_string(), async {
-            let Some(proxy) = self.proxy.towards(&to) else { return dial(host, port).await };
-            if proxy.is_encrypted {
-                let what =
-                    format!("{to}: nothing but HTTP goes through {proxy}, which is encrypted");
-                return Err(SendError::proved(NotProcessed::ProxyRefused, what));
+    /// A connection through which anything may go, encrypted where the scheme says so.
+    pub(super) async fn tunnel(&self, to: &Origin) -> Result<Tunnel, SendError> {
+        in_time(self.limit, || to.to_string(), self.tunnel_whenever(to)).await
+    }
+
+    async fn tunnel_whenever(&self, to: &Origin) -> Result<Tunnel, SendError> {
+        // Whatever goes through it, a proxy is asked to connect, as it is for TLS.
+        let connected = Origin { scheme: Scheme::Https, ..to.clone() };
+        let mut tunnel: Tunnel = match self.proxy.towards(&connected) {
+            None => Box::new(dial(&to.host, to.port).await?),
+            Some(proxy) => {
+                let mut tunnel: Tunnel = Box::new(dial(&proxy.host, proxy.port).await?);
+                if proxy.is_encrypted {
+                    tunnel = Box::new(encrypt(self.one.as_ref(), &proxy.host, tunnel).await?);
+                }
+                ask(&mut tunnel, proxy, &connected.to_string()).await?;
+                tunnel
             }
-            let mut socket = dial(&proxy.host, proxy.port).await?;
-            ask(&mut socket, proxy, &to.to_string()).await?;
-            Ok(socket)
-        })
-        .await
+        };
+        if to.scheme == Scheme::Https {
+            tunnel = Box::new(encrypt(self.none.as_ref(), &to.host, tunnel).await?);
+        }
+        Ok(tunnel)
     }
 }
 

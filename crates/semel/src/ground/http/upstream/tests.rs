@@ -12,7 +12,7 @@ use hyper::body::Frame;
 use hyper::{StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, oneshot};
 
@@ -473,7 +473,7 @@ fn a_tunnel_is_for_anything() {
             socket.write_all(b"220 I speak first\r\n").await.unwrap();
         })
         .await;
-        let mut tunnel = upstream(Limits::default()).tunnel(&to.host, to.port).await.unwrap();
+        let mut tunnel = upstream(Limits::default()).tunnel(&to).await.unwrap();
         let mut said = String::new();
         tunnel.read_to_string(&mut said).await.unwrap();
         assert_eq!(said, "220 I speak first\r\n");

@@ -66,7 +66,7 @@ fn a_proxy_that_does_not_connect_is_proof() {
 fn a_tunnel_begins_where_the_proxys_answer_ends() {
     run(async {
         let (proxy, _hears) = proxy("HTTP/1.1 200 OK\r\nvia: x\r\n\r\n220 I speak first").await;
-        let mut tunnel = through(&proxy).tunnel("far.example", 25).await.unwrap();
+        let mut tunnel = through(&proxy).tunnel(&far(Scheme::Http)).await.unwrap();
         let mut said = [0; 17];
         tunnel.read_exact(&mut said).await.unwrap();
         assert_eq!(&said, b"220 I speak first");
