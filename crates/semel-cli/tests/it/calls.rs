@@ -5,6 +5,7 @@ mod counter;
 mod full;
 mod hang_ups;
 mod held_back;
+mod http2;
 mod large;
 mod never_twice;
 mod nonsense;

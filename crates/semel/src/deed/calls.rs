@@ -22,6 +22,7 @@ mod exchange;
 mod guards;
 mod head;
 mod journal;
+mod line;
 mod passing;
 mod probe;
 mod reply;

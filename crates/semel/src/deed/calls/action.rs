@@ -7,8 +7,8 @@ use std::time::Duration;
 use http_body_util::BodyExt as _;
 use hyper::header::{HeaderName, HeaderValue};
 
-use super::caller::Line;
 use super::exchange::Asking;
+use super::line::Line;
 use super::reply::OfSemel;
 use super::request::Place;
 use super::spool::Spool;

@@ -11,8 +11,9 @@ use hyper::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use super::caller::{Caller, Line};
+use super::caller::Caller;
 use super::journal::{Flight, Journal};
+use super::line::Line;
 use super::spool::Source;
 use crate::words::call::CallRecord;
 

@@ -3,20 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::journal::{Refusal, Wanted};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
+use super::journal::{Refusal, Wanted};
+use super::line::{DOUBT, Line};
 use crate::ground::manifest::calls::Token;
 use crate::thought::call::drift::{LIMIT, NearMiss, Recorded};
 use crate::thought::call::terms::Rules;
 use crate::words::call::{CallRecord, Money, Scope};
-
-/// For how long after an answer it may turn out that its client did not hear it.
-pub(super) const DOUBT: Duration = Duration::from_secs(2);
 
 /// How new calls are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,51 +41,6 @@ pub struct Calling {
     pub new_calls: NewCalls,
     /// Whether nothing was ever lost from the memory.
     pub memory_is_whole: bool,
-}
-
-/// A connection of a client.
-#[derive(Debug, Default)]
-pub(super) struct Line {
-    /// Whether the client hung up with an answer unread.
-    pub(super) was_reset: AtomicBool,
-    /// Whether it is over.
-    pub(super) is_over: AtomicBool,
-    /// The client's socket, while it is not.
-    socket: Mutex<Option<Arc<TcpStream>>>,
-}
-
-impl Line {
-    /// The line of a client at the other end of this.
-    pub(super) fn at(socket: Option<Arc<TcpStream>>) -> Self {
-        Self { socket: Mutex::new(socket), ..Self::default() }
-    }
-
-    pub(super) fn socket(&self) -> Option<Arc<TcpStream>> {
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// It is over: nobody need be asked any more.
-    pub(super) fn let_go(&self) {
-        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Whether the client has gone, and it is not known yet whether it heard all. The system
-    /// is asked: the news may not have reached us.
-    fn is_deserted(&self) -> bool {
-        if self.is_over.load(Ordering::Acquire) {
-            return false;
-        }
-        let Some(socket) = self.socket() else {
-            return false;
-        };
-        let gone = PollFlags::RDHUP | PollFlags::ERR | PollFlags::HUP;
-        let mut fds = [PollFd::new(&*socket, PollFlags::RDHUP)];
-        // Where nobody can be asked it is taken for gone: then nothing is sent.
-        match poll(&mut fds, Some(&Timespec::default())) {
-            Ok(_) => fds[0].revents().intersects(gone),
-            Err(_) => true,
-        }
-    }
 }
 
 /// Whether a request waits before it is taken for a call of its own.
@@ -244,9 +195,10 @@ impl Caller {
         self.drift.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A client has the whole answer of a call, as far as can be seen.
-    pub(super) fn has_answered(&self, id: i64, line: &Arc<Line>) {
-        self.answered().insert(id, (Instant::now(), Arc::clone(line)));
+    /// A client has the whole answer of a call, as far as can be seen. Its end was passed on
+    /// at this time.
+    pub(super) fn has_answered(&self, id: i64, at: Instant, line: &Arc<Line>) {
+        self.answered().insert(id, (at, Arc::clone(line)));
     }
 
     /// Whether a client has the whole answer of a call.
@@ -254,9 +206,9 @@ impl Caller {
         let answered = self.answered();
         // One that is gone, and may not have heard, has not: its retry hears it then, and
         // nothing is paid for.
-        answered
-            .get(&id)
-            .is_some_and(|(_, line)| !line.is_deserted() && !line.was_reset.load(Ordering::Acquire))
+        answered.get(&id).is_some_and(|(at, line)| {
+            !line.is_deserted() && !line.was_reset.load(Ordering::Acquire) && !line.doubts(*at)
+        })
     }
 
     /// Whether a client that had the answer of one of these has gone, and it is about to be
@@ -267,15 +219,15 @@ impl Caller {
     }
 
     /// Whether one of these was answered only just now, on a line that may still turn out to
-    /// have been hung up on: a client that gave up in that moment tries again.
+    /// have been hung up on, or on which that answer may still be given up: a client that did
+    /// so in that moment tries again.
     pub(super) fn just_answered(&self, ids: impl Iterator<Item = i64>, line: &Arc<Line>) -> Hold {
         let answered = self.answered();
         let is_doubtful = |id: i64| {
             answered.get(&id).is_some_and(|(at, heard)| {
-                // Whoever asks again on a line has heard what came before.
-                at.elapsed() < DOUBT
-                    && !Arc::ptr_eq(heard, line)
-                    && !heard.is_over.load(Ordering::Acquire)
+                // Whoever asks again on a line for one at a time has heard what came before.
+                let is_heard = Arc::ptr_eq(heard, line) && !line.is_many;
+                at.elapsed() < DOUBT && !is_heard && !heard.is_over.load(Ordering::Acquire)
             })
         };
         if ids.into_iter().any(is_doubtful) { Hold::Yes } else { Hold::No }
@@ -317,7 +269,7 @@ impl Caller {
 
     /// A client has the whole recorded answer of a call, as far as can be seen.
     pub(super) fn has_replayed(&self, call: &CallRecord, line: &Arc<Line>) {
-        self.has_answered(call.id, line);
+        self.has_answered(call.id, Instant::now(), line);
         let mut tally = self.tally();
         tally.replayed += 1;
         if !call.asked.is_read {

@@ -19,9 +19,10 @@ use tokio::sync::oneshot;
 
 use super::Office;
 use super::body::{Outgoing, Receipt, Waiting};
-use super::caller::{Caller, Line, Unknown};
+use super::caller::{Caller, Unknown};
 use super::head;
 use super::journal::{Flight, Refusal, Ruled, Wanted};
+use super::line::Line;
 use super::reply::Reply;
 use super::request::{Call, Place};
 use super::sending::{After, Sending};

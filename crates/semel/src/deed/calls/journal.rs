@@ -17,7 +17,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
-use super::caller::{Caller, Hold, Line};
+use super::caller::{Caller, Hold};
+use super::line::Line;
 use crate::deed::lease;
 use crate::ground::manifest::calls::{Calls, Permit, Permitted, Which};
 use crate::ground::manifest::sqlite::SqliteManifest;

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -311,10 +312,11 @@ impl Sending<'_> {
         {
             *self.asking.caller.tally().spent.entry(price.unit).or_default() += price.nanos;
         }
+        let at = Instant::now();
         if cut.is_some() {
             client.abort().await;
         } else if client.end(trailers).await && state == CallState::Complete {
-            self.asking.caller.has_answered(self.permitted.id, &self.asking.line);
+            self.asking.caller.has_answered(self.permitted.id, at, &self.asking.line);
         }
         After::Over
     }

@@ -19,8 +19,9 @@ use tokio::net::{TcpListener, TcpStream};
 use super::Office;
 use super::begun::{Begun, Stream};
 use super::body::Outgoing;
-use super::caller::{Caller, DOUBT, Line};
+use super::caller::Caller;
 use super::exchange::Asking;
+use super::line::{self, DOUBT, Line, Watched};
 use super::reply::Reply;
 use crate::ground::http::upstream::{Origin, Scheme};
 use crate::ground::world::connections::peer_is_ours;
@@ -76,12 +77,12 @@ pub(super) async fn serve(office: Arc<Office>, mut stream: Begun, door: Door, in
         Some((_, _, outside)) => outside.socket(),
         None => stream.socket().map(Arc::new),
     };
-    let line = Arc::new(Line::at(socket.clone()));
     // What was not agreed on is told by its first bytes.
     let is_h2 = match stream.agreed() {
         Some(agreed) => agreed == b"h2",
         None => stream.opening().await.is_ok() && stream.first.starts_with(b"PRI "),
     };
+    let line = Arc::new(Line::at(socket.clone(), is_h2));
     let service = {
         let line = Arc::clone(&line);
         service_fn(move |request| {
@@ -92,6 +93,7 @@ pub(super) async fn serve(office: Arc<Office>, mut stream: Begun, door: Door, in
             })
         })
     };
+    let stream = Watched::new(stream, Arc::clone(&line));
     let served = if is_h2 {
         let mut server = http2::Builder::new(TokioExecutor::new());
         server.timer(TokioTimer::new()).max_concurrent_streams(256).max_send_buf_size(BUFFER);
@@ -127,17 +129,12 @@ async fn hangs_up(socket: &TcpStream) -> bool {
         || socket.take_error().is_ok_and(|error| error.is_some())
 }
 
-/// Whether a client hung up with something unread: the system resets the connection then.
+/// Whether a connection ended since its client hung up with something unread.
 fn is_reset(error: &hyper::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        if let Some(error) = cause.downcast_ref::<io::Error>() {
-            let kinds = [
-                io::ErrorKind::ConnectionReset,
-                io::ErrorKind::BrokenPipe,
-                io::ErrorKind::ConnectionAborted,
-            ];
-            return kinds.contains(&error.kind());
+        if let Some(error) = cause.downcast_ref() {
+            return line::is_reset(error);
         }
         source = cause.source();
     }
