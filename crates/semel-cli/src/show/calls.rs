@@ -11,6 +11,7 @@ use semel::words::thousands;
 
 use crate::args;
 use crate::exit::Exit;
+use crate::show::text::{count as counted, next};
 
 fn say(text: &str) {
     // Whoever does not listen any more is told by the exit status.
@@ -89,14 +90,20 @@ pub(crate) fn of_run(out: &mut dyn std::io::Write, tally: &Tally) -> std::io::Re
     write!(out, "{}", asides(tally, &[]))?;
     if tally.is_refused() {
         write!(out, "\n{}", refusal(tally))?;
-        if !tally.unknown.is_empty() {
-            writeln!(
-                out,
-                "\n  next\n    semel calls list --unknown\n    semel calls redo --unknown --because '...'     if they may be paid again"
-            )?;
-        }
     }
     Ok(())
+}
+
+/// What settles calls that are unknown; `again` names the pipeline file, where it must be.
+pub(crate) fn ways_out(again: &str) -> String {
+    let (done, redo) = ("semel calls done NUMBER", "semel calls redo --unknown");
+    [
+        next(&format!("semel calls list --unknown{again}"), "their numbers"),
+        next(&format!("{done}{again} --because '...'"), "if it happened: no one sends it again"),
+        next(&format!("{redo}{again} --because '...'"), "if they may be paid again"),
+    ]
+    .map(|line| line + "\n")
+    .concat()
 }
 
 /// What is unknown or refused, in lines.
@@ -108,7 +115,8 @@ pub(crate) fn refusal(tally: &Tally) -> String {
         entry.0 += 1;
     }
     for ((what, why), (count, _)) in by_what.iter().take(5) {
-        text += &format!("  {count} of {what}: {why}\n");
+        let times = if *count == 1 { String::new() } else { format!("{} of ", thousands(*count)) };
+        text += &format!("  {times}{what}: {why}\n");
     }
     if by_what.len() > 5 {
         text += &format!("  and {} more\n", by_what.len() - 5);
@@ -203,9 +211,9 @@ fn refused(tally: &Tally, name: &str, aside: &str) -> String {
     let title = match unknown {
         0 => format!("calls of {name} were not sent"),
         count => format!(
-            "{} of {} calls may have been paid without an answer",
+            "{} of {} may have been paid without an answer",
             thousands(count),
-            thousands(total.max(count))
+            counted(total.max(count), "call")
         ),
     };
     let mut text = format!("\nrefused  {name}  {title}\n\n{}\n", refusal(tally));
@@ -227,7 +235,7 @@ fn refused(tally: &Tally, name: &str, aside: &str) -> String {
     }
     text += aside;
     if unknown > 0 {
-        text += "\n  next\n    semel calls list --unknown\n    semel calls redo --unknown --because '...'     if they may be paid again\n    and the same command again\n";
+        text += &format!("\n  next\n{}    and the same command again\n", ways_out(""));
     }
     text
 }

@@ -21,6 +21,7 @@ use semel::words::verdict::Reason;
 
 use super::board::{ended_line, name_width};
 use super::busy::write_orphan;
+use super::calls;
 use super::renamed;
 use super::style::Styles;
 use super::text::{WIDTH, count, instance, next, shorten, visible, when_here};
@@ -236,8 +237,9 @@ impl Summary<'_> {
     ) -> bool {
         let pipeline = &self.place.file.pipeline;
         let step = pipeline.step_named(&task.step).map(|id| pipeline.step(id));
-        // A transaction that failed was taken back, unless the manifest knows better.
-        let was_taken_back = || {
+        // Of a transaction that failed, and of a call that semel makes itself, the manifest
+        // knows better.
+        let was_undone = || {
             let memory =
                 manifest.and_then(|manifest| manifest.memory_of_task(&pipeline.name, task).ok());
             let open = memory.and_then(|mut memory| memory.open.pop());
@@ -246,7 +248,7 @@ impl Summary<'_> {
         let is_undone = |step: &Step| match failure {
             Failure::Exit(status) => step.safe_exits.contains(status),
             Failure::NotStarted(_) | Failure::BadInput(_) => true,
-            _ => step.database().is_some() && was_taken_back(),
+            _ => was_undone(),
         };
         step.is_some_and(|step| step.once && step.check.is_none() && !is_undone(step))
     }
@@ -427,11 +429,15 @@ impl Summary<'_> {
             .iter()
             .map(|target| format!(" {}", quote_words([target.as_str()])))
             .collect();
+        let has_unknown = self.ended.calls.as_ref().is_some_and(|calls| !calls.unknown.is_empty());
         let has_printed = troubles.iter().any(|trouble| !trouble.tail.is_empty());
         let has_failed = troubles.iter().any(|trouble| is_to_be_mended(&trouble.outcome));
         writeln!(out, "  next")?;
         if has_printed {
             writeln!(out, "{}", next(&format!("semel log{again}"), "all it printed, every try"))?;
+        }
+        if has_unknown {
+            write!(out, "{}", calls::ways_out(again))?;
         }
         let what = if has_failed {
             "after the fix: what failed, then what is blocked"

@@ -50,7 +50,7 @@ use tokio::runtime::Runtime;
 use tokio::task::AbortHandle;
 
 pub use action::{Answer, Told};
-pub use ask::{Asked, Read, ask};
+pub use ask::{Asked, ask};
 use caller::Caller;
 pub use caller::{Calling, NewCalls, Tally, Unknown};
 pub use guards::{Guards, scope_of};

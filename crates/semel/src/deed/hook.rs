@@ -29,7 +29,6 @@ use crate::ground::world::process::Stop;
 use crate::thought::bind::{Bindings, Params};
 use crate::thought::mask::Mask;
 use crate::words::call::Scope;
-use crate::words::path::path_of;
 use crate::words::pipeline::{Hook, HookDoes, Http};
 use crate::words::task::{Instance, TaskName};
 
@@ -104,11 +103,8 @@ fn call(
         params: occasion.run_id.to_owned(),
     };
     let guarded = guards.guard(scope, 0)?;
-    let read = |path: &[u8]| {
-        let path = occasion.folder.join(path_of(path.to_vec()));
-        std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    let asked = ask(http, bindings, &guarded, Some(occasion.summary), &read, Some(limit), stop);
+    let (summary, folder) = (Some(occasion.summary), occasion.folder);
+    let asked = ask(http, bindings, &guarded, summary, folder, Some(limit), stop);
     let tally = guarded.end(stop);
     let refusal = tally.refusal();
     guards.came_to(tally, None)?;

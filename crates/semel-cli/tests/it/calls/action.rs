@@ -1,6 +1,7 @@
 //! Calls that semel makes itself: the `http` of a step and of a hook; and commands that can
 //! reach the network through semel only.
 
+use rustix::process::Signal;
 use semel_testkit::provider::{Act, Provider, Seen};
 
 use super::server::Server;
@@ -115,6 +116,67 @@ fn a_contained_step_reaches_the_network_through_semel_only() {
     ));
     shop.folder.semel("run").exits(0).says("1 sent");
     assert_eq!((shop.provider.charges("1"), shop.seen()), (1, 1));
+}
+
+/// Nothing was sent: there is nothing to look at, nor to be settled, though it is to be done
+/// once.
+#[test]
+fn a_server_that_cannot_be_reached_leaves_no_question() {
+    let shop = Shop::new();
+    pays(&shop, "once = true", "");
+    shop.provider.refuse_connections();
+    for _ in 0..2 {
+        let ran = runs(&shop, "run").exits(1);
+        let ran = ran.says("the server cannot be reached").says("Connection refused");
+        ran.keeps_silent_of("semel redo").keeps_silent_of("status").keeps_silent_of("{\"by\"");
+    }
+    shop.provider.accept_connections();
+    runs(&shop, "run").exits(0);
+    assert_eq!((shop.provider.charges("1"), shop.seen()), (1, 1));
+}
+
+/// Likewise a definite refusal; what was refused is asked once more by the next run.
+#[test]
+fn a_refusal_leaves_no_question() {
+    let plan = |seen: &Seen<'_>| if seen.time == 1 { Act::Refuse(422) } else { Act::Ok };
+    let shop = Shop::at(Provider::builder().plan(plan).start());
+    pays(&shop, "once = true", "");
+    runs(&shop, "run").exits(1).says("status 422").keeps_silent_of("semel redo");
+    runs(&shop, "run").exits(0);
+    assert_eq!((shop.provider.charges("1"), shop.seen()), (1, 2));
+}
+
+/// A stop while it waits: whether it is paid for is known later, or not at all; it is not
+/// paid for twice.
+#[test]
+fn stopped_while_it_waits_the_call_of_a_step_is_not_made_again() {
+    let plan = |seen: &Seen<'_>| if seen.time == 1 { Act::SucceedThenHang } else { Act::Ok };
+    let shop = Shop::at(Provider::builder().plan(plan).start());
+    pays(&shop, "", "");
+    let mut command = shop.folder.command(["run"]);
+    command.env("TOKEN", "sesame-open-up");
+    let running = shop.folder.started(command);
+    shop.provider.until("it hangs", |state| !state.hanging().is_empty());
+    running.signal(Signal::INT);
+    running.end().exits(130);
+    for _ in 0..2 {
+        runs(&shop, "run").exits(3).says("may have been paid");
+        assert_eq!((shop.provider.charges("1"), shop.seen()), (1, 1));
+    }
+}
+
+/// An answer of a server that is cut after its head is asked for once more, where a key makes
+/// that one purchase; else it is said that it is unknown.
+#[test]
+fn the_call_of_a_step_whose_answer_is_cut_is_made_again_where_its_key_is_honoured() {
+    for (rules, status) in [("unknown = 'resend'\nkey-window = '24h'", 0), ("", 3)] {
+        let plan = |seen: &Seen<'_>| if seen.time == 1 { Act::ShortBody } else { Act::Ok };
+        let shop = Shop::at(Provider::builder().plan(plan).honours_keys(true).start());
+        pays(&shop, "", rules);
+        runs(&shop, "run").exits(status);
+        let seen = if status == 0 { 2 } else { 1 };
+        assert_eq!((shop.provider.charges("1"), shop.seen()), (1, seen));
+    }
 }
 
 /// The time that the rules, the call itself or its step give; the least counts.

@@ -1,7 +1,7 @@
 //! What nobody answered is not paid again; what was answered is answered again.
 
 use semel_testkit::eventually;
-use semel_testkit::provider::{Act, Certificate, Provider};
+use semel_testkit::provider::{Act, Certificate, Provider, Seen};
 
 use super::shop::Shop;
 
@@ -174,4 +174,33 @@ fn a_stream_that_was_cut_is_paid_once_where_the_key_is_honoured() {
     shop.sh(&[], &format!("OUT=two {ASKS}")).exits(0);
     assert_eq!(shop.folder.text("one"), shop.folder.text("two"));
     assert_eq!(shop.seen(), 2);
+}
+
+/// A refusal says nothing of an earlier send: that may have been paid. So it stays unknown, is
+/// sent again while its key is honoured, and not after.
+#[test]
+fn i13_a_refusal_of_a_resend_does_not_settle_what_was_unknown() {
+    for (status, is_honoured) in [(401, true), (401, false), (422, false), (429, false)] {
+        let plan = move |seen: &Seen<'_>| match seen.time {
+            1 => Act::SucceedThenClose,
+            2 => Act::Refuse(status),
+            _ => Act::Ok,
+        };
+        let shop = Shop::at(Provider::builder().plan(plan).honours_keys(true).start())
+            .rule("unknown = 'resend'\nkey-window = '24h'\nprice = '5 EUR'");
+        // The client hears what was said last.
+        let ran = shop.sh(&[], "pay 1").exits(103);
+        assert_eq!(ran.stdout, format!("{status} "));
+        assert!(shop.reason().contains("an earlier send is unknown"), "{}", shop.reason());
+        assert_eq!((shop.seen(), shop.states()), (2, vec!["unknown".to_owned()]));
+        if is_honoured {
+            shop.sh(&[], "pay 1").exits(0).says("5.00 EUR");
+            assert_eq!((shop.seen(), shop.states()), (3, vec!["complete".to_owned()]));
+        } else {
+            shop.folder.remove("semel.toml");
+            assert_eq!(shop.sh(&[], "pay 1").exits(103).stdout, "424 ");
+            assert_eq!(shop.seen(), 2);
+        }
+        assert_eq!(shop.provider.charges("1"), 1, "{status}");
+    }
 }

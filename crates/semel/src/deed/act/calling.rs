@@ -12,7 +12,6 @@ use crate::ground::world::contain::{Gateway, Refused};
 use crate::ground::world::process::{Running, Stop};
 use crate::thought::mask::MaskStream;
 use crate::words::call::{Calls, Scope};
-use crate::words::path::path_of;
 use crate::words::pipeline::Http;
 use crate::words::receipt::{Failure, LogRange};
 
@@ -145,18 +144,17 @@ pub(super) fn call(
     };
     let inputs = view.input_paths(&job.sight.own_inputs);
     let bindings = view.bindings(site, job.task, &inputs, &place.paths);
-    let read = |path: &[u8]| {
-        let path = site.disk.root().join(path_of(path.to_vec()));
-        std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    let asked = ask(http, &bindings, &guarded, None, &read, view.step.timeout, stop);
+    let folder = site.disk.root();
+    let asked = ask(http, &bindings, &guarded, None, folder, view.step.timeout, stop);
+    // Whether it may be made again is for the journal to say, and that does: it needs no leave
+    // of the step's.
     let (ended_badly, text) = match asked {
         Ok(Asked::Done(text)) => (None, text),
         Ok(Asked::Failed(why, text)) => {
             let what = format!("{} {}: {why}", http.method.name(), http.url.text);
-            (Some(failed(Failure::BadEffect(what), false)), text)
+            (Some(failed(Failure::BadEffect(what), true)), text)
         }
-        Ok(Asked::Stopped) => (Some(Acted::Stopped { provably_undone: false }), String::new()),
+        Ok(Asked::Stopped) => (Some(Acted::Stopped { provably_undone: true }), String::new()),
         Err(why) => (Some(failed(Failure::BadInput(why), true)), String::new()),
     };
     let took = began.elapsed();
@@ -175,7 +173,6 @@ pub(super) fn call(
         log_error = Some(error.to_string());
         LogRange::default()
     });
-    // Whether it may be made again is for the journal to say, and that does.
     let ended_badly = match settle(guards, guarded, &scope, stop, ended_badly) {
         Some(Acted::Failed { failure: failure @ Failure::Calls(_), .. }) => {
             Some(failed(failure, true))

@@ -1,14 +1,13 @@
 //! The `http` of a step or a hook: from what the file says to what came of it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Guarded, Told};
 use crate::ground::world::process::Stop;
+use crate::words::path::path_of;
 use crate::words::pipeline::{Body, Http};
 use crate::words::template::Values;
-
-/// Reads a file of the pipeline's folder.
-pub type Read<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + 'a;
 
 /// What came of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +20,8 @@ pub enum Asked {
     Stopped,
 }
 
-/// Makes the call that a file says, within `limit`. `read` reads a file of the pipeline's
-/// folder; a hook sends `summary` where the file says no body.
+/// Makes the call that a file says, within `limit`. Files are in the pipeline's `folder`; a hook
+/// sends `summary` where the file says no body.
 ///
 /// # Errors
 /// If it cannot be made of the values that there are.
@@ -31,7 +30,7 @@ pub fn ask(
     values: &impl Values,
     guarded: &Guarded<'_>,
     summary: Option<&str>,
-    read: &Read<'_>,
+    folder: &Path,
     limit: Option<Duration>,
     stop: &Stop,
 ) -> Result<Asked, String> {
@@ -49,7 +48,10 @@ pub fn ask(
             says("application/json");
             summary.as_bytes().to_vec()
         }
-        (Body::File(path), _) => read(&path.render(values))?,
+        (Body::File(path), _) => {
+            let path = folder.join(path_of(path.render(values)));
+            std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?
+        }
         (body, _) => {
             if let Some(kind) = body.content_type() {
                 says(kind);
@@ -62,8 +64,8 @@ pub fn ask(
     else {
         return Ok(Asked::Stopped);
     };
-    if answer.is_ours {
-        return Ok(Asked::Failed(format!("status {}", answer.status), answer.text));
+    if let Some(why) = answer.why_ours {
+        return Ok(Asked::Failed(why, String::new()));
     }
     Ok(match http.is_success(answer.status) {
         true => Asked::Done(answer.text),

@@ -12,7 +12,7 @@ use super::line::{DOUBT, Line};
 use crate::ground::manifest::calls::Token;
 use crate::thought::call::drift::{LIMIT, NearMiss, Recorded};
 use crate::thought::call::terms::Rules;
-use crate::words::call::{CallRecord, Money, Scope};
+use crate::words::call::{CallRecord, CallState, Money, Scope};
 
 /// How new calls are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -199,6 +199,13 @@ impl Caller {
     /// at this time.
     pub(super) fn has_answered(&self, id: i64, at: Instant, line: &Arc<Line>) {
         self.answered().insert(id, (at, Arc::clone(line)));
+    }
+
+    /// What became of a call is known now, unless this state says the contrary.
+    pub(super) fn is_settled(&self, id: i64, state: CallState) {
+        if state != CallState::Unknown {
+            self.tally().unknown.remove(&id);
+        }
     }
 
     /// Whether a client has the whole answer of a call.

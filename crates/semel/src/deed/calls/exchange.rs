@@ -438,7 +438,9 @@ impl Asking {
             answered: record.answered.clone(),
             ..Ended::without_answer(record.id, record.sends, state, reason.to_owned())
         };
-        self.office.journal.end(ended).await.map(drop).map_err(|why| self.broken(why))
+        self.office.journal.end(ended).await.map_err(|why| self.broken(why))?;
+        self.caller.is_settled(record.id, state);
+        Ok(())
     }
 }
 

@@ -140,8 +140,9 @@ impl Tally {
         if let Some(first) = self.unknown.values().next() {
             let (count, total) = (self.unknown.len() as u64, self.sent + self.replayed);
             let total = total.max(count);
+            let calls = if total == 1 { "call" } else { "calls" };
             parts.push(format!(
-                "{count} of {total} calls may have been paid without an answer: {}: {}",
+                "{count} of {total} {calls} may have been paid without an answer: {}: {}",
                 first.what, first.why
             ));
         }

@@ -15,9 +15,9 @@ const SHOULD_RETRY: [&str; 2] = ["x-should-retry", "stripe-should-retry"];
 /// Why a call that is new to a memory which is not whole is not sent.
 pub(super) const FORGOTTEN: &str = "are new to a memory that may have lost them";
 
-/// Marks a response as an answer of semel's own.
-#[derive(Clone, Copy)]
-pub(super) struct OfSemel;
+/// Marks a response as an answer of semel's own, and says why there is none of the server's.
+#[derive(Clone)]
+pub(super) struct OfSemel(pub(super) String);
 
 /// Says nothing of whether to try again.
 fn may_retry(headers: &mut HeaderMap) {
@@ -179,7 +179,7 @@ impl Reply {
         }
         let mut response = Response::new(Outgoing::whole(Bytes::from(problem.to_string())));
         *response.status_mut() = hyper::StatusCode::from_u16(self.status).unwrap_or_default();
-        response.extensions_mut().insert(OfSemel);
+        response.extensions_mut().insert(OfSemel(format!("{}: {}", self.title, self.detail)));
         let headers = response.headers_mut();
         headers.insert("content-type", HeaderValue::from_static("application/problem+json"));
         // Clients that ask this are told not to try again: nothing would change.

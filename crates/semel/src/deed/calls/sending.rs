@@ -31,7 +31,7 @@ use crate::words::call::{
 };
 
 /// How often one request is sent again by itself, where a rule allows that.
-const AGAIN: u32 = 4;
+pub(super) const AGAIN: u32 = 4;
 
 /// What comes after a send.
 pub(super) enum After {
@@ -124,7 +124,11 @@ impl Sending<'_> {
         let (state, reason) = outcome(&seen, &self.call.terms.rejected);
         let why = reason.clone().unwrap_or_default();
         let ended = self.ended(state, reason, None, None, None);
-        match self.asking.office.journal.end(ended).await {
+        let recorded = self.asking.office.journal.end(ended).await;
+        if let Ok(state) = recorded {
+            self.asking.caller.is_settled(self.permitted.id, state);
+        }
+        match recorded {
             Ok(CallState::Rejected) => After::Answer(deliver, Box::new(Reply::gateway(&why))),
             Ok(_) if self.may_repeat() => After::Again(deliver),
             Ok(_) => {
@@ -161,6 +165,7 @@ impl Sending<'_> {
             send: self.permitted.send,
             state,
             reason,
+            is_refusal: answered.as_ref().is_some_and(|answered| is_refusal(answered.status)),
             answered,
             body,
             price,
@@ -287,19 +292,24 @@ impl Sending<'_> {
             // There is a little room for this case.
             Err(_) => {
                 self.asking.office.give_room();
-                journal.end(ended).await
+                journal.end(ended.clone()).await
             }
             recorded => recorded,
         };
-        if let Err(why) = recorded {
-            return self
-                .unkept(
-                    format!("the answer of call {} cannot be recorded: {why}", self.permitted.id),
-                    client,
-                    back,
-                )
-                .await;
-        }
+        let recorded = match recorded {
+            Ok(recorded) => recorded,
+            Err(why) => {
+                let id = self.permitted.id;
+                let why = format!("the answer of call {id} cannot be recorded: {why}");
+                return self.unkept(why, client, back).await;
+            }
+        };
+        // An earlier send may have left it unknown.
+        let (state, reason) = match recorded == state {
+            true => (state, reason),
+            false => (recorded, ended.after_unknown().reason),
+        };
+        self.asking.caller.is_settled(self.permitted.id, state);
         if state == CallState::Unknown {
             if let Some(back) = back {
                 return After::Again(back);

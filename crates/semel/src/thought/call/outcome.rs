@@ -30,9 +30,10 @@ pub enum Seen {
 
 /// Where a call stands after a send, and why, where it is not complete.
 ///
-/// `rejected` are the statuses by which the provider says that it did nothing. That 429
-/// says so is in its definition (RFC 6585, 4); that a time-out, a conflict or an error of the
-/// server does not, in theirs (RFC 9110, 15.5.9, 15.5.10 and 15.6).
+/// `rejected` are the statuses by which the provider says that it did nothing. 429 is taken
+/// for that: it says that too many requests came (RFC 6585, 4), and a server that counts them
+/// does so before it works. That a time-out, a conflict or an error of the server says no such
+/// thing is in their definitions (RFC 9110, 15.5.9, 15.5.10 and 15.6).
 #[must_use]
 pub fn outcome(seen: &Seen, rejected: &[u16]) -> (CallState, Option<String>) {
     match seen {

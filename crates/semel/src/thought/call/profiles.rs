@@ -56,8 +56,7 @@ const PROFILES: &[Profile] = &[
         send_key: Some(Key::Header("idempotency-key")),
         // It was 31 days once.
         hours: Some(7 * DAY),
-        resend: true,
-        about: "keys are not looked at across regions: send to the same endpoint",
+        about: "an error is to be sent again only where its answer says that it is transient, which semel does not look at: nothing is sent again by itself. Keys are not looked at across regions",
         page: "https://docs.adyen.com/development-resources/api-idempotency",
         ..SILENT
     },
@@ -91,7 +90,7 @@ const PROFILES: &[Profile] = &[
         send_key: Some(Key::Header("cko-idempotency-key")),
         hours: Some(DAY),
         about: "only answers of 2xx are kept with a key: after a 5xx it pays again, so nothing is sent again by itself. The window may be another one by contract",
-        page: "https://www.checkout.com/docs/payments/manage-payments/retry-a-payment",
+        page: "https://www.checkout.com/docs/developer-resources/api/idempotency",
         ..SILENT
     },
     Profile {
@@ -101,14 +100,14 @@ const PROFILES: &[Profile] = &[
         hours: Some(DAY),
         resend: true,
         about: "the first answer is kept, a 5xx too",
-        page: "https://docs.fintoc.com/reference/fintoc-api/idempotent-requests",
+        page: "https://docs.fintoc.com/api/fintoc-api/idempotent-requests",
         ..SILENT
     },
     Profile {
         provider: "GoCardless",
         patterns: &["POST api.gocardless.com/**", "POST api-sandbox.gocardless.com/**"],
         send_key: Some(Key::Header("idempotency-key")),
-        about: "a key that was used is answered with 409 and what it made; how long is not said, so nothing is sent again by itself",
+        about: "a key that was used is answered with 409 and what it made; for how long that page does not say, so nothing is sent again by itself",
         page: "https://gocardless.com/blog/idempotency-keys",
         ..SILENT
     },
@@ -119,7 +118,7 @@ const PROFILES: &[Profile] = &[
         hours: Some(DAY),
         resend: true,
         about: "a key that was used is answered with 409, which leaves the call unknown",
-        page: "https://docs.mangopay.com/guide/idempotency-support",
+        page: "https://docs.mangopay.com/api-reference/overview/idempotency",
         ..SILENT
     },
     Profile {
@@ -144,28 +143,34 @@ const PROFILES: &[Profile] = &[
         provider: "PayPal",
         patterns: &[
             "POST api-m.paypal.com/v2/checkout/orders",
-            "POST api-m.paypal.com/v2/checkout/orders/*/**",
+            "POST api-m.paypal.com/v2/checkout/orders/*/authorize",
+            "POST api-m.paypal.com/v2/checkout/orders/*/capture",
             "POST api-m.sandbox.paypal.com/v2/checkout/orders",
-            "POST api-m.sandbox.paypal.com/v2/checkout/orders/*/**",
+            "POST api-m.sandbox.paypal.com/v2/checkout/orders/*/authorize",
+            "POST api-m.sandbox.paypal.com/v2/checkout/orders/*/capture",
         ],
         send_key: Some(Key::Header("paypal-request-id")),
         hours: Some(6),
         resend: true,
-        about: "orders: keys are kept 6 hours",
-        page: "https://developer.paypal.com/docs/api/orders/v2/",
+        about: "orders: keys are kept 6 hours. Not all calls look at them: these do",
+        page: "https://developer.paypal.com/api/rest/reference/idempotency/",
         ..SILENT
     },
     Profile {
         provider: "PayPal",
         patterns: &[
-            "POST api-m.paypal.com/v2/payments/**",
-            "POST api-m.sandbox.paypal.com/v2/payments/**",
+            "POST api-m.paypal.com/v2/payments/authorizations/*/capture",
+            "POST api-m.paypal.com/v2/payments/authorizations/*/reauthorize",
+            "POST api-m.paypal.com/v2/payments/captures/*/refund",
+            "POST api-m.sandbox.paypal.com/v2/payments/authorizations/*/capture",
+            "POST api-m.sandbox.paypal.com/v2/payments/authorizations/*/reauthorize",
+            "POST api-m.sandbox.paypal.com/v2/payments/captures/*/refund",
         ],
         send_key: Some(Key::Header("paypal-request-id")),
         hours: Some(45 * DAY),
         resend: true,
-        about: "captures and refunds: keys are kept 45 days",
-        page: "https://developer.paypal.com/docs/api/payments/v2/",
+        about: "captures and refunds: keys are kept 45 days. Not all calls look at them: these do",
+        page: "https://developer.paypal.com/api/rest/reference/idempotency/",
         ..SILENT
     },
     Profile {
@@ -203,7 +208,7 @@ const PROFILES: &[Profile] = &[
         send_key: Some(Key::Header("idempotency-key")),
         hours: Some(DAY),
         resend: true,
-        about: "the first answer is kept, a 500 too: the call is unknown still. 409 says that the key is in use",
+        about: "the first answer is kept, a 500 too: the call is unknown still. 409 says that the key may be in use",
         page: "https://docs.stripe.com/api/idempotent_requests",
         ..SILENT
     },

@@ -214,6 +214,8 @@ pub struct Ended {
     pub state: CallState,
     /// Why it is rejected or unknown.
     pub reason: Option<String>,
+    /// Whether the answer is a definite refusal.
+    pub is_refusal: bool,
     /// The answer, as far as there was one.
     pub answered: Option<Answered>,
     /// The answer's body, where it is kept in the manifest.
@@ -233,10 +235,30 @@ impl Ended {
             send,
             state,
             reason: Some(reason),
+            is_refusal: false,
             answered: None,
             body: None,
             price: None,
             budgets: Vec::new(),
+        }
+    }
+
+    /// The same, where an earlier send of the call is unknown: that this one was not processed,
+    /// or was refused, says nothing of that one, nor of what it cost.
+    #[must_use]
+    pub fn after_unknown(self) -> Self {
+        let is_silent = self.state == CallState::Rejected
+            || self.state == CallState::Complete && self.is_refusal;
+        if !is_silent {
+            return self;
+        }
+        let status = self.answered.as_ref().map(|answered| format!("status {}", answered.status));
+        let why = self.reason.or(status).unwrap_or_default();
+        Self {
+            state: CallState::Unknown,
+            reason: Some(format!("an earlier send is unknown; of the last one: {why}")),
+            price: None,
+            ..self
         }
     }
 }

@@ -49,7 +49,7 @@ enum Held {
 
 /// An answer that was cut.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer was cut: {0}")]
+#[error("{0}")]
 pub struct CutShort(String);
 
 impl Received {

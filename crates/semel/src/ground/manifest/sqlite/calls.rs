@@ -433,11 +433,8 @@ impl SqliteManifest {
         };
         let mut ended = ended.clone();
         let is_word = call.state == CallState::Unknown && ended.send == call.sends;
-        if ended.state == CallState::Rejected && !is_word && self.was_unknown(&ended)? {
-            // That this send was not processed says nothing of the one before.
-            ended.state = CallState::Unknown;
-            let why = ended.reason.as_deref().unwrap_or_default();
-            ended.reason = Some(format!("an earlier send is unknown; of the last one: {why}"));
+        if !is_word && self.was_unknown(&ended)? {
+            ended = ended.after_unknown();
         }
         self.end_send(ended.id, ended.send, ended.state, ended.reason.as_deref())?;
         if ended.state == CallState::Rejected && is_word {
