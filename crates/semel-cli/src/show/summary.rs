@@ -437,7 +437,7 @@ impl Summary<'_> {
             writeln!(out, "{}", next(&format!("semel log{again}"), "all it printed, every try"))?;
         }
         if has_unknown {
-            write!(out, "{}", calls::ways_out(again))?;
+            write!(out, "{}", calls::ways_out(&self.place.file_again))?;
         }
         let what = if has_failed {
             "after the fix: what failed, then what is blocked"

@@ -71,7 +71,7 @@ pub(crate) fn why(place: Place, options: &args::Why) -> Result<Exit, Failed> {
         if options.json {
             writeln!(out, "{}", json::evidence_of(task, evidence))?;
         } else {
-            write(&mut out, task, evidence, styles)?;
+            write(&mut out, task, evidence, styles, &place.file_again)?;
             if let Some((name, (pipeline, step))) = told.renamed.get(task) {
                 writeln!(out)?;
                 renamed::write(&mut out, &place.file, name, pipeline, step)?;
@@ -112,6 +112,7 @@ fn write(
     task: &str,
     evidence: &Evidence,
     styles: Styles,
+    file_again: &str,
 ) -> std::io::Result<()> {
     let verdict = evidence.verdict;
     writeln!(
@@ -153,7 +154,8 @@ fn write(
         writeln!(out, "\n  calls    of all tasks together: {shared}")?;
     }
     if [calls, shared].iter().any(|sums| sums.count(CallState::Unknown) > 0) {
-        writeln!(out, "{}", next("semel calls list --unknown", "what may have been paid"))?;
+        let command = format!("semel calls list --unknown{file_again}");
+        writeln!(out, "{}", next(&command, "what may have been paid"))?;
     }
     for (at, what) in evidence.not_seen.iter().enumerate() {
         let label = if at == 0 { "\n  not seen" } else { "          " };

@@ -166,21 +166,20 @@ impl Proxy {
         let sender = uuid::Uuid::now_v7().to_string();
         let folder = folders.join(&sender);
         make_private(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let lease = Lease::take(&journal::lock_of(&folders, &sender), &setting.holder)
+        let lease = Lease::take(&home.sender_lock(&sender), &setting.holder)
             .map_err(|error| error.to_string())?;
         let broken = |error: &dyn std::fmt::Display| format!("the call journal: {error}");
         let mut manifest =
             SqliteManifest::open(&home.manifest()).map_err(|error| broken(&error))?;
         setting.access.fence(&mut manifest).map_err(|error| broken(&error))?;
-        sweep(&mut manifest, &folders, &bodies, &sender)?;
+        sweep(&mut manifest, home, &sender)?;
         drop(gate);
         let ballast = folder.join("ballast");
         fs::write(&ballast, vec![1; BALLAST])
             .map_err(|error| format!("there is no room for the records of calls: {error}"))?;
         keep_private(home)
             .map_err(|error| format!("the manifest cannot be kept from others: {error}"))?;
-        let journal =
-            Journal::begin(manifest, &folders, &sender).map_err(|error| broken(&error))?;
+        let journal = Journal::begin(manifest, home, &sender).map_err(|error| broken(&error))?;
         let authority = Authority::new().map_err(|error| error.to_string())?;
         let trust = Trust::of(&setting.env);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -409,33 +408,26 @@ async fn is_stopped(stop: &Stop) {
 }
 
 /// What dead processes had in flight is unknown, and what they left is removed.
-fn sweep(
-    manifest: &mut SqliteManifest,
-    folders: &Path,
-    bodies: &Path,
-    own: &str,
-) -> Result<(), String> {
+fn sweep(manifest: &mut SqliteManifest, home: &Home, own: &str) -> Result<(), String> {
     let broken = |error: &dyn std::fmt::Display| format!("the call journal: {error}");
-    for sender in manifest.senders().map_err(|error| broken(&error))? {
-        if sender != own && !journal::is_alive(folders, &sender) {
-            manifest.lose(&sender, DIED).map_err(|error| broken(&error))?;
-        }
+    for sender in dead_senders(home, manifest).map_err(|error| broken(&error))? {
+        manifest.lose(&sender, DIED).map_err(|error| broken(&error))?;
     }
     let mut others = false;
-    for entry in fs::read_dir(folders).map_err(|error| broken(&error))?.flatten() {
+    for entry in fs::read_dir(home.calls()).map_err(|error| broken(&error))?.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if name == own {
             continue;
         }
-        match journal::is_alive(folders, &name) {
+        match standing::is_alive(home, &name) {
             true => others = true,
             // Somebody else may be doing the same.
             false => drop(fs::remove_dir_all(entry.path())),
         }
     }
     if !others {
-        for entry in fs::read_dir(bodies).map_err(|error| broken(&error))?.flatten() {
+        for entry in fs::read_dir(home.bodies()).map_err(|error| broken(&error))?.flatten() {
             if entry.file_name().to_string_lossy().starts_with('.') {
                 let _ = fs::remove_file(entry.path());
             }

@@ -33,6 +33,11 @@ fn where_too_little_is_left_nothing_is_sent() {
     disk.resize(SMALL);
     assert_eq!(shop.sh(&[], "pay 1").exits(0).stdout, "200 ");
     assert_eq!((shop.provider.charges("1"), shop.seen()), (1, 1));
+    // What is recorded needs no room.
+    disk.resize(TOO_SMALL);
+    assert_eq!(shop.sh(&[], "pay 1").exits(0).stdout, "200 ");
+    assert_eq!(shop.sh(&[], "pay 1; pay 2").exits(105).stdout, "200 507 ");
+    assert_eq!((shop.provider.charges("1"), shop.seen()), (1, 1));
 }
 
 #[test]

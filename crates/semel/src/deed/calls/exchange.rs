@@ -173,9 +173,6 @@ impl Asking {
             if deliver.is_closed() {
                 return;
             }
-            if let Err(error) = has_room(&self.office.bodies) {
-                break self.broken(error.to_string());
-            }
             let wanted = self.wanted(&call, body.clone(), has_held);
             let ruled = match self.office.journal.ask(wanted).await {
                 Ok(ruled) => ruled,
@@ -205,6 +202,7 @@ impl Asking {
                     }
                 }
                 Ruled::Refused(refusal) => break self.refused(&refusal, &call),
+                Ruled::NoRoom(why) => break self.broken(why),
                 Ruled::Send(permitted, flight) => {
                     tries += 1;
                     let sending = Sending { asking: self, call: &call, permitted, flight, tries };
@@ -275,6 +273,8 @@ impl Asking {
             near_miss: call.near_miss.clone(),
             line: Arc::clone(&self.line),
             has_held,
+            // What is recorded needs none.
+            no_room: has_room(&self.office.bodies).err().map(|error| error.to_string()),
         }
     }
 

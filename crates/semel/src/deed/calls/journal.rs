@@ -7,7 +7,6 @@
 //! decided by this thread alone, from what the manifest says in the same transaction.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +18,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::caller::{Caller, Hold};
 use super::line::Line;
-use crate::deed::lease;
+use super::standing::is_alive;
+use crate::ground::home::Home;
 use crate::ground::manifest::calls::{Calls, Permit, Permitted, Which};
 use crate::ground::manifest::sqlite::SqliteManifest;
 use crate::ground::manifest::{ManifestError, ManifestResult};
@@ -36,9 +36,6 @@ const MOST: usize = 512;
 
 /// Why a call of ours is unknown whose end the manifest did not take.
 const UNRECORDED: &str = "how it ended could not be recorded";
-
-/// Where what is sent by one process is told, and its lock.
-const LOCK: &str = "lock";
 
 /// A call in flight, in this process.
 #[derive(Debug)]
@@ -94,6 +91,8 @@ pub(super) struct Wanted {
     pub(super) line: Arc<Line>,
     /// Whether it waited already for what became of an equal one.
     pub(super) has_held: bool,
+    /// Why its answer could not be kept, where that is known.
+    pub(super) no_room: Option<String>,
 }
 
 /// What becomes of a request.
@@ -113,6 +112,8 @@ pub(super) enum Ruled {
     Probe(Box<CallRecord>, String),
     /// It is not sent.
     Refused(Refusal),
+    /// It is not sent, since its answer could not be kept.
+    NoRoom(String),
 }
 
 /// Why a request is not sent.
@@ -156,13 +157,13 @@ impl Journal {
     /// Begins to write, to this manifest, as the sender of this name.
     pub(super) fn begin(
         manifest: SqliteManifest,
-        folder: &Path,
+        home: &Home,
         sender: &str,
     ) -> std::io::Result<Self> {
         let (orders, inbox) = channel();
         let writer = Writer {
             store: manifest,
-            folder: folder.to_owned(),
+            home: home.clone(),
             sender: sender.to_owned(),
             flights: HashMap::new(),
         };
@@ -234,8 +235,8 @@ impl Drop for Journal {
 /// The thread that writes.
 struct Writer {
     store: SqliteManifest,
-    /// Where every process that sends has its folder.
-    folder: PathBuf,
+    /// Where it is told which processes send.
+    home: Home,
     sender: String,
     flights: HashMap<i64, Arc<Flight>>,
 }
@@ -266,9 +267,9 @@ impl Writer {
         }
         let mut says: Vec<Say> = Vec::new();
         let mut orders = Some(writing);
-        let Self { store, folder, sender, flights } = self;
+        let Self { store, home, sender, flights } = self;
         let committed = store.together(&mut |store| {
-            let mut desk = Desk { store, folder, sender, flights };
+            let mut desk = Desk { store, home, sender, flights };
             for order in orders.take().into_iter().flatten() {
                 says.extend(desk.act(order));
             }
@@ -299,8 +300,8 @@ impl Writer {
     /// Answers who asks for what is complete, which stays so: that needs no transaction. Gives
     /// the other orders.
     fn replay(&mut self, orders: Vec<Order>) -> Vec<Order> {
-        let Self { store, folder, sender, flights } = self;
-        let desk = Desk { store, folder, sender, flights };
+        let Self { store, home, sender, flights } = self;
+        let desk = Desk { store, home, sender, flights };
         let mut others = Vec::with_capacity(orders.len());
         for order in orders {
             match order {
@@ -331,7 +332,7 @@ impl Writer {
 /// What the writer has at hand within a transaction.
 struct Desk<'a> {
     store: &'a mut dyn Calls,
-    folder: &'a Path,
+    home: &'a Home,
     sender: &'a str,
     flights: &'a mut HashMap<i64, Arc<Flight>>,
 }
@@ -441,6 +442,11 @@ impl Desk<'_> {
         {
             return Ok(Ruled::Refused(refusal));
         }
+        if let (Decision::Open(_) | Decision::SendAgain(_), Some(why)) =
+            (&decision, &wanted.no_room)
+        {
+            return Ok(Ruled::NoRoom(why.clone()));
+        }
         if let Decision::Attach(n) = decision
             && !self.is_ours(calls.iter().find(|call| call.n == n))
         {
@@ -506,7 +512,7 @@ impl Desk<'_> {
                     self.store.end(&Ended::without_answer(call.id, call.sends, state, why))?;
                     lost = true;
                 }
-            } else if !is_alive(self.folder, &call.sender) {
+            } else if !is_alive(self.home, &call.sender) {
                 self.store.lose(&call.sender, DIED)?;
                 lost = true;
             }
@@ -589,16 +595,4 @@ fn by_rule(call: &CallRecord, terms: &Terms) -> bool {
         WhenUnknown::ResendAtMost(most) => call.sends <= *most,
         WhenUnknown::Stop | WhenUnknown::Probe(_) => false,
     }
-}
-
-/// Whether the process that sends under a name is alive.
-pub(super) fn is_alive(folder: &Path, sender: &str) -> bool {
-    let lock = folder.join(sender).join(LOCK);
-    // Where it cannot be asked nobody is declared dead.
-    lock.exists() && lease::is_held(&lock).unwrap_or(true)
-}
-
-/// The lock of a process that sends.
-pub(super) fn lock_of(folder: &Path, sender: &str) -> PathBuf {
-    folder.join(sender).join(LOCK)
 }

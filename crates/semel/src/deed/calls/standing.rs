@@ -14,9 +14,14 @@ use crate::words::task::TaskName;
 /// If the journal cannot be read.
 pub fn dead_senders(home: &Home, calls: &dyn Calls) -> ManifestResult<Vec<String>> {
     let mut senders = calls.senders()?;
-    // In doubt they live: what they have in flight is not touched then.
-    senders.retain(|sender| !lease::is_held(&home.sender_lock(sender)).unwrap_or(true));
+    senders.retain(|sender| !is_alive(home, sender));
     Ok(senders)
+}
+
+/// Whether a process that sends is alive. In doubt it is: what it has in flight is not touched
+/// then.
+pub(super) fn is_alive(home: &Home, sender: &str) -> bool {
+    lease::is_held(&home.sender_lock(sender)).unwrap_or(true)
 }
 
 /// What the calls of a pipeline came to, or of one of its tasks; of those that are meant.
