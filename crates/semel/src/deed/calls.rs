@@ -56,7 +56,7 @@ pub use caller::{Calling, NewCalls, Tally, Unknown};
 pub use guards::{Guards, scope_of};
 use journal::Journal;
 use serve::Door;
-pub use standing::{dead_senders, sums};
+pub use standing::{dead_senders, is_anybody_sending, sums};
 
 use crate::deed::lease::{Gate, Holder, Lease};
 use crate::deed::memory::Access;
@@ -375,7 +375,14 @@ impl Guarded<'_> {
         for door in self.doors.get_mut().unwrap_or_else(PoisonError::into_inner) {
             door.abort();
         }
+        let left =
+            self.proxy.runtime().block_on(self.caller.left_unknown(&self.proxy.office.journal));
         let mut tally = self.caller.tally().clone();
+        match left {
+            // Whatever this attempt asked for: what an earlier one left is not done.
+            Ok(left) => tally.unknown.extend(left),
+            Err(why) => drop(tally.broken.get_or_insert(why)),
+        }
         tally.notes.extend(self.proxy.faults.iter().cloned());
         if self.in_flight() > 0 {
             let stopped = format!("{} calls were in flight when it was stopped", self.in_flight());

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::deed::calls::is_anybody_sending;
 use crate::deed::hold::{hold, holder_of};
+use crate::deed::lease::Gate;
 use crate::deed::memory::Access;
 use crate::deed::now::{Belief, Listed, now, other_param, params_of_runs};
 use crate::deed::run::{CannotBegin, Setting, only_file, site_for_looking};
@@ -147,6 +149,15 @@ fn end_bodies(
         }
     }
     if ends && !old.is_empty() {
+        // Whoever sends takes a body that is there for one that stays.
+        let alone = Gate::pass_at(&home.calls_gate())
+            .and_then(|gate| is_anybody_sending(home).map(|sends| (!sends).then_some(gate)))
+            .map_err(|source| ManifestError::Io {
+                doing: "see who sends calls, in",
+                path: home.calls(),
+                source,
+            })?;
+        let Some(_alone) = alone else { return Ok(0) };
         for digest in manifest.end_bodies(&old)? {
             // What is left of it is of no use to anybody.
             let _ = std::fs::remove_file(home.body(&digest));

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use tokio::sync::OnceCell;
 
-use super::journal::{Refusal, Wanted};
+use super::journal::{Journal, Refusal, Wanted};
 use super::line::{DOUBT, Line};
-use crate::ground::manifest::calls::Token;
+use crate::ground::manifest::calls::{Token, Which};
 use crate::thought::call::drift::{LIMIT, NearMiss, Recorded};
 use crate::thought::call::terms::Rules;
 use crate::words::call::{CallRecord, CallState, Money, Scope};
@@ -109,6 +109,16 @@ pub struct Unknown {
     pub price: Option<Money>,
 }
 
+impl From<&CallRecord> for Unknown {
+    fn from(call: &CallRecord) -> Self {
+        Self {
+            what: format!("{} {}", call.asked.method, call.asked.url),
+            why: call.reason.clone().unwrap_or_default(),
+            price: call.price.clone(),
+        }
+    }
+}
+
 impl Tally {
     /// Whether calls were made at all.
     #[must_use]
@@ -158,7 +168,7 @@ impl Tally {
 #[derive(Default)]
 struct Drift {
     /// By method and place.
-    recorded: HashMap<String, Arc<OnceCell<Recorded>>>,
+    recorded: Arc<OnceCell<HashMap<String, Recorded>>>,
     hits: u64,
     misses: usize,
 }
@@ -264,9 +274,10 @@ impl Caller {
         (drift.misses >= LIMIT).then_some(Refusal::Drifted)
     }
 
-    /// What is recorded of a place. It is read once, however many come at the same time.
-    pub(super) fn recorded(&self, place: &str) -> Arc<OnceCell<Recorded>> {
-        Arc::clone(self.drift().recorded.entry(place.to_owned()).or_default())
+    /// What is recorded, by method and place. It is read once, however many come at the same
+    /// time.
+    pub(super) fn recorded(&self) -> Arc<OnceCell<HashMap<String, Recorded>>> {
+        Arc::clone(&self.drift().recorded)
     }
 
     /// A recorded call was asked for again.
@@ -286,6 +297,19 @@ impl Caller {
             *tally.saved.entry(price.unit.clone()).or_default() += price.nanos;
         }
         tally.oldest = [tally.oldest, call.ended].into_iter().flatten().min();
+    }
+
+    /// The calls of its own scope of which nobody knows what became of them.
+    pub(super) async fn left_unknown(
+        &self,
+        journal: &Journal,
+    ) -> Result<Vec<(i64, Unknown)>, String> {
+        let scope = &self.calling.scope;
+        let which = Which { states: vec![CallState::Unknown], ..Which::of(scope) };
+        let is_left =
+            |call: &CallRecord| call.scope == *scope && !call.is_retired && !call.asked.is_read;
+        let found = journal.find(which).await?;
+        Ok(found.iter().filter(|call| is_left(call)).map(|call| (call.id, call.into())).collect())
     }
 
     /// An exchange begins.

@@ -5,8 +5,10 @@
 //!
 //! Invariant: *I14* nothing is sent before its permit is durable.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,12 +21,12 @@ use tokio::sync::oneshot;
 
 use super::Office;
 use super::body::{Outgoing, Receipt, Waiting};
-use super::caller::{Caller, Unknown};
+use super::caller::Caller;
 use super::head;
 use super::journal::{Flight, Refusal, Ruled, Wanted};
 use super::line::Line;
 use super::reply::Reply;
-use super::request::{Call, Place};
+use super::request::{Call, Place, counting, shown_place};
 use super::sending::{After, Sending};
 use super::spool::{Source, Spool, Spooled, has_room, path_of};
 use crate::ground::http::upstream::Origin;
@@ -57,6 +59,12 @@ impl Asking {
         origin: Origin,
         request: Request<Incoming>,
     ) -> Response<Outgoing> {
+        // Whoever waits for its end waits for us, too.
+        let _busy = self.caller.begins();
+        if self.caller.is_over.load(Ordering::Acquire) {
+            let why = "the command whose calls these are has ended";
+            return Reply::new(407, "who asks?", why).response();
+        }
         let (parts, body) = request.into_parts();
         let place = Place::of(origin, &parts);
         let terms = self.caller.rules.terms_for(&place.target());
@@ -174,6 +182,7 @@ impl Asking {
                 return;
             }
             let wanted = self.wanted(&call, body.clone(), has_held);
+            let budgets = wanted.permit.budgets.clone();
             let ruled = match self.office.journal.ask(wanted).await {
                 Ok(ruled) => ruled,
                 Err(why) => break self.broken(why),
@@ -205,7 +214,9 @@ impl Asking {
                 Ruled::NoRoom(why) => break self.broken(why),
                 Ruled::Send(permitted, flight) => {
                     tries += 1;
-                    let sending = Sending { asking: self, call: &call, permitted, flight, tries };
+                    let asking = self;
+                    let call = &call;
+                    let sending = Sending { asking, call, permitted, budgets, flight, tries };
                     match sending.send(deliver).await {
                         After::Over => return,
                         After::Again(back) => {
@@ -240,7 +251,12 @@ impl Asking {
         let calling = &self.caller.calling;
         let terms = &call.terms;
         let is_shared = terms.equal == Equal::Shared;
-        let scope = if is_shared { calling.scope.shared() } else { calling.scope.clone() };
+        // What a rule made, or no longer makes, an affair of all is looked for in both.
+        let mut scopes = [calling.scope.clone(), calling.scope.shared()];
+        if is_shared {
+            scopes.reverse();
+        }
+        let [scope, other_scope] = scopes;
         let client_key = match &terms.send_key {
             SendKey::Header(name) => identity::header(&call.head, name).map(str::to_owned),
             SendKey::No => None,
@@ -254,7 +270,7 @@ impl Asking {
                 rest: call.identity.rest,
                 asked: Asked {
                     method: call.place.method.clone(),
-                    url: identity::shown_url(&call.place.target()),
+                    url: call.shown(),
                     account: call.account.clone(),
                     head: identity::kept_of_request(&call.head),
                     body: call.spooled.body.clone(),
@@ -273,12 +289,13 @@ impl Asking {
             near_miss: call.near_miss.clone(),
             line: Arc::clone(&self.line),
             has_held,
+            other_scope,
             // What is recorded needs none.
             no_room: has_room(&self.office.bodies).err().map(|error| error.to_string()),
         }
     }
 
-    pub(super) fn budgets(&self, terms: &Terms) -> Vec<Reserve> {
+    fn budgets(&self, terms: &Terms) -> Vec<Reserve> {
         let now = Timestamp::now().to_string();
         let rules = self.caller.rules.of_file();
         let reserve = |(at, budget): &(usize, Budget)| Reserve {
@@ -299,60 +316,58 @@ impl Asking {
         if call.terms.read {
             return Ok(None);
         }
-        let leaves = call.leaves();
-        if leaves.is_empty() {
-            return Ok(None);
-        }
-        let place = format!("{} {}", call.place.method, call.place.path);
-        let recorded = self.caller.recorded(&place);
-        let recorded = recorded.get_or_try_init(|| self.read_recorded(call)).await?;
+        let recorded = self.caller.recorded();
+        let recorded = recorded.get_or_try_init(|| self.read_recorded()).await?;
         // What has a key is what its key says.
-        Ok(recorded.near_miss(&leaves).filter(|_| call.terms.key.is_empty()))
+        let Some(recorded) = recorded.get(&call.place.name()).filter(|_| call.terms.key.is_empty())
+        else {
+            return Ok(None);
+        };
+        let leaves = call.leaves();
+        Ok(if leaves.is_empty() { None } else { recorded.near_miss(&leaves) })
     }
 
-    /// The complete calls of this place that earlier attempts made. Those that are no longer
-    /// what the rules say of them are, from here on.
-    async fn read_recorded(&self, call: &Call) -> Result<Recorded, String> {
-        let mut recorded = Recorded::default();
-        let (step, instance, item) = self.caller.calling.scope.columns();
-        let which = Which {
-            pipeline: Some(self.caller.calling.scope.pipeline.clone()),
-            step: Some(step.to_owned()),
-            instance: Some(instance.to_owned()),
-            item: Some(item.to_owned()),
-            states: vec![CallState::Complete],
-            ids: Vec::new(),
-        };
+    /// The complete calls that earlier attempts made, by their places. Those that are no longer
+    /// what the rules say of them are, from here on, however they stand.
+    async fn read_recorded(&self) -> Result<HashMap<String, Recorded>, String> {
+        let mut all: HashMap<String, Recorded> = HashMap::new();
+        let scope = &self.caller.calling.scope;
         let mut rekeyed = Vec::new();
-        for record in self.office.journal.find(which).await? {
-            let is_here = call.place.is_of(&record.asked.method, &record.asked.url);
-            let is_of_scope = record.scope == self.caller.calling.scope;
-            if !is_here || !is_of_scope || !record.asked.body.is_kept || record.is_retired {
+        let mut found = self.office.journal.find(Which::of(scope)).await?;
+        found.extend(self.office.journal.find(Which::of(&scope.shared())).await?);
+        for record in found {
+            let asked = &record.asked;
+            let is_ours = record.scope == *scope || record.scope == scope.shared();
+            let Some(target) = identity::target(&asked.method, &asked.url) else { continue };
+            if !is_ours || record.is_retired || asked.is_read || !asked.body.is_kept {
                 continue;
             }
-            let Some(bytes) = self.office.journal.body(record.asked.body.digest).await? else {
+            let Some(bytes) = self.office.journal.body(asked.body.digest).await? else {
                 continue;
             };
-            let kind = identity::header(&record.asked.head, "content-type").unwrap_or_default();
+            let kind = identity::header(&asked.head, "content-type").unwrap_or_default();
             let body = Body::of(&bytes, identity::boundary(kind).as_deref());
-            let query = record.asked.url.split_once('?').map_or("", |(_, query)| query);
-            let target = Target { query, ..call.place.target() };
-            let request = identity::Request { target, head: &record.asked.head, body: &body };
+            let terms = self.caller.rules.terms_for(&target);
+            let place = format!("{} {}", asked.method, shown_place(&target));
             // Of a URL that is masked nobody can tell what it was.
-            if let Ok(now) = identity::identity(&request, &call.terms.key, &call.terms.ignore)
-                && !query.contains("***")
+            let is_masked = target.query.contains("***");
+            let request = identity::Request { target, head: &asked.head, body: &body };
+            if let Ok(now) = identity::identity(&request, &terms.key, &terms.ignore)
+                && !is_masked
                 && (now.digest, now.rest) != (record.identity, record.rest)
             {
                 rekeyed.push((record.id, now));
             }
-            if record.attempt != self.caller.calling.attempt {
-                recorded.add(call.counting(identity::leaves(&request)));
+            let is_earlier = record.attempt != self.caller.calling.attempt;
+            if record.scope == *scope && record.state == CallState::Complete && is_earlier {
+                let leaves = counting(identity::leaves(&request), &terms.ignore);
+                all.entry(place).or_default().add(leaves);
             }
         }
         if !rekeyed.is_empty() {
             self.office.journal.rekey(rekeyed).await?;
         }
-        Ok(recorded)
+        Ok(all)
     }
 
     fn refused(&self, refusal: &Refusal, call: &Call) -> Response<Outgoing> {
@@ -360,7 +375,7 @@ impl Asking {
         let mut tally = self.caller.tally();
         match refusal {
             Refusal::Unknown(record) => {
-                tally.unknown.insert(record.id, unknown_of(record));
+                tally.unknown.insert(record.id, record.as_ref().into());
             }
             _ => *tally.refused.entry(why).or_default() += 1,
         }
@@ -429,26 +444,16 @@ impl Asking {
             }
             Ok(super::probe::Said::Unsure) => {
                 let refusal = Refusal::Unknown(Box::new(record.clone()));
-                self.caller.tally().unknown.insert(record.id, unknown_of(&record));
+                self.caller.tally().unknown.insert(record.id, (&record).into());
                 return Err(Reply::of_refusal(&refusal).1.response());
             }
             Err(why) => return Err(self.broken(format!("the probe of call {}: {why}", record.id))),
         };
-        let ended = Ended {
-            answered: record.answered.clone(),
-            ..Ended::without_answer(record.id, record.sends, state, reason.to_owned())
-        };
+        // What was seen of an answer was none: it was cut, or proves nothing.
+        let ended = Ended::without_answer(record.id, record.sends, state, reason.to_owned());
         self.office.journal.end(ended).await.map_err(|why| self.broken(why))?;
         self.caller.is_settled(record.id, state);
         Ok(())
-    }
-}
-
-fn unknown_of(record: &CallRecord) -> Unknown {
-    Unknown {
-        what: format!("{} {}", record.asked.method, record.asked.url),
-        why: record.reason.clone().unwrap_or_default(),
-        price: record.price.clone(),
     }
 }
 

@@ -25,10 +25,12 @@ use crate::ground::manifest::sqlite::SqliteManifest;
 use crate::ground::manifest::{ManifestError, ManifestResult};
 use crate::thought::call::counting::{Decision, Flight as Waiting, Known, decide};
 use crate::thought::call::drift::NearMiss;
-use crate::thought::call::identity::Identity;
+use crate::thought::call::identity::{self, Identity};
 use crate::thought::call::outcome::is_refusal;
 use crate::thought::call::terms::Terms;
-use crate::words::call::{CallRecord, CallState, DIED, Ended, PermitFor, Scope, WhenUnknown};
+use crate::words::call::{
+    CallRecord, CallState, DIED, Ended, PermitFor, Scope, SendKey, WhenUnknown,
+};
 use crate::words::digest::{Digest, Fields};
 
 /// How many orders share a commit at most.
@@ -91,6 +93,8 @@ pub(super) struct Wanted {
     pub(super) line: Arc<Line>,
     /// Whether it waited already for what became of an equal one.
     pub(super) has_held: bool,
+    /// Where an equal call may be, too, if the rules have changed.
+    pub(super) other_scope: Scope,
     /// Why its answer could not be kept, where that is known.
     pub(super) no_room: Option<String>,
 }
@@ -430,6 +434,17 @@ impl Desk<'_> {
         {
             return Ok(Ruled::Hold);
         }
+        if let Decision::Open(_) = decision {
+            let mut others = self.store.equal(&wanted.other_scope, &permit.identity)?;
+            if self.lose_the_dead(&others)? {
+                others = self.store.equal(&wanted.other_scope, &permit.identity)?;
+            }
+            others.retain(|call| !call.is_retired);
+            let there = self.decide(&others, 0, wanted);
+            if !matches!(there, Decision::Open(_)) {
+                (calls, decision) = (others, there);
+            }
+        }
         // A probe settles what may be sent again otherwise.
         if let Decision::Unknown(n) = decision
             && let WhenUnknown::Probe(command) = &wanted.terms.unknown
@@ -458,6 +473,13 @@ impl Desk<'_> {
                 let mut permit = permit.clone();
                 if wanted.makes_key && permit.key.is_empty() {
                     permit.key = key_of(&permit, *n);
+                }
+                // What was said as what counts as long as it is said as that.
+                if let (SendKey::Header(name), false) =
+                    (&wanted.terms.send_key, permit.key.is_empty())
+                {
+                    let key = permit.key.clone().into_bytes();
+                    permit.asked.head.push((name.clone(), key));
                 }
                 self.store.open(&permit, *n, wanted.caller.token())?
             }
@@ -547,7 +569,9 @@ impl Desk<'_> {
             flight: self.flight_of(call),
             is_named: wanted.client_key.as_ref().is_some_and(|key| *key == call.key),
             is_stale,
+            // What a human said of it is the last word.
             was_refused_before: status.is_some_and(is_refusal)
+                && call.reason.is_none()
                 && call.attempt != wanted.permit.attempt,
             may_be_resent: call.state == CallState::Unknown
                 && (call.allowed > 0 || by_rule(call, terms)),
@@ -590,7 +614,12 @@ fn by_rule(call: &CallRecord, terms: &Terms) -> bool {
     match &terms.unknown {
         WhenUnknown::Resend if call.asked.is_read => true,
         WhenUnknown::Resend => {
-            call.honoured_until(terms.honoured_for()).is_some_and(|until| Timestamp::now() < until)
+            let SendKey::Header(name) = &terms.send_key else { return false };
+            // The provider has heard it under this name, if at all.
+            identity::header(&call.asked.head, name) == Some(&call.key)
+                && call
+                    .honoured_until(terms.honoured_for())
+                    .is_some_and(|until| Timestamp::now() < until)
         }
         WhenUnknown::ResendAtMost(most) => call.sends <= *most,
         WhenUnknown::Stop | WhenUnknown::Probe(_) => false,

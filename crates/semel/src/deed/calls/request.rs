@@ -36,10 +36,9 @@ impl Place {
         }
     }
 
-    /// Whether a recorded call went here, whatever its query.
-    pub(super) fn is_of(&self, method: &str, url: &str) -> bool {
-        let here = identity::shown_url(&Target { query: "", ..self.target() });
-        method == self.method && url.split('?').next() == Some(here.as_str())
+    /// Its method and URL, whatever its query.
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.method, shown_place(&self.target()))
     }
 
     pub(super) fn target(&self) -> Target<'_> {
@@ -78,20 +77,12 @@ impl Call {
     /// Its fields that count.
     pub(super) fn leaves(&self) -> Vec<identity::Leaf> {
         let body = self.spooled.looked_into();
-        self.counting(identity::leaves(&self.request(&body)))
+        counting(identity::leaves(&self.request(&body)), &self.terms.ignore)
     }
 
-    pub(super) fn counting(&self, mut leaves: Vec<identity::Leaf>) -> Vec<identity::Leaf> {
-        let is_ignored = |pointer: &str| {
-            self.terms.ignore.iter().any(|field| match field {
-                Field::Body(ignored) => pointer
-                    .strip_prefix(ignored.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-                _ => false,
-            })
-        };
-        leaves.retain(|leaf| !is_ignored(&leaf.pointer));
-        leaves
+    /// Its URL, as it is kept and shown.
+    pub(super) fn shown(&self) -> String {
+        identity::shown_url_without(&self.place.target(), &self.terms.redact)
     }
 
     /// Keeps the body, unless it is too large or has what is not to be kept.
@@ -99,12 +90,34 @@ impl Call {
         let has_secret = {
             let body = self.spooled.looked_into();
             let request = self.request(&body);
-            let is_there = |field: &Field| identity::has(&request, field);
-            self.terms.redact.iter().any(is_there)
+            let is_there =
+                |field: &Field| matches!(field, Field::Body(_)) && identity::has(&request, field);
+            let redact = &self.terms.redact;
+            redact.iter().any(is_there)
+                || identity::looks_into(redact) && !identity::can_be_looked_into(&request)
         };
         if has_secret || self.spooled.body.bytes > KEPT {
             return Ok(None);
         }
         self.spooled.keep()
     }
+}
+
+/// Where a request goes, whatever its query.
+pub(super) fn shown_place(target: &Target<'_>) -> String {
+    identity::shown_url(&Target { query: "", ..*target })
+}
+
+/// The fields that count, where some are ignored.
+pub(super) fn counting(mut leaves: Vec<identity::Leaf>, ignore: &[Field]) -> Vec<identity::Leaf> {
+    let is_ignored = |pointer: &str| {
+        ignore.iter().any(|field| match field {
+            Field::Body(ignored) => pointer
+                .strip_prefix(ignored.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            _ => false,
+        })
+    };
+    leaves.retain(|leaf| !is_ignored(&leaf.pointer));
+    leaves
 }

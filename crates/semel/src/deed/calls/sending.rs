@@ -27,7 +27,7 @@ use crate::ground::manifest::calls::Permitted;
 use crate::thought::call::identity;
 use crate::thought::call::outcome::{Seen, is_refusal, outcome};
 use crate::words::call::{
-    Answered, CallState, Ended, Field, Head, Money, Price, SendKey, WhenUnknown,
+    Answered, CallState, Ended, Field, Head, Money, Price, Reserve, SendKey, WhenUnknown,
 };
 
 /// How often one request is sent again by itself, where a rule allows that.
@@ -48,6 +48,8 @@ pub(super) struct Sending<'a> {
     pub(super) asking: &'a Asking,
     pub(super) call: &'a Call,
     pub(super) permitted: Permitted,
+    /// What it was reserved from.
+    pub(super) budgets: Vec<Reserve>,
     pub(super) flight: Arc<Flight>,
     pub(super) tries: u32,
 }
@@ -141,11 +143,7 @@ impl Sending<'_> {
 
     /// Notes that nobody knows what became of it.
     fn is_unknown(&self, why: String) -> Response<Outgoing> {
-        let what = format!(
-            "{} {}",
-            self.call.place.method,
-            identity::shown_url(&self.call.place.target())
-        );
+        let what = format!("{} {}", self.call.place.method, self.call.shown());
         let price = self.call.terms.price.as_ref().map(|price| price.reserved().clone());
         let reply = Reply::unknown(self.permitted.id, &what, &why);
         self.asking.caller.tally().unknown.insert(self.permitted.id, Unknown { what, why, price });
@@ -169,7 +167,7 @@ impl Sending<'_> {
             answered,
             body,
             price,
-            budgets: self.asking.budgets(&self.call.terms),
+            budgets: self.budgets.clone(),
         }
     }
 
@@ -267,16 +265,12 @@ impl Sending<'_> {
             _ => match spooled.keep() {
                 Ok(body) => body,
                 Err(error) => {
-                    return self
-                        .unkept(
-                            format!(
-                                "the answer of call {} cannot be kept: {error}",
-                                self.permitted.id
-                            ),
-                            client,
-                            back,
-                        )
-                        .await;
+                    let id = self.permitted.id;
+                    let why = format!("the answer of call {id} cannot be kept: {error}");
+                    let ended = self.ended(CallState::Unknown, Some(why.clone()), None, None, None);
+                    // Where that cannot be noted either, the next who looks finds that it ended.
+                    let _ = self.asking.office.journal.end(ended).await;
+                    return self.unkept(why, client, back).await;
                 }
             },
         };
@@ -376,7 +370,9 @@ impl Sending<'_> {
         let request = identity::Request { target: self.call.place.target(), head, body: &body };
         let is_there =
             |field: &Field| matches!(field, Field::Body(_)) && identity::has(&request, field);
-        spooled.small().is_none() || self.call.terms.redact.iter().any(is_there)
+        let redact = &self.call.terms.redact;
+        redact.iter().any(is_there)
+            || identity::looks_into(redact) && !identity::can_be_looked_into(&request)
     }
 
     fn kept(&self, head: &Head) -> Head {

@@ -1,6 +1,8 @@
 //! Where calls stand, for those who look: one in flight whose sender is dead is unknown,
 //! before that is written down.
 
+use std::io;
+
 use crate::deed::lease;
 use crate::ground::home::Home;
 use crate::ground::manifest::ManifestResult;
@@ -22,6 +24,25 @@ pub fn dead_senders(home: &Home, calls: &dyn Calls) -> ManifestResult<Vec<String
 /// then.
 pub(super) fn is_alive(home: &Home, sender: &str) -> bool {
     lease::is_held(&home.sender_lock(sender)).unwrap_or(true)
+}
+
+/// Whether a process that sends is alive. Whoever relies on that there is none holds their
+/// gate.
+///
+/// # Errors
+/// If their folders cannot be read.
+pub fn is_anybody_sending(home: &Home) -> io::Result<bool> {
+    let entries = match std::fs::read_dir(home.calls()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && is_alive(home, &entry.file_name().to_string_lossy()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What the calls of a pipeline came to, or of one of its tasks; of those that are meant.

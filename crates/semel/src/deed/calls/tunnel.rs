@@ -3,6 +3,7 @@
 //! Invariant: what may be HTTP is guarded. What is something else passes, and is told.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use super::begun::{Begun, Opening, Stream};
 use super::body::Outgoing;
 use super::exchange::Asking;
+use super::line::Line;
 use super::reply::Reply;
 use super::serve::{Door, serve};
 use crate::ground::http::upstream::{Origin, Scheme, Tunnel};
@@ -40,12 +42,15 @@ impl Asking {
             h2_plain: false,
         };
         let upgraded = hyper::upgrade::on(&mut request);
+        // The line outside is let go of as soon as the tunnel is open.
+        let line = Arc::new(Line::at(self.line.socket(), false));
+        let inside = Self { line, ..self };
         tokio::spawn(async move {
             // Where the client has gone there is nothing to tunnel. Where the server is not
             // there, or goes, the client is hung up on.
             if let Ok(upgraded) = upgraded.await {
                 let stream = Begun::new(Stream::Upgraded(TokioIo::new(upgraded)));
-                let _ = self.tunnel(stream, to).await;
+                let _ = inside.tunnel(stream, to).await;
             }
         });
         let mut response = Response::new(Outgoing::whole(Bytes::new()));

@@ -69,6 +69,21 @@ pub struct Which {
     pub ids: Vec<i64>,
 }
 
+impl Which {
+    /// Those of the task of a scope, whatever its parameters.
+    #[must_use]
+    pub fn of(scope: &Scope) -> Self {
+        let (step, instance, item) = scope.columns();
+        Self {
+            pipeline: Some(scope.pipeline.clone()),
+            step: Some(step.to_owned()),
+            instance: Some(instance.to_owned()),
+            item: Some(item.to_owned()),
+            ..Self::default()
+        }
+    }
+}
+
 /// How many calls of a task stand in one way, and what they cost together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SumOf {

@@ -87,11 +87,27 @@ pub fn decide(known: &[Known], last: u32, is_one: bool) -> Decision {
                 CallState::Rejected | CallState::Unknown => true,
             }
     };
-    named
-        .chain(others)
-        .filter(|call| !is_passed_over(call))
-        .find(taken)
-        .map_or(Decision::Open(last + 1), of)
+    let found = named.chain(others).filter(|call| !is_passed_over(call)).find(taken);
+    let Some(call) = found else {
+        return Decision::Open(last + 1);
+    };
+    let was_refused = matches!(call.state, CallState::Complete | CallState::Rejected);
+    match of(call) {
+        // It may be what an equal one was meant for of which nobody knows.
+        Decision::SendAgain(_) if was_refused && !call.is_named => {
+            of(known.iter().find(|other| is_open(other)).unwrap_or(call))
+        }
+        decision => decision,
+    }
+}
+
+/// Whether it may have been processed, or may still be, with nobody there who waits for it.
+const fn is_open(call: &Known) -> bool {
+    match call.state {
+        CallState::Unknown => true,
+        CallState::InFlight => matches!(call.flight, Flight::Deserted),
+        CallState::Complete | CallState::Rejected => false,
+    }
 }
 
 /// An old answer is none, and its call is over: a new one may be made.
@@ -191,6 +207,21 @@ mod tests {
     }
 
     #[test]
+    fn i13_a_refusal_is_not_sent_again_beside_an_equal_call_that_is_unknown() {
+        let refused = Known { was_refused_before: true, ..call(1, CallState::Complete) };
+        let unknown = call(2, CallState::Unknown);
+        assert_eq!(decide(&[refused, unknown], 2, false), Decision::Unknown(2));
+        assert_eq!(
+            decide(&[call(1, CallState::Rejected), unknown], 2, false),
+            Decision::Unknown(2)
+        );
+        let resent = Known { may_be_resent: true, ..unknown };
+        assert_eq!(decide(&[refused, resent], 2, false), Decision::SendAgain(2));
+        let deserted = in_flight(2, Flight::Deserted);
+        assert_eq!(decide(&[refused, deserted], 2, false), Decision::Attach(2));
+    }
+
+    #[test]
     fn f17_another_account_and_another_rest_are_refused() {
         let other = Known { is_of_account: false, ..call(1, CallState::Complete) };
         assert_eq!(decide(&[other], 1, false), Decision::OtherAccount(1));
@@ -242,12 +273,18 @@ mod tests {
                         prop_assert!(!is_one || call.is_stale);
                     }
                 }
-                Decision::SendAgain(n) => match of(n).state {
-                    CallState::Rejected => {}
-                    CallState::Unknown => prop_assert!(of(n).may_be_resent),
-                    CallState::Complete => prop_assert!(of(n).was_refused_before),
-                    CallState::InFlight => prop_assert!(false, "sent while it is in flight"),
-                },
+                Decision::SendAgain(n) => {
+                    match of(n).state {
+                        CallState::Rejected => {}
+                        CallState::Unknown => prop_assert!(of(n).may_be_resent),
+                        CallState::Complete => prop_assert!(of(n).was_refused_before),
+                        CallState::InFlight => prop_assert!(false, "sent while it is in flight"),
+                    }
+                    // Nor is another one that is equal left open meanwhile.
+                    let others_are_over = known.iter().all(|call| call.n == n || !is_open(call));
+                    let is_meant = of(n).is_named || of(n).state == CallState::Unknown;
+                    prop_assert!(is_meant || others_are_over);
+                }
                 Decision::Replay(n) => prop_assert_eq!(of(n).state, CallState::Complete),
                 Decision::Attach(n) => prop_assert_eq!(of(n).state, CallState::InFlight),
                 Decision::Unknown(n) => prop_assert_eq!(of(n).state, CallState::Unknown),

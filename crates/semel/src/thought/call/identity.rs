@@ -108,6 +108,19 @@ pub fn boundary(content_type: &str) -> Option<Vec<u8>> {
     })
 }
 
+/// The headers that say what is asked for, where they are there: which operation (of AWS and of
+/// SOAP), which part, and on which condition (RFC 9110, 13 and 14).
+const ASKED: [&str; 8] = [
+    "x-amz-target",
+    "soapaction",
+    "range",
+    "if-range",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+];
+
 /// What makes a request the same as another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -138,6 +151,11 @@ pub fn identity(request: &Request<'_>, key: &[Field], ignore: &[Field]) -> Resul
         let is_ignored = |field: &Field| matches!(field, Field::Query(ignored) if *ignored == name);
         if !signs(&name) && !ignore.iter().any(is_ignored) {
             whole.put(&name, value.as_bytes());
+        }
+    }
+    for name in ASKED {
+        if let Some(value) = header(request.head, name) {
+            whole.put(name, value.as_bytes());
         }
     }
     whole.put("body", fields::body_without(request, ignore).as_bytes());
@@ -209,16 +227,55 @@ pub fn shown_url(target: &Target<'_>) -> String {
     url
 }
 
+/// The same, where some parameters of the query are not to be kept.
+#[must_use]
+pub fn shown_url_without(target: &Target<'_>, redact: &[Field]) -> String {
+    let is_redacted = |name: &str| {
+        redact.iter().any(|field| matches!(field, Field::Query(redacted) if redacted == name))
+    };
+    let parts = target.query.split('&').map(|part| match part.split_once('=') {
+        Some((name, _)) if is_redacted(name) => format!("{name}=***"),
+        _ => part.to_owned(),
+    });
+    let query = parts.collect::<Vec<_>>().join("&");
+    shown_url(&Target { query: &query, ..*target })
+}
+
+/// The target that a URL shows; `None`, if it cannot be told.
+#[must_use]
+pub fn target<'a>(method: &'a str, url: &'a str) -> Option<Target<'a>> {
+    let (scheme, rest) = url.split_once("://")?;
+    let at = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(at);
+    let usual = if scheme == "http" { 80 } else { 443 };
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (authority, usual),
+    };
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    Some(Target { method, scheme, host, port, path, query })
+}
+
+/// Whether fields of a body are among these.
+#[must_use]
+pub fn looks_into(fields: &[Field]) -> bool {
+    fields.iter().any(|field| matches!(field, Field::Body(_)))
+}
+
+/// Whether the body is there to be looked into: it is not too large, and not packed.
+#[must_use]
+pub fn can_be_looked_into(request: &Request<'_>) -> bool {
+    request.body.bytes.is_some() && header(request.head, "content-encoding").is_none()
+}
+
 /// What of the head of a request is kept: what says how its body is to be read, and nothing
 /// that could be a credential.
 #[must_use]
 pub fn kept_of_request(head: &Head) -> Head {
     const KEPT: [&str; 5] =
         ["content-type", "content-encoding", "content-language", "accept", "user-agent"];
-    head.iter()
-        .filter(|(name, _)| KEPT.contains(&name.to_ascii_lowercase().as_str()))
-        .cloned()
-        .collect()
+    let is_kept = |name: &str| KEPT.contains(&name) || ASKED.contains(&name);
+    head.iter().filter(|(name, _)| is_kept(&name.to_ascii_lowercase())).cloned().collect()
 }
 
 /// What of the head of an answer is kept: all that a replay needs, but for what logs in.
@@ -237,10 +294,14 @@ pub fn kept_of_answer(head: &Head) -> Head {
 /// (RFC 6749, 4).
 #[must_use]
 pub fn asks_for_token(request: &Request<'_>) -> bool {
-    let Some(bytes) = request.body.bytes.as_deref().filter(|_| is_form(request.head)) else {
+    let Some(bytes) = request.body.bytes.as_deref() else {
         return false;
     };
-    url::form_urlencoded::parse(bytes).any(|(name, _)| name == "grant_type")
+    if is_form(request.head) {
+        return url::form_urlencoded::parse(bytes).any(|(name, _)| name == "grant_type");
+    }
+    // The standard knows forms only; some take JSON.
+    is_json(request.head) && in_json(bytes, "/grant_type").is_some()
 }
 
 /// The value of a field of a head.

@@ -216,7 +216,7 @@ impl Calls for SqliteManifest {
             let money = Money { nanos: row.get(2)?, unit: row.get(1)? };
             Ok((row.get(0).map(unsigned)?, money))
         })?;
-        let calls = rows.iter().map(|(calls, _)| *calls).max().unwrap_or(0);
+        let calls = rows.iter().map(|(calls, _)| *calls).sum();
         Ok((calls, rows.into_iter().map(|(_, money)| money).collect()))
     }
 
@@ -379,7 +379,7 @@ impl SqliteManifest {
         let state = CallState::InFlight;
         let send = seen.sends + 1;
         self.keep_body(&wanted.asked.body, wanted.body.as_deref())?;
-        let sql = "update call set state = ?, sends = ?, allowed = allowed - ?, sender = ?, attempt = ?,
+        let sql = "update call set state = ?, sends = ?, allowed = 0, sender = ?, attempt = ?,
                 awaited = 1, sent = ?, ended = null, reason = null, account = ?, sum = ?,
                 price = case when state = 'unknown' then coalesce(price, 0) + coalesce(?, 0) else ? end
             where id = ? and state = ? and sends = ? and allowed >= ?";
@@ -387,7 +387,6 @@ impl SqliteManifest {
         let values = params![
             state.name(),
             send,
-            uses_allowance,
             wanted.sender,
             wanted.attempt,
             time_text(now),

@@ -143,7 +143,8 @@ fn a_request_for_a_token_is_seen() {
     };
     assert!(asks("application/x-www-form-urlencoded", "grant_type=client_credentials&x=1"));
     assert!(!asks("application/x-www-form-urlencoded", "order=17"));
-    assert!(!asks(JSON, r#"{"grant_type": "x"}"#));
+    assert!(asks(JSON, r#"{"grant_type": "client_credentials"}"#));
+    assert!(!asks(JSON, r#"{"order": {"grant_type": "x"}}"#));
 }
 
 proptest! {
