@@ -10,6 +10,7 @@ mod large;
 mod never_twice;
 mod nonsense;
 mod rules;
+mod rules_change;
 mod same;
 mod secrets;
 mod server;

@@ -72,3 +72,56 @@ fn a_human_says_what_became_of_it() {
     shop.pays("--orders 1-2").exits(0);
     assert_eq!(shop.seen(), 3);
 }
+
+/// What was answered is no answer where it was an error: a client would try again, and mean
+/// another call by it.
+#[test]
+fn a_probe_that_says_that_it_happened_does_not_replay_an_error() {
+    let shop = Shop::at(Provider::builder().plan(|_| Act::ErrorAfterCharging(500)).start())
+        .rule("unknown = { probe = 'echo happened' }");
+    shop.sh(&[], "pay 1").exits(103);
+    for _ in 0..2 {
+        assert_eq!(shop.sh(&[], "pay 1; pay 1").stdout, "424 424 ");
+    }
+    assert_eq!((shop.provider.charges("1"), shop.seen()), (1, 1));
+}
+
+/// A word for one send is no word for a later one.
+#[test]
+fn a_leave_to_send_again_is_used_up_by_any_send() {
+    let provider = Provider::builder().plan(|_| Act::SucceedThenClose).honours_keys(true);
+    let shop = Shop::at(provider.start()).rule("unknown = 'resend'\nkey-window = '24h'");
+    shop.sh(&[], "pay 1").exits(103);
+    let before = shop.seen();
+    shop.folder.semel("calls redo 1 --because cheap").exits(0);
+    shop.sh(&[], "pay 1").exits(103);
+    let after = shop.seen();
+    assert!(after > before);
+    shop.folder.remove("semel.toml");
+    shop.sh(&[], "pay 1").exits(103);
+    assert_eq!((shop.provider.charges("1"), shop.seen()), (1, after));
+}
+
+/// However many kinds of money there are, and calls without a price.
+#[test]
+fn a_budget_of_calls_counts_them_all() {
+    let shop = Shop::new();
+    shop.folder.pipeline(
+        "[[call]]\nmatch = 'POST *'\nbudget = { calls = 2 }\n\
+         [[call]]\nmatch = 'POST */charge?dear'\nprice = '1 EUR'\n",
+    );
+    let ran = shop.sh(&[], "pay 1; URL=$URL?dear; pay 2; pay 3; pay 4").exits(103);
+    assert_eq!((ran.stdout.as_str(), shop.seen()), ("200 200 402 402 ", 2));
+}
+
+/// A human's word that it was refused is not taken for a refusal that may be asked again.
+#[test]
+fn what_a_human_says_was_refused_is_not_sent_again() {
+    let shop = Shop::at(Provider::builder().plan(|_| Act::SucceedThenClose).start());
+    shop.sh(&[], "pay 1").exits(103);
+    shop.folder.semel("calls done 1 --status 404 --because seen").exits(0);
+    for _ in 0..2 {
+        assert_eq!(shop.sh(&[], "pay 1").stdout, "404 ");
+    }
+    assert_eq!(shop.seen(), 1);
+}

@@ -204,3 +204,58 @@ fn i13_a_refusal_of_a_resend_does_not_settle_what_was_unknown() {
         assert_eq!(shop.provider.charges("1"), 1, "{status}");
     }
 }
+
+/// Two equal calls, one refused and one unknown: which of them a request is nobody knows.
+#[test]
+fn i13_a_refusal_is_not_sent_again_beside_an_equal_call_that_is_unknown() {
+    let plan = |seen: &Seen<'_>| match seen.time {
+        1 => Act::Refuse(402),
+        2 => Act::SucceedThenClose,
+        _ => Act::Ok,
+    };
+    let shop = Shop::at(Provider::builder().plan(plan).start());
+    // The same connection: whoever asks again has heard what came before.
+    let counter = shop.opens(&[]);
+    let mut wire = counter.dial();
+    for status in [402, 424] {
+        wire.says(shop.order("1").bytes(&counter));
+        assert_eq!(wire.answer().whole(), status);
+    }
+    drop(wire);
+    counter.close().exits(103);
+    assert_eq!(shop.states(), ["complete", "unknown"]);
+    let counter = shop.opens(&[]);
+    assert_eq!(counter.asks(&shop.order("1")).whole(), 424);
+    counter.close().exits(103);
+    assert_eq!((shop.provider.charges("1"), shop.seen()), (1, 2));
+}
+
+/// A step has no receipt while a call of it is unknown, also where its command forgets it.
+#[test]
+fn a_call_that_is_unknown_is_not_forgotten_with_its_request() {
+    let shop = answered_by(Act::SucceedThenClose);
+    let step = |run: &str| {
+        shop.folder.pipeline(&format!("[step.pay]\ncalls = 'guarded'\nrun = '''{run}'''\n"));
+    };
+    step(&format!(r#"curl -s -d '{{"order":"1"}}' {} || true"#, shop.charge()));
+    shop.folder.semel("run").exits(3);
+    step("true");
+    shop.folder.semel("run").exits(3).says("may have been paid without an answer");
+    shop.folder.semel("calls done 1 --because seen").exits(0);
+    shop.folder.semel("run").exits(0);
+    shop.folder.semel("run --expect-noop").exits(0);
+    assert_eq!(shop.seen(), 1);
+}
+
+/// What says which operation is meant, or which part, is not in the body.
+#[test]
+fn what_is_asked_for_in_the_head_counts() {
+    let shop = Shop::new();
+    let both = "pay 1 -H 'X-Amz-Target: Shop.Charge'; pay 1 -H 'X-Amz-Target: Shop.Refund'";
+    shop.sh(&[], both).exits(0).says("2 sent");
+    // In whatever order they come.
+    let (one, other) = both.split_once("; ").unwrap();
+    shop.sh(&[], &format!("{other}; {one}")).exits(0).says("2 replayed");
+    shop.sh(&[], other).exits(0).says("1 call: 1 replayed");
+    assert_eq!(shop.seen(), 2);
+}
