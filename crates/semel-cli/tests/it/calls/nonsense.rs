@@ -1,5 +1,7 @@
 //! Servers that say nonsense, or never stop.
 
+use std::io::{Read as _, Write as _};
+
 use super::server::Server;
 use super::shop::Shop;
 
@@ -101,4 +103,29 @@ fn unknown(said: String) -> Shop {
         "{begins:?}"
     );
     shop
+}
+
+/// In HTTP/1.0 an answer of unknown length ends where the connection does: one that is cut
+/// must not look whole.
+#[test]
+fn to_a_client_of_http_1_0_half_an_answer_does_not_look_whole() {
+    let half = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
+    for is_cut in [true, false] {
+        let (shop, end) = (Shop::new(), if is_cut { "" } else { "0\r\n\r\n" });
+        let server = Server::new(move |visit| {
+            if visit.request().is_some() {
+                visit.wire.says(format!("{half}{end}"));
+            }
+        });
+        let counter = shop.opens(&[]);
+        let mut socket = counter.dial().into_socket();
+        let asked = String::from_utf8(server.charge().bytes(&counter)).unwrap();
+        socket.write_all(asked.replacen("HTTP/1.1", "HTTP/1.0", 1).as_bytes()).unwrap();
+        let mut said = Vec::new();
+        let read = socket.read_to_end(&mut said);
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert_eq!(read.is_err(), is_cut, "{said}");
+        assert!(is_cut || said.ends_with("\r\n\r\nhalf"), "{said}");
+        counter.close().exits(if is_cut { 103 } else { 0 });
+    }
 }

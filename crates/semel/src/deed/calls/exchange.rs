@@ -272,7 +272,7 @@ impl Asking {
                     method: call.place.method.clone(),
                     url: call.shown(),
                     account: call.account.clone(),
-                    head: identity::kept_of_request(&call.head),
+                    head: call.kept_head(),
                     body: call.spooled.body.clone(),
                     is_read: terms.read,
                 },

@@ -64,6 +64,14 @@ impl Line {
         *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// From now on the end of the connection is a reset.
+    pub(super) fn resets(&self) {
+        if let Some(socket) = self.socket() {
+            // Where it is not a socket any more, it has ended.
+            let _ = rustix::net::sockopt::set_socket_linger(&*socket, Some(Duration::ZERO));
+        }
+    }
+
     /// Whether the client has gone, and it is not known yet whether it heard all. The system
     /// is asked: the news may not have reached us.
     pub(super) fn is_deserted(&self) -> bool {

@@ -85,6 +85,13 @@ impl Call {
         identity::shown_url_without(&self.place.target(), &self.terms.redact)
     }
 
+    /// What of its head is kept.
+    pub(super) fn kept_head(&self) -> Head {
+        let mut kept = identity::kept_of_request(&self.head);
+        kept.retain(|(name, _)| !hides_header(&self.terms, name));
+        kept
+    }
+
     /// Keeps the body, unless it is too large or has what is not to be kept.
     pub(super) fn keep(&mut self) -> io::Result<Option<Vec<u8>>> {
         let has_secret = {
@@ -101,6 +108,11 @@ impl Call {
         }
         self.spooled.keep()
     }
+}
+
+/// Whether a header is not to be kept.
+pub(super) fn hides_header(terms: &Terms, name: &str) -> bool {
+    terms.redact.contains(&Field::Header(name.to_ascii_lowercase()))
 }
 
 /// Where a request goes, whatever its query.

@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Frame};
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode, Version};
 use tokio::sync::{mpsc, oneshot};
 
 use super::body::{Outgoing, Waiting};
@@ -20,7 +20,7 @@ use super::exchange::Asking;
 use super::head;
 use super::journal::Flight;
 use super::reply::Reply;
-use super::request::Call;
+use super::request::{Call, hides_header};
 use super::spool::{Spool, Spooled};
 use crate::ground::http::upstream::{Freshness, Received};
 use crate::ground::manifest::calls::Permitted;
@@ -318,7 +318,7 @@ impl Sending<'_> {
         }
         let at = Instant::now();
         if cut.is_some() {
-            client.abort().await;
+            self.abort(&mut client).await;
         } else if client.end(trailers).await && state == CallState::Complete {
             self.asking.caller.has_answered(self.permitted.id, at, &self.asking.line);
         }
@@ -333,11 +333,20 @@ impl Sending<'_> {
         back: Option<oneshot::Sender<Response<Outgoing>>>,
     ) -> After {
         self.asking.caller.tally().broken.get_or_insert(why.clone());
-        client.abort().await;
+        self.abort(&mut client).await;
         match back {
             Some(back) => After::Answer(back, Box::new(Reply::broken(why).response())),
             None => After::Over,
         }
+    }
+
+    /// Its client must see no end. In HTTP/1.0 that may be the end of the connection, which is
+    /// therefore reset.
+    async fn abort(&self, client: &mut Client) {
+        if self.call.parts.version == Version::HTTP_10 {
+            self.asking.line.resets();
+        }
+        client.abort().await;
     }
 
     /// What it cost, where the answer says so.
@@ -377,9 +386,7 @@ impl Sending<'_> {
 
     fn kept(&self, head: &Head) -> Head {
         let mut kept = identity::kept_of_answer(head);
-        kept.retain(|(name, _)| {
-            !self.call.terms.redact.contains(&Field::Header(name.to_ascii_lowercase()))
-        });
+        kept.retain(|(name, _)| !hides_header(&self.call.terms, name));
         kept
     }
 }
