@@ -59,11 +59,8 @@ impl Asking {
         origin: Origin,
         request: Request<Incoming>,
     ) -> Response<Outgoing> {
-        // Whoever waits for its end waits for us, too.
-        let _busy = self.caller.begins();
-        if self.caller.is_over.load(Ordering::Acquire) {
-            let why = "the command whose calls these are has ended";
-            return Reply::new(407, "who asks?", why).response();
+        if self.is_over() {
+            return Reply::ended();
         }
         let (parts, body) = request.into_parts();
         let place = Place::of(origin, &parts);
@@ -101,6 +98,11 @@ impl Asking {
         parts: Parts,
         spooled: Spooled,
     ) -> Response<Outgoing> {
+        // Whoever waits for its end waits for us, from here on.
+        let busy = self.caller.begins();
+        if self.is_over() {
+            return Reply::ended();
+        }
         let head = head::of(&parts.headers);
         let body = spooled.looked_into();
         let request = identity::Request { target: place.target(), head: &head, body: &body };
@@ -131,13 +133,17 @@ impl Asking {
             spooled,
         };
         let (deliver, delivered) = oneshot::channel();
-        let busy = self.caller.begins();
         tokio::spawn(async move {
             self.bring(call, deliver).await;
             drop(busy);
         });
         // Dropped, this tells that the client has gone.
         delivered.await.unwrap_or_else(|_| Reply::broken("the exchange has ended").response())
+    }
+
+    /// Whether the command whose calls these are has ended.
+    fn is_over(&self) -> bool {
+        self.caller.is_over.load(Ordering::Acquire)
     }
 
     pub(super) fn broken(&self, why: String) -> Response<Outgoing> {

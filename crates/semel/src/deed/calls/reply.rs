@@ -62,6 +62,11 @@ impl Reply {
         response
     }
 
+    /// Whose calls these are has ended: what became of them was told.
+    pub(super) fn ended() -> Response<Outgoing> {
+        Self::new(407, "who asks?", "the command whose calls these are has ended").response()
+    }
+
     /// Nobody knows what became of a call.
     pub(super) fn unknown(call: i64, what: &str, why: &str) -> Self {
         let detail =
