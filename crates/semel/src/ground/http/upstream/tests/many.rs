@@ -385,8 +385,7 @@ fn an_answer_that_was_reset_has_not_ended() {
                 peer.linger().await;
             });
             let body = sent.await.unwrap().into_body().collect().await;
-            let error = body.unwrap_err().to_string();
-            assert!(error.starts_with("the answer was cut"), "{error}");
+            assert!(body.is_err(), "{code}");
         }
         let hangs_up = h2_sent_to(|_, socket| async move {
             let mut peer = Peer::begin(socket).await;
