@@ -1,7 +1,7 @@
 //! What is the same call, and what is another one.
 
 use semel_testkit::plain_client;
-use semel_testkit::provider::{Act, Provider};
+use semel_testkit::provider::{Act, Certificate, Provider};
 
 use super::shop::Shop;
 
@@ -115,4 +115,15 @@ fn f17_a_form_of_parts_is_compared_by_its_parts() {
     shop.sh(&[], send).exits(0).says("1 replayed");
     shop.sh(&["--new-calls"], "status -F order=order-1 -F amount=4 -F file=@ca.pem $URL").exits(0);
     assert_eq!((shop.provider.charges("1"), shop.seen()), (2, 2));
+}
+
+/// A client that has heard its answer and says goodbye in TLS has heard it, whatever of that
+/// goodbye crosses on the way: who asks again means another call.
+#[test]
+fn equal_calls_over_tls_are_calls_of_their_own() {
+    let shop = Shop::at(Provider::builder().tls(Certificate::Good).start());
+    for told in ["6 sent", "6 replayed"] {
+        shop.sh(&[], "for n in 1 2 3 4 5 6; do pay 1; done").exits(0).says(told);
+    }
+    assert_eq!((shop.provider.charges("1"), shop.seen()), (6, 6));
 }

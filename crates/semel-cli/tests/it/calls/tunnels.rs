@@ -3,10 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection, StreamOwned};
+use semel_testkit::eventually;
 use semel_testkit::provider::Certificate;
 
 use super::counter::{Counter, Request};
@@ -282,18 +284,59 @@ fn tls_that_is_said_to_be_no_http_is_not_opened() {
     counter.close().exits(0).says("(not HTTP)");
 }
 
+/// A server inside TLS that reads this, and answers it.
+fn paid_inside_tls(heard: &Arc<AtomicUsize>) -> Server {
+    let heard = Arc::clone(heard);
+    encrypted(&[b"http/1.1"], move |client| {
+        let asked = until(client, r#"{"order":"1"}"#);
+        heard.fetch_add(1, Ordering::Relaxed);
+        assert!(asked.starts_with("POST /charge "), "{asked}");
+        client.says(&ok("paid"));
+    })
+}
+
+/// Reads until this came.
+fn until(client: &mut dyn Conversation, end: &str) -> String {
+    let mut said = Vec::new();
+    while !said.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        said.extend(byte);
+    }
+    String::from_utf8(said).unwrap()
+}
+
+/// Who has read its answer, and hangs up without a goodbye, has heard it; who hangs up before
+/// has not, and gets it at the next try.
+#[test]
+fn f15_a_client_in_tls_that_hangs_up_has_heard_what_it_read() {
+    for reads in [true, false] {
+        let (shop, heard) = (Shop::new(), Arc::new(AtomicUsize::new(0)));
+        let server = paid_inside_tls(&heard);
+        let counter = shop.opens(&[]);
+        let request = server.charge().with("Connection: close").plain();
+        for nth in 1..=3 {
+            let mut client = tls(&counter, &server, &counter.trusted, &[]);
+            client.says(&String::from_utf8(request.clone()).unwrap());
+            if reads || nth == 3 {
+                until(&mut client, "paid");
+            } else {
+                eventually("it came", || shop.states().first().is_some_and(|s| s == "complete"));
+            }
+        }
+        let sent = if reads { "3 sent" } else { "1 sent" };
+        counter.close().exits(0).says(sent);
+        assert_eq!(heard.load(Ordering::Relaxed), if reads { 3 } else { 1 });
+    }
+}
+
 /// A client that agreed to nothing and speaks HTTP is guarded like any other.
 #[test]
 fn http_inside_tls_is_guarded_whatever_was_agreed() {
     for offers in [&[][..], &[b"http/1.1" as &[u8]]] {
         let shop = Shop::new();
         let server = encrypted(&[b"http/1.1"], |client| {
-            let mut heard = Vec::new();
-            while !heard.ends_with(br#"{"order":"1"}"#) {
-                let mut byte = [0];
-                client.read_exact(&mut byte).unwrap();
-                heard.extend(byte);
-            }
+            until(client, r#"{"order":"1"}"#);
             client.says(&ok("paid"));
         });
         for sent in ["1 sent", "1 replayed"] {
@@ -301,12 +344,7 @@ fn http_inside_tls_is_guarded_whatever_was_agreed() {
             let mut client = tls(&counter, &server, &counter.trusted, offers);
             client.says(&String::from_utf8(server.charge().plain()).unwrap());
             client.hears("HTTP/1.1 200 OK\r\n");
-            let mut head = Vec::new();
-            while !head.ends_with(b"paid") {
-                let mut byte = [0];
-                client.read_exact(&mut byte).unwrap();
-                head.extend(byte);
-            }
+            until(&mut client, "paid");
             drop(client);
             counter.close().exits(0).says(sent).keeps_silent_of("not guarded");
         }

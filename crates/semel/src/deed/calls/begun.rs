@@ -83,6 +83,11 @@ impl Begun {
         Self { first: Vec::new(), read: 0, inner }
     }
 
+    /// Whether it is encrypted, and opened here.
+    pub(super) const fn is_tls(&self) -> bool {
+        matches!(self.inner, Stream::Tls(_))
+    }
+
     /// What both ends said in their handshake that they speak (RFC 7301).
     pub(super) fn agreed(&self) -> Option<&[u8]> {
         match &self.inner {

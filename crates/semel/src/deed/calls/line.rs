@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 /// For how long after an answer it may turn out that its client did not hear it.
 pub(super) const DOUBT: Duration = Duration::from_secs(2);
@@ -24,11 +25,18 @@ pub(super) const DOUBT: Duration = Duration::from_secs(2);
 /// How long it may take that a stream which is cancelled is no longer written to.
 const LAG: Duration = Duration::from_millis(100);
 
+/// How long a client is waited for that was told that its connection ends.
+const LINGER: Duration = Duration::from_millis(250);
+
 /// How HTTP/2 begins, before its frames (RFC 9113, 3.4).
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 
 /// How long the head of a frame is (RFC 9113, 4.1).
 const HEAD: usize = 9;
+
+/// The types of the frames that bring an answer (RFC 9113, 6.1 and 6.2).
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
 
 /// The type of the frame by which a stream is cancelled (RFC 9113, 6.4).
 const RST_STREAM: u8 = 3;
@@ -112,26 +120,70 @@ impl Line {
     }
 }
 
-/// A connection of which is noted on its line when the client resets it, or cancels a stream.
-/// Whoever reads and writes it may take a reset for a goodbye.
+/// A connection of which is noted on its line when the client resets it, cancels a stream, or
+/// goes before its answer. Whoever reads and writes it may take that for a goodbye.
 pub(super) struct Watched<T> {
     inner: T,
     line: Arc<Line>,
-    frames: Frames,
+    /// Whether what says goodbye to the client is data, which it may leave unread: so it is in
+    /// TLS. The client has the first word then.
+    says_goodbye: bool,
+    /// Until when that is waited for.
+    lingers: Option<Pin<Box<Sleep>>>,
+    /// Whether the client has said goodbye: it has heard all that was written before.
+    has_gone: bool,
+    heard: Frames,
+    said: Frames,
 }
 
 impl<T> Watched<T> {
-    pub(super) const fn new(inner: T, line: Arc<Line>) -> Self {
-        Self { inner, line, frames: Frames { skip: PREFACE, head: [0; HEAD], read: 0 } }
+    pub(super) const fn new(inner: T, line: Arc<Line>, says_goodbye: bool) -> Self {
+        let heard = Frames { skip: PREFACE, ..Frames::NEW };
+        let said = Frames::NEW;
+        Self { inner, line, says_goodbye, lingers: None, has_gone: false, heard, said }
     }
 
+    /// Notes that what was answered was not heard.
+    fn is_unheard(&self) {
+        self.line.was_reset.store(true, Ordering::Release);
+    }
+
+    /// Notes a reset, unless the client has said goodbye: what it did not take then was none of
+    /// its answers.
     fn noted<R>(&self, done: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if let Poll::Ready(Err(error)) = &done
             && is_reset(error)
+            && !self.has_gone
         {
-            self.line.was_reset.store(true, Ordering::Release);
+            self.is_unheard();
         }
         done
+    }
+
+    /// Notes an answer that is written though its client has gone.
+    fn says(&mut self, bytes: &[u8]) {
+        let is_answer =
+            !self.line.is_many || self.said.any(bytes, |kind| matches!(kind, DATA | HEADERS));
+        if self.has_gone && is_answer && !bytes.is_empty() {
+            self.is_unheard();
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Watched<T> {
+    /// Waits for the goodbye of the client, for a while.
+    fn poll_goodbye(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let lingers = self.lingers.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        let is_late = lingers.as_mut().poll(context).is_ready();
+        while !self.has_gone && !is_late {
+            let mut room = [0; 64];
+            match Pin::new(&mut *self).poll_read(context, &mut ReadBuf::new(&mut room)) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => break,
+            }
+        }
+        Poll::Ready(())
     }
 }
 
@@ -141,7 +193,7 @@ pub(super) fn is_reset(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted)
 }
 
-/// How far a client's frames were read.
+/// How far the frames of HTTP/2 were read.
 struct Frames {
     /// How much comes before the next head.
     skip: usize,
@@ -151,15 +203,17 @@ struct Frames {
 }
 
 impl Frames {
-    /// Reads on; whether a stream was cancelled in there.
-    fn cancel(&mut self, mut bytes: &[u8]) -> bool {
-        let mut cancels = false;
+    const NEW: Self = Self { skip: 0, head: [0; HEAD], read: 0 };
+
+    /// Reads on; whether a frame of such a type is in there.
+    fn any(&mut self, mut bytes: &[u8], is_one: impl Fn(u8) -> bool) -> bool {
+        let mut found = false;
         loop {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             bytes = &bytes[skipped..];
             if bytes.is_empty() {
-                return cancels;
+                return found;
             }
             let length = (HEAD - self.read).min(bytes.len());
             self.head[self.read..self.read + length].copy_from_slice(&bytes[..length]);
@@ -169,7 +223,7 @@ impl Frames {
                 let [a, b, c, kind, ..] = self.head;
                 self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
                 self.read = 0;
-                cancels |= kind == RST_STREAM;
+                found |= is_one(kind);
             }
         }
     }
@@ -182,22 +236,32 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let before = into.filled().len();
+        let (before, has_room) = (into.filled().len(), into.remaining() > 0);
         let read = Pin::new(&mut this.inner).poll_read(context, into);
-        if this.line.is_many && this.frames.cancel(&into.filled()[before..]) {
+        let bytes = &into.filled()[before..];
+        this.has_gone |= match &read {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) => has_room && bytes.is_empty(),
+            // In TLS not all say so.
+            Poll::Ready(Err(error)) => error.kind() == io::ErrorKind::UnexpectedEof,
+        };
+        if this.line.is_many && this.heard.any(bytes, |kind| kind == RST_STREAM) {
             this.line.cancels(Instant::now());
         }
         this.noted(read)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.inner).poll_write(context, bytes);
+        if let Poll::Ready(Ok(length)) = done {
+            self.says(&bytes[..length]);
+        }
         self.noted(done)
     }
 
@@ -207,6 +271,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.says_goodbye && self.poll_goodbye(context).is_pending() {
+            return Poll::Pending;
+        }
         let done = Pin::new(&mut self.inner).poll_shutdown(context);
         self.noted(done)
     }
@@ -217,6 +284,13 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.inner).poll_write_vectored(context, bytes);
+        if let Poll::Ready(Ok(mut length)) = done {
+            for piece in bytes {
+                let taken = piece.len().min(length);
+                self.says(&piece[..taken]);
+                length -= taken;
+            }
+        }
         self.noted(done)
     }
 
@@ -240,10 +314,10 @@ mod tests {
         let before = [vec![b'x'; PREFACE], frame(4, &[]), frame(0, &reset)].concat();
         let whole = [&before[..], &reset].concat();
         for piece in 1..=whole.len() {
-            let mut watched = Watched::new((), Arc::default());
+            let mut frames = Frames { skip: PREFACE, ..Frames::NEW };
             let mut seen = 0;
             for (nth, bytes) in whole.chunks(piece).enumerate() {
-                if watched.frames.cancel(bytes) {
+                if frames.any(bytes, |kind| kind == RST_STREAM) {
                     seen += 1;
                     assert!(nth * piece + bytes.len() >= before.len() + HEAD, "{piece}");
                 }

@@ -93,7 +93,8 @@ pub(super) async fn serve(office: Arc<Office>, mut stream: Begun, door: Door, in
             })
         })
     };
-    let stream = Watched::new(stream, Arc::clone(&line));
+    let is_tls = stream.is_tls();
+    let stream = Watched::new(stream, Arc::clone(&line), is_tls);
     let served = if is_h2 {
         let mut server = http2::Builder::new(TokioExecutor::new());
         server.timer(TokioTimer::new()).max_concurrent_streams(256).max_send_buf_size(BUFFER);
@@ -109,8 +110,9 @@ pub(super) async fn serve(office: Arc<Office>, mut stream: Begun, door: Door, in
     };
     let was_reset = match (served, socket) {
         (Err(error), _) => is_reset(&error),
-        (Ok(()), Some(socket)) => hangs_up(&socket).await,
-        (Ok(()), None) => false,
+        // Of TLS the system knows less than was seen.
+        (Ok(()), Some(socket)) if !is_tls => hangs_up(&socket).await,
+        (Ok(()), _) => false,
     };
     if was_reset {
         line.was_reset.store(true, Ordering::Release);
