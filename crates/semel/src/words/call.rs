@@ -13,7 +13,7 @@ pub use money::{Money, MoneyError};
 pub use pattern::{Pattern, PatternError, Target};
 pub use record::{
     Answered, Asked, BodyOf, CallRecord, CallResolution, CallSend, DIED, Ended, Head, PROXY,
-    PermitFor, Reserve, Scope,
+    PermitFor, Reserve, Scope, is_refusal, is_unsure,
 };
 pub use rule::{
     Budget, Equal, Every, Field, FieldError, Price, Rule, SendKey, Source, WhenUnknown,

@@ -212,7 +212,7 @@ impl Caller {
     }
 
     /// What became of a call is known now, unless this state says the contrary.
-    pub(super) fn is_settled(&self, id: i64, state: CallState) {
+    pub(super) fn settles(&self, id: i64, state: CallState) {
         if state != CallState::Unknown {
             self.tally().unknown.remove(&id);
         }

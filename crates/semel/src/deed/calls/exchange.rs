@@ -458,7 +458,7 @@ impl Asking {
         // What was seen of an answer was none: it was cut, or proves nothing.
         let ended = Ended::without_answer(record.id, record.sends, state, reason.to_owned());
         self.office.journal.end(ended).await.map_err(|why| self.broken(why))?;
-        self.caller.is_settled(record.id, state);
+        self.caller.settles(record.id, state);
         Ok(())
     }
 }

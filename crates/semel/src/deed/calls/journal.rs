@@ -26,10 +26,9 @@ use crate::ground::manifest::{ManifestError, ManifestResult};
 use crate::thought::call::counting::{Decision, Flight as Waiting, Known, decide};
 use crate::thought::call::drift::NearMiss;
 use crate::thought::call::identity::{self, Identity};
-use crate::thought::call::outcome::is_refusal;
 use crate::thought::call::terms::Terms;
 use crate::words::call::{
-    CallRecord, CallState, DIED, Ended, PermitFor, Scope, SendKey, WhenUnknown,
+    CallRecord, CallState, DIED, Ended, PermitFor, Scope, SendKey, WhenUnknown, is_refusal,
 };
 use crate::words::digest::{Digest, Fields};
 

@@ -144,7 +144,7 @@ impl<T> Watched<T> {
     }
 
     /// Notes that what was answered was not heard.
-    fn is_unheard(&self) {
+    fn goes_unheard(&self) {
         self.line.was_reset.store(true, Ordering::Release);
     }
 
@@ -155,7 +155,7 @@ impl<T> Watched<T> {
             && is_reset(error)
             && !self.has_gone
         {
-            self.is_unheard();
+            self.goes_unheard();
         }
         done
     }
@@ -165,7 +165,7 @@ impl<T> Watched<T> {
         let is_answer =
             !self.line.is_many || self.said.any(bytes, |kind| matches!(kind, DATA | HEADERS));
         if self.has_gone && is_answer && !bytes.is_empty() {
-            self.is_unheard();
+            self.goes_unheard();
         }
     }
 }

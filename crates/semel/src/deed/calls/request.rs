@@ -94,16 +94,9 @@ impl Call {
 
     /// Keeps the body, unless it is too large or has what is not to be kept.
     pub(super) fn keep(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let has_secret = {
-            let body = self.spooled.looked_into();
-            let request = self.request(&body);
-            let is_there =
-                |field: &Field| matches!(field, Field::Body(_)) && identity::has(&request, field);
-            let redact = &self.terms.redact;
-            redact.iter().any(is_there)
-                || identity::looks_into(redact) && !identity::can_be_looked_into(&request)
-        };
-        if has_secret || self.spooled.body.bytes > KEPT {
+        let body = self.spooled.looked_into();
+        let hides = identity::hides(&self.request(&body), &self.terms.redact);
+        if hides || self.spooled.body.bytes > KEPT {
             return Ok(None);
         }
         self.spooled.keep()

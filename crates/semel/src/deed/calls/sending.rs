@@ -25,9 +25,10 @@ use super::spool::{Spool, Spooled};
 use crate::ground::http::upstream::{Freshness, Received};
 use crate::ground::manifest::calls::Permitted;
 use crate::thought::call::identity;
-use crate::thought::call::outcome::{Seen, is_refusal, outcome};
+use crate::thought::call::outcome::{Seen, outcome};
 use crate::words::call::{
     Answered, CallState, Ended, Field, Head, Money, Price, Reserve, SendKey, WhenUnknown,
+    is_refusal,
 };
 
 /// How often one request is sent again by itself, where a rule allows that.
@@ -128,7 +129,7 @@ impl Sending<'_> {
         let ended = self.ended(state, reason, None, None, None);
         let recorded = self.asking.office.journal.end(ended).await;
         if let Ok(state) = recorded {
-            self.asking.caller.is_settled(self.permitted.id, state);
+            self.asking.caller.settles(self.permitted.id, state);
         }
         match recorded {
             Ok(CallState::Rejected) => After::Answer(deliver, Box::new(Reply::gateway(&why))),
@@ -163,7 +164,6 @@ impl Sending<'_> {
             send: self.permitted.send,
             state,
             reason,
-            is_refusal: answered.as_ref().is_some_and(|answered| is_refusal(answered.status)),
             answered,
             body,
             price,
@@ -303,7 +303,7 @@ impl Sending<'_> {
             true => (state, reason),
             false => (recorded, ended.after_unknown().reason),
         };
-        self.asking.caller.is_settled(self.permitted.id, state);
+        self.asking.caller.settles(self.permitted.id, state);
         if state == CallState::Unknown {
             if let Some(back) = back {
                 return After::Again(back);
@@ -372,16 +372,9 @@ impl Sending<'_> {
 
     /// Whether an answer has what is not to be kept.
     fn hides(&self, head: &Head, spooled: &Spooled) -> bool {
-        if self.call.terms.redact.is_empty() {
-            return false;
-        }
         let body = spooled.looked_into();
         let request = identity::Request { target: self.call.place.target(), head, body: &body };
-        let is_there =
-            |field: &Field| matches!(field, Field::Body(_)) && identity::has(&request, field);
-        let redact = &self.call.terms.redact;
-        redact.iter().any(is_there)
-            || identity::looks_into(redact) && !identity::can_be_looked_into(&request)
+        identity::hides(&request, &self.call.terms.redact)
     }
 
     fn kept(&self, head: &Head) -> Head {

@@ -101,11 +101,11 @@ impl Asking {
         let Some(hello) = hello(&mut stream).await? else {
             return self.pass_through(stream, to, None).await;
         };
-        let config = self.office.authority.server_config(hello.name.as_deref(), &to.host);
-        let config = config.map_err(io::Error::other)?;
         if hello.is_no_http {
             return self.pass_through(stream, to, None).await;
         }
+        let config = self.office.authority.server_config(hello.name.as_deref(), &to.host);
+        let config = config.map_err(io::Error::other)?;
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let tls = start.into_stream(config).await?;
         let stream = Begun::new(Stream::Tls(Box::new(tls)));

@@ -207,6 +207,15 @@ fn is_secret(name: &str) -> bool {
 /// A URL as it may be kept and shown.
 #[must_use]
 pub fn shown_url(target: &Target<'_>) -> String {
+    shown_url_without(target, &[])
+}
+
+/// The same, where further parameters of the query are not to be kept.
+#[must_use]
+pub fn shown_url_without(target: &Target<'_>, redact: &[Field]) -> String {
+    let is_redacted = |name: &str| {
+        redact.iter().any(|field| matches!(field, Field::Query(redacted) if redacted == name))
+    };
     let Target { scheme, host, port, path, query, .. } = target;
     let usual = matches!((*scheme, *port), ("http", 80) | ("https", 443));
     let mut url = format!("{scheme}://{host}");
@@ -217,7 +226,7 @@ pub fn shown_url(target: &Target<'_>) -> String {
     for (at, part) in query.split('&').filter(|part| !part.is_empty()).enumerate() {
         url.push(if at == 0 { '?' } else { '&' });
         match part.split_once('=') {
-            Some((name, _)) if is_secret(name) => {
+            Some((name, _)) if is_secret(name) || is_redacted(name) => {
                 url.push_str(name);
                 url.push_str("=***");
             }
@@ -225,20 +234,6 @@ pub fn shown_url(target: &Target<'_>) -> String {
         }
     }
     url
-}
-
-/// The same, where some parameters of the query are not to be kept.
-#[must_use]
-pub fn shown_url_without(target: &Target<'_>, redact: &[Field]) -> String {
-    let is_redacted = |name: &str| {
-        redact.iter().any(|field| matches!(field, Field::Query(redacted) if redacted == name))
-    };
-    let parts = target.query.split('&').map(|part| match part.split_once('=') {
-        Some((name, _)) if is_redacted(name) => format!("{name}=***"),
-        _ => part.to_owned(),
-    });
-    let query = parts.collect::<Vec<_>>().join("&");
-    shown_url(&Target { query: &query, ..*target })
 }
 
 /// The target that a URL shows; `None`, if it cannot be told.
@@ -256,16 +251,14 @@ pub fn target<'a>(method: &'a str, url: &'a str) -> Option<Target<'a>> {
     Some(Target { method, scheme, host, port, path, query })
 }
 
-/// Whether fields of a body are among these.
+/// Whether a body has what is not to be kept, or may have: it cannot be looked into where it is
+/// too large, or packed.
 #[must_use]
-pub fn looks_into(fields: &[Field]) -> bool {
-    fields.iter().any(|field| matches!(field, Field::Body(_)))
-}
-
-/// Whether the body is there to be looked into: it is not too large, and not packed.
-#[must_use]
-pub fn can_be_looked_into(request: &Request<'_>) -> bool {
-    request.body.bytes.is_some() && header(request.head, "content-encoding").is_none()
+pub fn hides(request: &Request<'_>, redact: &[Field]) -> bool {
+    let is_open =
+        request.body.bytes.is_some() && header(request.head, "content-encoding").is_none();
+    let mut redact = redact.iter().filter(|field| matches!(field, Field::Body(_)));
+    redact.any(|field| !is_open || has(request, field))
 }
 
 /// What of the head of a request is kept: what says how its body is to be read, and nothing

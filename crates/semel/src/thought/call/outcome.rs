@@ -3,7 +3,7 @@
 //! Invariant: *I12* a call is rejected only on proof that it was not processed. What is
 //! neither answered nor rejected is unknown.
 
-use crate::words::call::CallState;
+use crate::words::call::{CallState, is_unsure};
 
 /// What was seen of a send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,23 +55,10 @@ pub fn outcome(seen: &Seen, rejected: &[u16]) -> (CallState, Option<String>) {
     }
 }
 
-/// Whether a status leaves open whether the request was processed.
-#[must_use]
-pub const fn is_unsure(status: u16) -> bool {
-    matches!(status, 408 | 409 | 425 | 500..)
-}
-
 /// Cancelled, unknown, deadline exceeded, resource exhausted, aborted, internal, unavailable,
 /// data loss: <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>.
 const fn is_unsure_in_grpc(status: u32) -> bool {
     matches!(status, 1 | 2 | 4 | 8 | 10 | 13 | 14 | 15)
-}
-
-/// Whether a status is a definite refusal: nothing was done, and the same may be asked again
-/// once its reason is gone.
-#[must_use]
-pub const fn is_refusal(status: u16) -> bool {
-    matches!(status, 400..=499) && !is_unsure(status)
 }
 
 #[cfg(test)]

@@ -203,6 +203,19 @@ pub struct Reserve {
     pub money: Option<Money>,
 }
 
+/// Whether a status leaves open whether the request was processed.
+#[must_use]
+pub const fn is_unsure(status: u16) -> bool {
+    matches!(status, 408 | 409 | 425 | 500..)
+}
+
+/// Whether a status is a definite refusal: nothing was done, and the same may be asked again
+/// once its reason is gone.
+#[must_use]
+pub const fn is_refusal(status: u16) -> bool {
+    matches!(status, 400..=499) && !is_unsure(status)
+}
+
 /// How an attempt to send a call ended.
 #[derive(Clone, Debug)]
 pub struct Ended {
@@ -214,8 +227,6 @@ pub struct Ended {
     pub state: CallState,
     /// Why it is rejected or unknown.
     pub reason: Option<String>,
-    /// Whether the answer is a definite refusal.
-    pub is_refusal: bool,
     /// The answer, as far as there was one.
     pub answered: Option<Answered>,
     /// The answer's body, where it is kept in the manifest.
@@ -235,7 +246,6 @@ impl Ended {
             send,
             state,
             reason: Some(reason),
-            is_refusal: false,
             answered: None,
             body: None,
             price: None,
@@ -247,8 +257,9 @@ impl Ended {
     /// or was refused, says nothing of that one, nor of what it cost.
     #[must_use]
     pub fn after_unknown(self) -> Self {
-        let is_silent = self.state == CallState::Rejected
-            || self.state == CallState::Complete && self.is_refusal;
+        let was_refused = self.answered.as_ref().is_some_and(|said| is_refusal(said.status));
+        let is_silent =
+            self.state == CallState::Rejected || self.state == CallState::Complete && was_refused;
         if !is_silent {
             return self;
         }

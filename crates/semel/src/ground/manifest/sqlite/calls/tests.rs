@@ -70,7 +70,6 @@ fn ended(permitted: &Permitted, state: CallState) -> Ended {
         send: permitted.send,
         state,
         reason: (state != CallState::Complete).then(|| "reset".to_owned()),
-        is_refusal: false,
         body: answered.as_ref().map(|_| b"{}".to_vec()),
         answered,
         price: None,
